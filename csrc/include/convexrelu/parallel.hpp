@@ -1,0 +1,19 @@
+// Loops over independent chunks, on one or several threads.
+//
+// Determinism: the chunks are the caller's and do not depend on the number of threads, and
+// each writes to its own place, so the bits of the result do not depend on it either.
+#pragma once
+
+#include <functional>
+
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+// Calls body(chunk) once for every chunk in [0, n_chunks), on at most n_threads threads
+// (the calling one included). Returns when all are done. The first exception of a body is
+// rethrown here after the others have ended. A start of threads costs some 20 microseconds each:
+// chunks should carry more.
+void parallel_for(Index n_chunks, int n_threads, const std::function<void(Index)>& body);
+
+}  // namespace convexrelu

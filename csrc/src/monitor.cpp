@@ -1,0 +1,45 @@
+#include "convexrelu/monitor.hpp"
+
+#include <utility>
+
+namespace convexrelu {
+
+namespace {
+constexpr std::chrono::milliseconds kInterruptInterval{20};
+}
+
+Monitor::Monitor(double time_limit_seconds, Callback callback, Interrupt interrupt)
+    : start_(Clock::now()),
+      next_interrupt_check_(start_ + kInterruptInterval),
+      time_limit_(time_limit_seconds),
+      callback_(std::move(callback)),
+      interrupt_(std::move(interrupt)) {}
+
+double Monitor::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - start_).count();
+}
+
+void Monitor::check() {
+  const Clock::time_point now = Clock::now();
+  if (interrupt_ && now >= next_interrupt_check_) {
+    next_interrupt_check_ = now + kInterruptInterval;
+    interrupt_();
+  }
+  if (std::chrono::duration<double>(now - start_).count() > time_limit_) {
+    stop(StopReason::time_limit);
+  }
+}
+
+void Monitor::report(const char* phase, long iteration, double objective, double gap) {
+  if (callback_ && callback_({phase, iteration, objective, gap, seconds()})) {
+    stop(StopReason::callback);
+  }
+  check();
+}
+
+void Monitor::stop(StopReason reason) {
+  request_stop();
+  throw Stopped{reason};
+}
+
+}  // namespace convexrelu
