@@ -1,0 +1,45 @@
+// What all bindings share: the register functions, and how Python watches a long call.
+//
+// Rules of this floor: a binding converts and forwards, it computes nothing. The GIL is released
+// in watched() and nowhere else; C++ exceptions become Python ones in bind_errors() and nowhere
+// else. No signal handler is installed: Ctrl-C is noticed by asking Python.
+#pragma once
+
+#include <pybind11/eigen.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <utility>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+namespace py = pybind11;
+
+// One per concept, each in bind_<module>.cpp; module.cpp calls them, lower floors first.
+void bind_errors(py::module_& m);   // LimitExceeded, and the translation of exceptions
+void bind_monitor(py::module_& m);  // Progress
+
+// The argument `time_limit`: None or a number of seconds >= 0. ValueError otherwise.
+double time_limit_from(std::optional<double> seconds);
+
+// The argument `callback`: None or a callable, which gets a Progress and stops the work by
+// returning a true value. TypeError otherwise. What it raises passes through the core.
+Monitor::Callback callback_from(const py::object& callable);
+
+// Throws what a pending signal raised (KeyboardInterrupt). May be called without the GIL.
+void check_signals();
+
+// Returns work(monitor), run with the GIL released, under the two arguments that all long calls
+// share. `work` must not touch Python objects.
+template <typename Work>
+auto watched(std::optional<double> time_limit, const py::object& callback, Work&& work) {
+  Monitor monitor(time_limit_from(time_limit), callback_from(callback), check_signals);
+  const py::gil_scoped_release release;
+  return std::forward<Work>(work)(monitor);
+}
+
+}  // namespace convexrelu

@@ -1,0 +1,14 @@
+// The extension module, compiled once per instruction-set level; python/convexrelu/_core.py
+// picks one of them.
+#include "bindings.hpp"
+
+PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
+  // What is defined below calls itself convexrelu._core.<name>, whatever the level, so that a
+  // pickle made on one machine opens on another.
+  m.attr("__name__") = "convexrelu._core";
+  m.attr("__version__") = CONVEXRELU_VERSION;
+  m.attr("level") = CONVEXRELU_LEVEL;
+
+  convexrelu::bind_errors(m);
+  convexrelu::bind_monitor(m);
+}
