@@ -1,0 +1,122 @@
+// Euclidean projection onto activation cones.
+//
+//   N      (d, h)  unit normals of the distinct hyperplanes of the data (hyperplanes.hpp)
+//   sigma  (h)     side of every hyperplane the cone is on: +1, -1, or 0 for both (an equality)
+//   K = {u : sigma_l n_l.u >= 0 where sigma_l != 0,  n_l.u = 0 where sigma_l = 0}
+//   c, q   (d)     a point and its projection Proj_K(c)
+//   F      (k)     a face of K: hyperplanes with independent normals on which n_l.q = 0
+//   tau    (k)     multipliers of F: q = c + N_F tau, sigma_l tau_l >= 0
+//
+// q is the projection iff it lies in K, n_l.q = 0 on F and sigma_l tau_l >= 0 there (Moreau 1962).
+// The method is the dual active-set method of Goldfarb & Idnani (1983), which for this problem
+// keeps tau feasible and lets the most violated hyperplanes enter, so that ||c + N_F tau|| falls
+// towards
+// ||q|| and bounds it from above at every step. docs/theory/cone.md
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+// A list of hyperplanes with independent normals and the factorisation N_F = Q R, Q (d, k)
+// orthonormal, R (k, k) upper triangular. A value: keep one per block and hand it back to the next
+// projection, which then costs one product N'q and O(d k). It belongs to one set of normals.
+class Face {
+ public:
+  const std::vector<Index>& rows() const { return rows_; }
+  Index size() const { return static_cast<Index>(rows_.size()); }
+
+  // N_F = Q R without the rows and columns held in reserve.
+  Eigen::Ref<const Matrix> q() const { return q_.leftCols(size()); }
+  Eigen::Ref<const Matrix, 0, Eigen::OuterStride<>> r() const {
+    return r_.topLeftCorner(size(), size());
+  }
+
+  // Orthonormal basis (d, d - k) of {u : n_l.u = 0 on F}.
+  Matrix null_basis(Index d) const;
+
+ private:
+  friend class ConeProjector;
+
+  void reserve(Index d, Index n_rows);
+  void append(Index row, ConstVectorRef coordinates, ConstVectorRef remainder, double length);
+  void remove(Index position);
+
+  std::vector<Index> rows_;
+  Matrix q_;            // the first k columns are Q
+  Matrix r_;            // the leading k x k block is R
+  long n_updates_ = 0;  // since the factorisation was made from scratch
+};
+
+struct Projection {
+  Vector q;
+  double norm = 0.0;                // ||q||, or an upper bound on it when stopped early
+  std::vector<double> multipliers;  // tau, in the order of the face
+  // The largest of: violation and lack of tightness on F, relative to ||q||; multipliers of the
+  // wrong sign and ||q - c - N_F tau||, relative to ||c|| + sum |tau|. Measured on what is
+  // returned.
+  double kkt_error = 0.0;
+  bool converged = false;      // kkt_error <= ConeProjector::kTolerance
+  bool stopped_early = false;  // ||Proj_K(c)|| <= norm <= threshold is proven, q is no projection
+  long n_steps = 0;            // changes of the face
+};
+
+// Projects onto cones over one set of hyperplanes. Owns its workspaces: one per thread.
+class ConeProjector {
+ public:
+  static constexpr double kTolerance = 1e-12;
+
+  // The normals (d, h) are not copied and must outlive the projector.
+  explicit ConeProjector(const Matrix& normals);
+
+  // Proj_K(c). face: a guess on entry (any independent rows, in any state), the face of q on
+  // return. With a threshold >= 0 it ends as soon as ||Proj_K(c)|| <= threshold is proven. The
+  // result is valid until the next call. A warm projection allocates nothing. No exception: what
+  // could not be met is in kkt_error.
+  const Projection& project(ConstVectorRef c, const std::int8_t* sigma, Face& face,
+                            double threshold = -1.0);
+
+  // The same with a face that is only a list of rows; factoring it costs O(d k^2).
+  const Projection& project(ConstVectorRef c, const std::int8_t* sigma, std::vector<Index>& rows,
+                            double threshold = -1.0);
+
+  // ||c + N_F tau_+|| >= ||Proj_K(c)||, tau_+ the multipliers without those of the wrong sign; O(d
+  // k).
+  double norm_bound(ConstVectorRef c, const std::int8_t* sigma, const std::vector<Index>& rows,
+                    const std::vector<double>& multipliers) const;
+
+  // Replaces the rows of a face and factors them, leaving out those that depend on earlier ones.
+  void factor(const std::vector<Index>& rows, Face& face);
+
+ private:
+  void iterate(const std::int8_t* sigma, Face& face, double threshold);
+  void restore_dual_feasibility(const std::int8_t* sigma, Face& face);
+  void compute_multipliers(const Face& face);
+  void compute_point(const Face& face);
+  void find_candidates(const std::int8_t* sigma);
+  bool enter(Index row, const std::int8_t* sigma, Face& face);
+  void drop(Index position, Face& face);
+  double split(Index row, const Face& face);
+  bool proves_threshold(const std::int8_t* sigma, const Face& face, double threshold);
+  double measure_kkt_error(const std::int8_t* sigma, const Face& face);
+
+  const Matrix& normals_;
+  double entry_tolerance_ = 0.0;  // violations up to this, relative to ||q||, are rounding
+
+  Vector c_;  // the point, scaled by a power of two to the order of 1
+  double c_norm_ = 0.0;
+  Vector q_;
+  double q_norm_ = 0.0;
+  std::vector<double> tau_;
+  Vector slack_;                                            // (h) N'q
+  Vector coordinates_, remainder_, correction_, solution_;  // n_l = Q coordinates + remainder
+  std::vector<Index> candidates_;
+  std::vector<double> violation_;
+  Face own_face_;
+  Projection result_;
+};
+
+}  // namespace convexrelu
