@@ -1,7 +1,7 @@
 // What all bindings share: the register functions, and how Python watches a long call.
 //
 // Rules of this floor: a binding converts and forwards, it computes nothing. The GIL is released
-// in watched() and nowhere else; C++ exceptions become Python ones in bind_errors() and nowhere
+// in watched() and nowhere else; C++ exceptions become Python ones in bind_error() and nowhere
 // else. No signal handler is installed: Ctrl-C is noticed by asking Python.
 #pragma once
 
@@ -20,7 +20,7 @@ namespace convexrelu {
 namespace py = pybind11;
 
 // One per concept, each in bind_<module>.cpp; module.cpp calls them, lower floors first.
-void bind_errors(py::module_& m);   // LimitExceeded, and the translation of exceptions
+void bind_error(py::module_& m);   // LimitExceeded, and the translation of exceptions
 void bind_monitor(py::module_& m);  // Progress
 
 // The argument `time_limit`: None or a number of seconds >= 0. ValueError otherwise.

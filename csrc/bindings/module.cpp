@@ -9,6 +9,6 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   m.attr("__version__") = CONVEXRELU_VERSION;
   m.attr("level") = CONVEXRELU_LEVEL;
 
-  convexrelu::bind_errors(m);
+  convexrelu::bind_error(m);
   convexrelu::bind_monitor(m);
 }

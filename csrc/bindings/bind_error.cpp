@@ -16,7 +16,7 @@ const char* explain(StopReason reason) {
 
 }  // namespace
 
-void bind_errors(py::module_& m) {
+void bind_error(py::module_& m) {
   // Lives as long as the process: a translator may run when the module is already gone.
   static PyObject* limit_exceeded = PyErr_NewExceptionWithDoc(
       "convexrelu.LimitExceeded", kLimitExceededDoc, PyExc_RuntimeError, nullptr);

@@ -1,0 +1,254 @@
+"""Claims about the source and the installed package that need no mathematics."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import convexrelu
+from convexrelu import _core
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+CSRC = ROOT / "csrc"
+PACKAGE = ROOT / "python" / "convexrelu"
+HEADERS = sorted((CSRC / "include" / "convexrelu").glob("*.hpp"))
+MODULES = [header.stem for header in HEADERS]
+INDEPENDENT_FLOOR = 7  # its modules do not include one another
+
+# Nothing to compile, nothing to test that the compiler does not.
+HEADER_ONLY = {"types", "error", "bit_matrix"}
+NO_TEST = {"types", "error"}
+
+
+def included(path: Path) -> list[str]:
+    return re.findall(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE)
+
+
+def included_modules(name: str) -> set[str]:
+    """The modules of the core that the header or the source of a module includes."""
+    files = [CSRC / "include" / "convexrelu" / f"{name}.hpp", CSRC / "src" / f"{name}.cpp"]
+    includes = [line for path in files if path.exists() for line in included(path)]
+    return {Path(line).stem for line in includes if line.startswith("convexrelu/")} - {name}
+
+
+def floors() -> dict[str, int]:
+    """The table of docs/architecture.md."""
+    rows = re.findall(r"^\| (\d+) \| ([^|]*) \|", (ROOT / "docs/architecture.md").read_text(), re.M)
+    return {name: int(floor) for floor, names in rows for name in re.findall(r"`(\w+)`", names)}
+
+
+class TestFloors:
+    def test_every_module_has_its_floor(self) -> None:
+        assert sorted(floors()) == MODULES
+
+    @pytest.mark.parametrize("name", MODULES)
+    def test_no_include_goes_up(self, name: str) -> None:
+        floor = floors()
+        up = {other for other in included_modules(name) if floor[other] > floor[name]}
+        assert not up, f"{name} (floor {floor[name]}) includes {up}"
+
+    def test_products_are_independent(self) -> None:
+        floor = floors()
+        products = {name for name in MODULES if floor[name] == INDEPENDENT_FLOOR}
+        assert not {name: both for name in products if (both := included_modules(name) & products)}
+
+    def test_includes_have_no_circle(self) -> None:
+        remaining = {name: included_modules(name) for name in MODULES}
+        while free := [name for name, needs in remaining.items() if not needs & remaining.keys()]:
+            for name in free:
+                del remaining[name]
+        assert not remaining
+
+    @pytest.mark.parametrize("header", HEADERS, ids=MODULES)
+    def test_public_headers_need_eigen_and_the_standard_library_only(self, header: Path) -> None:
+        standard = re.compile(r"[a-z_]+")  # <vector>, <cstdint>
+        foreign = [
+            name
+            for name in included(header)
+            if not name.startswith(("Eigen/", "convexrelu/")) and not standard.fullmatch(name)
+        ]
+        assert not foreign
+
+    def test_python_is_known_in_the_bindings_only(self) -> None:
+        for path in [*HEADERS, *(CSRC / "src").iterdir()]:
+            assert not re.search(r"pybind11|Python\.h", path.read_text()), path
+
+
+class TestModules:
+    @pytest.mark.parametrize("name", MODULES)
+    def test_has_its_source_and_its_test(self, name: str) -> None:
+        assert (CSRC / "src" / f"{name}.cpp").exists() == (name not in HEADER_ONLY)
+        tests = [ROOT / f"tests/cpp/test_{name}.cpp", ROOT / f"tests/test_{name}.py"]
+        assert name in NO_TEST or any(path.exists() for path in tests)
+
+    def test_sources_and_bindings_have_their_header(self) -> None:
+        assert {path.stem for path in (CSRC / "src").glob("*.cpp")} <= set(MODULES)
+        bindings = {p.stem.removeprefix("bind_") for p in (CSRC / "bindings").glob("bind_*.cpp")}
+        assert bindings <= set(MODULES)
+
+    def test_every_binding_is_registered(self) -> None:
+        registered = re.findall(r"bind_(\w+)\(m\)", (CSRC / "bindings/module.cpp").read_text())
+        files = {p.stem.removeprefix("bind_") for p in (CSRC / "bindings").glob("bind_*.cpp")}
+        assert sorted(registered) == sorted(files)
+
+    def test_nothing_prints(self) -> None:
+        """The command line is the one part that writes to the terminal."""
+        for path in PACKAGE.rglob("*.py"):
+            if path.name in {"__main__.py", "cli.py"}:
+                continue
+            calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+            assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
+        for path in [*HEADERS, *(CSRC / "src").iterdir(), *(CSRC / "bindings").glob("*.*pp")]:
+            assert not re.search(r"\bprintf?\(|std::c(out|err)|<iostream>", path.read_text()), path
+
+
+def names_of_stub(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:
+    """What a stub declares: each name with the body of its class, if it is one."""
+    names: dict[str, list[ast.stmt]] = {}
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            names[node.name] = node.body
+        elif isinstance(node, ast.FunctionDef):
+            names[node.name] = []
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names[node.target.id] = []
+    return names
+
+
+class TestStubs:
+    STUB = names_of_stub(ast.parse((PACKAGE / "_core.pyi").read_text()).body)
+
+    def test_names_are_those_of_the_extension(self) -> None:
+        extension = getattr(_core, "_module")  # noqa: B009  (no part of the stub)
+        public = {name for name in vars(extension) if not name.startswith("_")}
+        assert {name for name in self.STUB if not name.startswith("_")} == public
+
+    @pytest.mark.parametrize("name", sorted(name for name, body in STUB.items() if body))
+    def test_members_are_those_of_the_class(self, name: str) -> None:
+        cls = getattr(_core, name)
+        if issubclass(cls, tuple):
+            assert list(cls._fields) == list(names_of_stub(self.STUB[name]))
+        elif not issubclass(cls, Exception):
+            public = {member for member in vars(cls) if not member.startswith("_")}
+            declared = {m for m in names_of_stub(self.STUB[name]) if not m.startswith("_")}
+            assert declared == public
+
+
+class TestVersion:
+    VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    def test_extension_and_metadata(self) -> None:
+        assert convexrelu.__version__ == self.VERSION == metadata.version("convexrelu")
+
+    def test_citation(self) -> None:
+        assert re.search(rf"^version: {re.escape(self.VERSION)}$", self.read("CITATION.cff"), re.M)
+
+    def test_changelog(self) -> None:
+        newest = re.search(r"^## \[(\d[^\]]*)\]", self.read("CHANGELOG.md"), re.M)
+        assert newest is not None
+        assert newest[1] == self.VERSION
+
+    @staticmethod
+    def read(name: str) -> str:
+        return (ROOT / name).read_text()
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+class TestImport:
+    def test_takes_less_than_300_ms_of_cpu(self) -> None:
+        code = "import time; t = time.process_time(); import convexrelu; print(time.process_time() - t)"
+        assert min(float(python(code).stdout) for _ in range(5)) < 0.3
+
+    def test_loads_nothing_heavy(self) -> None:
+        code = "import sys, convexrelu; print(*sys.modules)"
+        heavy = {"scipy", "sklearn", "matplotlib", "pandas", "onnx", "argparse"}
+        assert not heavy & set(python(code).stdout.split())
+
+    def test_every_public_name_is_there_and_documented(self) -> None:
+        for name in convexrelu.__all__:
+            value = getattr(convexrelu, name)
+            assert name == "__version__" or value.__doc__
+
+
+class TestLevels:
+    BUILT = ("baseline", "v3", "v4")
+
+    def choose(self, asked: str | None, cpu: str, built: tuple[str, ...] = BUILT) -> str:
+        return getattr(_core, "_choose")(asked, cpu, built)  # noqa: B009
+
+    def test_best_that_the_cpu_runs(self) -> None:
+        for cpu in self.BUILT:
+            assert self.choose(None, cpu) == cpu
+        assert self.choose(None, "v4", ("baseline", "v3")) == "v3"
+
+    def test_the_one_asked_for(self) -> None:
+        assert self.choose("baseline", "v4") == "baseline"
+
+    @pytest.mark.parametrize(
+        ("asked", "cpu", "built", "message"),
+        [
+            ("v5", "v4", BUILT, "'v5' is not one of baseline, v3, v4; usable here: baseline, v3, v4"),
+            ("", "v4", BUILT, "'' is not one of"),
+            ("v4", "v3", BUILT, r"'v4' needs a better CPU than this one \(v3\); usable here: base"),
+            ("v3", "v4", ("v4",), "'v3' was not built; usable here: v4"),
+            (None, "v3", ("v4",), "levels up to 'v3', none of which was built; reinstall"),
+        ],
+    )
+    def test_error_teaches(
+        self, asked: str | None, cpu: str, built: tuple[str, ...], message: str
+    ) -> None:
+        with pytest.raises(ImportError, match=message):
+            self.choose(asked, cpu, built)
+
+    def test_environment_variable(self) -> None:
+        code = "from convexrelu import _core; print(_core.level)"
+        assert python(code, CONVEXRELU_LEVEL=_core.level).stdout.strip() == _core.level
+        failed = python(code, CONVEXRELU_LEVEL="avx2")
+        assert failed.returncode == 1
+        assert "ImportError: CONVEXRELU_LEVEL='avx2'" in failed.stderr
+
+
+def is_editable() -> bool:
+    url = metadata.distribution("convexrelu").read_text("direct_url.json")
+    return url is not None and json.loads(url).get("dir_info", {}).get("editable", False)
+
+
+@pytest.mark.skipif(is_editable(), reason="an editable install has no wheel")
+class TestWheel:
+    FILES = [file for file in metadata.files("convexrelu") or [] if "__pycache__" not in file.parts]
+
+    def test_holds_the_package_and_nothing_else(self) -> None:
+        source = {p.relative_to(PACKAGE.parent) for p in PACKAGE.rglob("*") if p.is_file()}
+        source = {p for p in source if "__pycache__" not in p.parts and p.suffix != ".so"}
+        installed = {Path(f) for f in self.FILES if f.parts[0] == "convexrelu"}
+        extensions = {p for p in installed if p.suffix in {".so", ".pyd"}}
+        assert installed - extensions == source
+        assert any(p.name.startswith("_cpu.") for p in extensions)
+        roots = {f.parts[0] for f in self.FILES} - {"..", "convexrelu"}  # .. is the command
+        assert all(root.endswith(".dist-info") for root in roots)
+
+    def test_is_below_six_megabytes(self) -> None:
+        """Unpacked, which is more than a wheel's compressed size."""
+        assert sum(file.size or 0 for file in self.FILES) < 6e6
