@@ -37,6 +37,11 @@ void Monitor::report(const char* phase, long iteration, double objective, double
   check();
 }
 
+void Monitor::lift_limit() {
+  time_limit_ = kInfinity;
+  stop_requested_.store(false, std::memory_order_relaxed);
+}
+
 void Monitor::stop(StopReason reason) {
   request_stop();
   throw Stopped{reason};

@@ -48,6 +48,10 @@ class Monitor {
   // Hands one line of progress to the callback, then checks.
   void report(const char* phase, long iteration, double objective, double gap);
 
+  // After Stopped was caught: the limit no longer applies, so that the answer can be wrapped up.
+  // Interrupts still do.
+  void lift_limit();
+
   double seconds() const;
   double time_left() const { return time_limit_ - seconds(); }
 

@@ -1,0 +1,68 @@
+// The linear system of an active set, shared by the solver, the path and the sensitivities.
+//
+// Members b = 1..k, each with signed columns A_b = s_b D_b X (n, d), a face F_b of its cone (independent rows
+// C_F that are active; none in the gated problem), an orthonormal basis Q_b (d, m_b) of null(C_F), a
+// weight alpha_b >= 0 and a unit direction e_b in span Q_b. With M_b = A_b Q_b Q_b' A_b' / n:
+//
+//   J = [ H   B      ]    H = I + sum_b alpha_b M_b   (n, n)
+//       [ B' -Delta  ]    B = [A_b e_b]_b             (n, k),  Delta = diag(delta) >= 0
+//
+// delta = 0 is Newton's matrix of the optimality conditions (Mishkin & Pilanci 2023, sensitivity
+// of minimal solutions); delta > 0 that of a proximal step, which is never singular. With delta = 0 J is
+// non-singular iff B has full column rank: the activations are independent.
+//
+// Two forms, chosen by their cost; m = sum_b m_b:
+//   n-form: Cholesky of H, then of the Schur complement B' H^-1 B + Delta
+//           (n^3/3 + n^2 k; H itself n^2 k by the Gram matrix of X, or n^2 m)
+//   m-form: Cholesky of Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e')
+//           in face coordinates, Z = [A_b Q_b] (m^3/3). Z and Z'Z are kept from one factorisation to
+//           the next, so that a member or a row of a face that enters or leaves costs n m m_b.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/problem.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+class KktSystem {
+ public:
+  enum class Form { automatic, n_form, m_form };
+
+  // One member of the active set. The pointers are read during factor() only.
+  struct Member {
+    Block block;
+    double alpha;             // >= 0; a member with alpha = 0 moves along e_b only
+    double delta;             // >= 0
+    const double* direction;  // e_b (d), unit length
+    const Face* face;         // F_b; null_basis() of it is Q_b
+  };
+
+  // The problem must outlive the system.
+  explicit KktSystem(const ScaledProblem& problem, Form form = Form::automatic);
+  ~KktSystem();
+
+  // Forms and factors J. False if it is singular to working precision; solve() must then not
+  // be called. Polls the monitor.
+  bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor);
+
+  // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). One step of iterative refinement
+  // when refine is set. Cost 2 n^2 or m^2, plus two products with Z.
+  void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
+             bool refine = true) const;
+
+  // Reciprocal condition number of the factored matrices, estimated in the 1-norm.
+  double reciprocal_condition() const;
+
+  Form form() const;               // the one that the last factor() chose
+  Index size() const;              // sum of free dimensions m of the last factor()
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace convexrelu

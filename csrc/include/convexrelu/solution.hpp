@@ -1,0 +1,69 @@
+// Solutions of the convex problem, and the certificate that any vector of weights can be given.
+//
+//   primal  P(w) = 1/(2n) || y - f ||^2 + lam sum_b ||w_b||,   f = sum_b A_b w_b
+//   dual    D(theta) = y'theta - n/2 ||theta||^2,  feasible iff ||Proj_{K_b}(A_b' theta)|| <= lam for all b
+//
+// A candidate r is made feasible by theta = kappa r/n, kappa <= lam / max_b ||q_b(r)||, and is
+// trusted no further: P(w) - D(theta) bounds what any other weights over the same patterns can gain.
+#pragma once
+
+#include <vector>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/problem.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+enum class Status {
+  optimal,            // the gap is within the tolerance asked for
+  max_iter,           // ended early, by the limit named; the certificate says how far it got
+  time_limit,
+  callback,
+  stalled,            // no further progress in float64
+  unproven,           // nothing violated was found over all patterns, but the bound is open
+  pruned,             // below the minimal number of neurons: not an optimum
+  numerical_failure,  // the data exceed the range of float64: the weights are zero
+};
+
+const char* to_string(Status status);
+
+struct Certificate {
+  double primal;
+  double dual;
+  double gap;             // (primal - dual) / primal; 0 where both are 0
+  double stationarity;    // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam
+  double cone_violation;  // max over active b and rows k of -(C_b w_b)_k / (||x_k|| ||w_b||), at least 0
+};
+
+struct Solution {
+  Problem problem;
+  double lam;
+  Status status;
+  std::vector<Block> active_set;  // (k) sorted by pattern, + before -
+  Matrix weights;                 // (d, k)
+  Vector fitted;                  // (n)
+  Vector residual;                // (n) y - fitted
+  Vector dual;                    // (n) dual candidate in the units of the residual
+  double objective;
+  double lower_bound;  // over the patterns of problem
+  double gap;
+  long n_iter;  // factorisations
+  double global_lower_bound = kNaN;  // over all patterns; NaN: nothing proven
+};
+
+// Recomputes everything from X, y and the weights; `dual` and y - fitted are two candidates
+// for the dual point, of which the better is reported. Cost 4 n d P and projections.
+Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
+                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor);
+
+// Wraps weights as a certified Solution: fills in fitted, residual, objective, bound and gap.
+Solution make_solution(const Problem& problem, double lam, Status status,
+                       std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
+                       int n_threads, Monitor& monitor);
+
+// f (n) = sum_b A_b w_b on the problem's own X, in the caller's units.
+Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
+                     const Matrix& weights);
+
+}  // namespace convexrelu

@@ -1,0 +1,103 @@
+#include "convexrelu/cholesky.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <Eigen/Cholesky>
+
+#include "convexrelu/error.hpp"
+#include "convexrelu/parallel.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+constexpr Index kPanel = 128;   // columns factored between two looks at the monitor
+constexpr Index kStripe = 256;  // rows of a panel, and columns of the trailing update, in one task
+
+Index n_stripes(Index size) { return (size + kStripe - 1) / kStripe; }
+
+}  // namespace
+
+// Left-looking by panels: A(j:, j) -= L(j:, :j) L(j, :j)', factor the diagonal block, solve below it.
+Index factor_cholesky(MatrixRef A, const CholeskyOptions& options) {
+  const Index n = A.rows();
+  if (A.cols() != n) throw_invalid("A must be square");
+  for (Index begin = 0; begin < n; begin += kPanel) {
+    if (options.monitor != nullptr) options.monitor->check();
+    const Index width = std::min(kPanel, n - begin);
+    const Index below = n - begin - width;
+    auto diagonal = A.block(begin, begin, width, width);
+    const auto left = A.block(begin, 0, width, begin);
+    if (begin > 0) diagonal.triangularView<Eigen::Lower>() -= left * left.transpose();
+    Eigen::internal::llt_inplace<double, Eigen::Lower>::blocked(diagonal);
+    for (Index j = 0; j < width; ++j) {
+      if (!(diagonal(j, j) > 0.0)) return begin + j;
+    }
+    parallel_for(n_stripes(below), options.n_threads, [&](Index stripe) {
+      const Index first = begin + width + stripe * kStripe;
+      const Index rows = std::min(kStripe, n - first);
+      auto panel = A.block(first, begin, rows, width);
+      panel.noalias() -= A.block(first, 0, rows, begin) * left.transpose();
+      const auto upper = diagonal.transpose().triangularView<Eigen::Upper>();
+      upper.solveInPlace<Eigen::OnTheRight>(panel);
+    });
+  }
+  return -1;
+}
+
+void solve_cholesky(ConstMatrixRef L, MatrixRef B) {
+  const auto lower = L.triangularView<Eigen::Lower>();
+  const auto upper = L.transpose().triangularView<Eigen::Upper>();
+  if (B.cols() == 1) {  // Eigen's matrix-vector kernel
+    auto b = B.col(0);
+    lower.solveInPlace(b);
+    upper.solveInPlace(b);
+  } else {
+    lower.solveInPlace(B);
+    upper.solveInPlace(B);
+  }
+}
+
+double symmetric_one_norm(ConstMatrixRef A) {
+  const Index n = A.rows();
+  Vector sums = Vector::Zero(n);
+  for (Index j = 0; j < n; ++j) {
+    const auto below = A.col(j).tail(n - j - 1).cwiseAbs();
+    sums[j] += std::abs(A(j, j)) + below.sum();
+    sums.tail(n - j - 1) += below;
+  }
+  return n > 0 ? sums.maxCoeff() : 0.0;
+}
+
+double reciprocal_condition(ConstMatrixRef L, double one_norm) {
+  const Index n = L.rows();
+  if (n == 0) return 1.0;
+  Vector x = Vector::Constant(n, 1.0 / static_cast<double>(n));
+  double estimate = 0.0;
+  Index previous = -1;
+  for (int step = 0; step < 5; ++step) {
+    solve_cholesky(L, x);
+    const double norm = x.lpNorm<1>();
+    if (!std::isfinite(norm)) return 0.0;
+    if (norm <= estimate) break;
+    estimate = norm;
+    x = x.unaryExpr([](double value) { return value < 0.0 ? -1.0 : 1.0; }).eval();
+    solve_cholesky(L, x);
+    Index largest = 0;
+    x.cwiseAbs().maxCoeff(&largest);
+    if (largest == previous) break;
+    previous = largest;
+    x = Vector::Unit(n, largest);
+  }
+  // Higham's safeguard against matrices for which the gradients mislead.
+  for (Index j = 0; j < n; ++j) {
+    const double grown = 1.0 + (n > 1 ? static_cast<double>(j) / static_cast<double>(n - 1) : 0.0);
+    x[j] = j % 2 ? -grown : grown;
+  }
+  solve_cholesky(L, x);
+  estimate = std::max(estimate, 2.0 * x.lpNorm<1>() / (3.0 * static_cast<double>(n)));
+  return estimate > 0.0 && one_norm > 0.0 ? 1.0 / (estimate * one_norm) : 0.0;
+}
+
+}  // namespace convexrelu

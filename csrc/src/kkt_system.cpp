@@ -1,0 +1,341 @@
+#include "convexrelu/kkt_system.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "convexrelu/cholesky.hpp"
+
+namespace convexrelu {
+
+class KktSystem::Impl {
+ public:
+  Impl(const ScaledProblem& problem, Form form) : problem_(problem), requested_(form) {}
+
+  bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor) {
+    adopt(members);
+    form_ = requested_ != Form::automatic ? requested_ : cheaper_form();
+    return form_ == Form::n_form ? factor_n_form(n_threads, monitor)
+                                 : factor_m_form(n_threads, monitor);
+  }
+
+  void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
+             bool refine) const {
+    solve_factored(g1, g2, dr, dalpha);
+    if (!refine) return;
+    Vector defect1(g1.size()), defect2(g2.size()), correction1(g1.size()), correction2(g2.size());
+    apply(dr, dalpha, defect1, defect2);
+    defect1 = g1 - defect1;
+    defect2 = g2 - defect2;
+    solve_factored(defect1, defect2, correction1, correction2);
+    dr += correction1;
+    dalpha += correction2;
+  }
+
+  double reciprocal_condition() const {
+    double result = matrix_.size() == 0 ? 1.0 : convexrelu::reciprocal_condition(matrix_, norm_);
+    if (form_ == Form::n_form && size_k() > 0) {
+      result = std::min(result, convexrelu::reciprocal_condition(schur_, schur_norm_));
+    }
+    return result;
+  }
+
+  Form form() const { return form_; }
+  Index size() const { return m_; }
+
+ private:
+  // What is kept of a member between factorisations. Empty basis: all of R^d.
+  struct Slot {
+    Block block;
+    double alpha;
+    double delta;
+    std::vector<Index> face;
+    bool radial;       // alpha = 0: the basis is e_b itself
+    bool whole_space;  // no active row
+    Matrix basis;      // (d, width) unless whole_space
+    Vector direction;  // e_b in R^d
+    Vector local;      // Q_b' e_b
+    Index offset;      // first coordinate
+    Index width;       // m_b
+    Index gram_offset; // its columns in Z and Z'Z, -1 if not there
+  };
+
+  Index size_k() const { return static_cast<Index>(slots_.size()); }
+  Index n() const { return problem_.n_samples(); }
+  Index d() const { return problem_.n_features(); }
+
+  // Takes over the new members; slots whose block and face are unchanged keep their basis and their
+  // columns of Z.
+  void adopt(const std::vector<Member>& members) {
+    std::vector<Slot> old = std::move(slots_);
+    slots_.clear();
+    slots_.reserve(members.size());
+    patterns_.clear();
+    m_ = 0;
+    for (const Member& member : members) {
+      const bool radial = member.alpha == 0.0;
+      const auto same = [&](const Slot& slot) {
+        return slot.block == member.block && !slot.radial && slot.face == member.face->rows();
+      };
+      const auto found = radial ? old.end() : std::find_if(old.begin(), old.end(), same);
+      Slot slot;
+      if (found != old.end()) {
+        slot = std::move(*found);
+        found->block.pattern = -1;
+      } else {
+        slot.block = member.block;
+        slot.face = member.face->rows();
+        slot.radial = radial;
+        slot.whole_space = !radial && slot.face.empty();
+        if (!radial && !slot.face.empty()) {
+          slot.basis = member.face->null_basis(d());
+        }
+        slot.gram_offset = -1;
+      }
+      slot.alpha = member.alpha;
+      slot.delta = member.delta;
+      slot.direction = Eigen::Map<const Vector>(member.direction, d());
+      if (radial) slot.basis = slot.direction;
+      slot.local = slot.whole_space ? slot.direction : slot.basis.transpose() * slot.direction;
+      slot.width = slot.local.size();
+      slot.offset = m_;
+      m_ += slot.width;
+      patterns_.push_back(slot.block.pattern);
+      slots_.push_back(std::move(slot));
+    }
+  }
+
+  Form cheaper_form() const {
+    const double n3 = std::pow(static_cast<double>(n()), 3) / 3.0;
+    const double nnk = static_cast<double>(n()) * static_cast<double>(n()) *
+                       static_cast<double>(size_k());
+    const double m3 = std::pow(static_cast<double>(m_), 3) / 3.0;
+    Index fresh = 0;
+    for (const Slot& slot : slots_) {
+      if (slot.gram_offset < 0) fresh += slot.width;
+    }
+    const double gram = 2.0 * static_cast<double>(n()) * static_cast<double>(m_) *
+                        static_cast<double>(fresh);
+    return n3 + 2.0 * nnk < m3 + gram ? Form::n_form : Form::m_form;
+  }
+
+  // s_b D_b X Q_b into columns of Z.
+  void fill_columns(const Slot& slot, MatrixRef columns) const {
+    if (slot.whole_space) {
+      columns = problem_.X();
+    } else {
+      columns.noalias() = problem_.X() * slot.basis;
+    }
+    problem_.apply_mask(slot.block, columns);
+  }
+
+  // H = I + (XX'/n) o (D diag(alpha) D') over members with all of R^d, + Z diag(alpha) Z'/n over
+  // the others.
+  bool factor_n_form(int n_threads, Monitor& monitor) {
+    const double n_samples = static_cast<double>(n());
+    Index n_whole = 0, m_rest = 0;
+    for (Slot& slot : slots_) {
+      slot.gram_offset = -1;
+      if (slot.alpha == 0.0) continue;
+      if (slot.whole_space) {
+        ++n_whole;
+      } else {
+        m_rest += slot.width;
+      }
+    }
+    z_.resize(0, 0);
+    gram_.resize(0, 0);
+    matrix_.setZero(n(), n());
+    if (n_whole > 0) {
+      if (sample_gram_.size() == 0) {
+        sample_gram_.setZero(n(), n());
+        sample_gram_.selfadjointView<Eigen::Lower>().rankUpdate(problem_.X(), 1.0 / n_samples);
+      }
+      Matrix masks(n(), n_whole);
+      Index j = 0;
+      for (const Slot& slot : slots_) {
+        if (slot.alpha == 0.0 || !slot.whole_space) continue;
+        masks.col(j).setConstant(std::sqrt(slot.alpha));
+        problem_.apply_mask({slot.block.pattern, +1}, masks.col(j));
+        ++j;
+      }
+      matrix_.selfadjointView<Eigen::Lower>().rankUpdate(masks);
+      monitor.check();
+      matrix_.triangularView<Eigen::Lower>() = matrix_.cwiseProduct(sample_gram_);
+    }
+    if (m_rest > 0) {
+      Matrix columns(n(), m_rest);
+      Index j = 0;
+      for (const Slot& slot : slots_) {
+        if (slot.alpha == 0.0 || slot.whole_space) continue;
+        fill_columns(slot, columns.middleCols(j, slot.width));
+        columns.middleCols(j, slot.width) *= std::sqrt(slot.alpha);
+        j += slot.width;
+      }
+      matrix_.selfadjointView<Eigen::Lower>().rankUpdate(columns, 1.0 / n_samples);
+    }
+    matrix_.diagonal().array() += 1.0;
+    norm_ = symmetric_one_norm(matrix_);
+    const CholeskyOptions options{n_threads, &monitor};
+    if (factor_cholesky(matrix_, options) >= 0) return false;
+
+    Matrix directions(d(), size_k());
+    for (Index b = 0; b < size_k(); ++b) directions.col(b) = slot(b).direction;
+    half_.noalias() = problem_.X() * directions;
+    for (Index b = 0; b < size_k(); ++b) problem_.apply_mask(slot(b).block, half_.col(b));
+    b_ = half_;
+    matrix_.triangularView<Eigen::Lower>().solveInPlace(half_);
+    schur_.setZero(size_k(), size_k());
+    schur_.selfadjointView<Eigen::Lower>().rankUpdate(half_.transpose());
+    for (Index b = 0; b < size_k(); ++b) schur_(b, b) += slot(b).delta;
+    schur_norm_ = symmetric_one_norm(schur_);
+    return factor_cholesky(schur_, options) < 0;
+  }
+
+  // Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e').
+  bool factor_m_form(int n_threads, Monitor& monitor) {
+    update_gram();
+    monitor.check();
+    matrix_ = gram_;
+    const double n_samples = static_cast<double>(n());
+    for (const Slot& slot : slots_) {
+      auto block = matrix_.block(slot.offset, slot.offset, slot.width, slot.width);
+      double radial = slot.delta / (n_samples + slot.alpha * slot.delta);
+      if (!slot.radial) {
+        block.diagonal().array() += 1.0 / slot.alpha;
+        radial -= 1.0 / slot.alpha;
+      }
+      block.noalias() += radial * slot.local * slot.local.transpose();
+    }
+    norm_ = symmetric_one_norm(matrix_);
+    return factor_cholesky(matrix_, {n_threads, &monitor}) < 0;
+  }
+
+  // Z and its Gram matrix Z'Z/n for the present members; columns of unchanged ones are copied.
+  void update_gram() {
+    Matrix z(n(), m_);
+    Matrix gram(m_, m_);
+    std::vector<const Slot*> kept, fresh;
+    for (const Slot& slot : slots_) {
+      (slot.gram_offset >= 0 ? kept : fresh).push_back(&slot);
+    }
+    for (const Slot* slot : kept) {
+      z.middleCols(slot->offset, slot->width) = z_.middleCols(slot->gram_offset, slot->width);
+      for (const Slot* other : kept) {
+        gram.block(slot->offset, other->offset, slot->width, other->width) =
+            gram_.block(slot->gram_offset, other->gram_offset, slot->width, other->width);
+      }
+    }
+    Index n_fresh = 0;
+    for (const Slot* slot : fresh) {
+      fill_columns(*slot, z.middleCols(slot->offset, slot->width));
+      n_fresh += slot->width;
+    }
+    if (n_fresh > 0) {
+      Matrix columns(n(), n_fresh);
+      Index j = 0;
+      for (const Slot* slot : fresh) {
+        columns.middleCols(j, slot->width) = z.middleCols(slot->offset, slot->width);
+        j += slot->width;
+      }
+      const Matrix products = z.transpose() * columns / static_cast<double>(n());
+      j = 0;
+      for (const Slot* slot : fresh) {
+        gram.middleCols(slot->offset, slot->width) = products.middleCols(j, slot->width);
+        gram.middleRows(slot->offset, slot->width) =
+            products.middleCols(j, slot->width).transpose();
+        j += slot->width;
+      }
+    }
+    z_ = std::move(z);
+    gram_ = std::move(gram);
+    for (Slot& slot : slots_) slot.gram_offset = slot.offset;
+  }
+
+  void solve_factored(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr,
+                      VectorRef dalpha) const {
+    const double n_samples = static_cast<double>(n());
+    if (form_ == Form::n_form) {
+      dr = g1;
+      solve_cholesky(matrix_, dr);
+      if (size_k() == 0) return;
+      dalpha.noalias() = b_.transpose() * dr;
+      dalpha -= g2;
+      solve_cholesky(schur_, dalpha);
+      Vector correction = half_ * dalpha;
+      matrix_.triangularView<Eigen::Lower>().transpose().solveInPlace(correction);
+      dr -= correction;
+      return;
+    }
+    Vector x = z_.transpose() * g1 / n_samples;
+    for (Index b = 0; b < size_k(); ++b) {
+      x.segment(slot(b).offset, slot(b).width) -=
+          slot(b).local * (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
+    }
+    solve_cholesky(matrix_, VectorRef(x));
+    dr = g1;
+    dr.noalias() -= z_ * x;
+    for (Index b = 0; b < size_k(); ++b) {
+      const double radial = slot(b).local.dot(x.segment(slot(b).offset, slot(b).width));
+      dalpha(b) = radial - slot(b).alpha * (slot(b).delta * radial + g2(b)) /
+                               (n_samples + slot(b).alpha * slot(b).delta);
+    }
+  }
+
+  // (out1, out2) = J (r, alpha), from X and the masks alone.
+  void apply(ConstVectorRef r, ConstVectorRef alpha, VectorRef out1, VectorRef out2) const {
+    const double n_samples = static_cast<double>(n());
+    Matrix c(d(), size_k());
+    problem_.products().correlate(r, patterns_, c, 1);
+    for (Index b = 0; b < size_k(); ++b) {
+      const Slot& member = slot(b);
+      const Vector signed_c = member.block.sign * c.col(b);
+      out2(b) = member.direction.dot(signed_c) - member.delta * alpha(b);
+      Vector w = member.direction * alpha(b);
+      if (member.alpha != 0.0) {
+        const double scale = member.alpha / n_samples;
+        if (member.whole_space) {
+          w += scale * signed_c;
+        } else {
+          w += member.basis * (scale * (member.basis.transpose() * signed_c));
+        }
+      }
+      c.col(b) = member.block.sign * w;
+    }
+    problem_.products().forward(patterns_, c, out1, 1);
+    out1 += r;
+  }
+
+  const Slot& slot(Index b) const { return slots_[static_cast<std::size_t>(b)]; }
+
+  const ScaledProblem& problem_;
+  Form requested_;
+  Form form_ = Form::m_form;
+  std::vector<Slot> slots_;
+  std::vector<Index> patterns_;
+  Index m_ = 0;
+  Matrix sample_gram_;   // XX'/n, lower half; made when the n-form first needs it
+  Matrix z_, gram_;      // m-form: Z (n, m), Z'Z/n (m, m)
+  Matrix matrix_;        // the factor of H or of the m-form
+  Matrix b_, half_;      // n-form: B and L^-1 B
+  Matrix schur_;         // n-form: the factor of B' H^-1 B + Delta
+  double norm_ = 0.0, schur_norm_ = 0.0;
+};
+
+KktSystem::KktSystem(const ScaledProblem& problem, Form form)
+    : impl_(std::make_unique<Impl>(problem, form)) {}
+KktSystem::~KktSystem() = default;
+
+bool KktSystem::factor(const std::vector<Member>& members, int n_threads, Monitor& monitor) {
+  return impl_->factor(members, n_threads, monitor);
+}
+
+void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
+                      bool refine) const {
+  impl_->solve(g1, g2, dr, dalpha, refine);
+}
+
+double KktSystem::reciprocal_condition() const { return impl_->reciprocal_condition(); }
+KktSystem::Form KktSystem::form() const { return impl_->form(); }
+Index KktSystem::size() const { return impl_->size(); }
+
+}  // namespace convexrelu

@@ -1,0 +1,447 @@
+#include "convexrelu/solver.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "convexrelu/kkt_system.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+// Newton's method accepts a step by Armijo's rule.
+constexpr double kSufficientDecrease = 1e-4;
+constexpr int kMaxHalvings = 40;
+// A proximal step is exact enough once its residual is this fraction of its own length.
+constexpr double kInnerAccuracy = 0.3;
+// First and largest sigma ||X||^2/n, and its growth from one proximal step to the next.
+constexpr double kFirstSigma = 30.0;
+constexpr double kLargestSigma = 1e12;
+constexpr double kSigmaGrowth = 6.0;
+// The working set holds the active blocks and at least this many of the most violated others.
+constexpr Index kMinViolators = 64;
+// Newton on the optimality conditions is tried from here on (relative gap).
+constexpr double kPolishGap = 1e-2;
+// It has converged when its residual, relative to ||y|| and lam, is below the first, and is of use
+// below the second.
+constexpr double kPolishTolerance = 1e-14;
+constexpr double kPolishAccepted = 1e-10;
+// Blocks outside count as violated beyond this, relative to lam.
+constexpr double kViolation = 1e-11;
+
+// The working set and the present point: the blocks outside are zero.
+struct WorkingSet {
+  std::vector<Block> blocks;
+  Matrix weights;           // (d, k)
+  std::vector<Face> faces;  // of the last projection of each block
+
+  Index size() const { return static_cast<Index>(blocks.size()); }
+  std::vector<Index> patterns() const {
+    std::vector<Index> result;
+    result.reserve(blocks.size());
+    for (const Block& b : blocks) result.push_back(b.pattern);
+    return result;
+  }
+};
+
+double largest_singular_value_squared(const Matrix& X) {
+  Vector v = Vector::Ones(X.cols());
+  double value = 0.0;
+  for (int i = 0; i < 20; ++i) {
+    const double length = v.norm();
+    if (length == 0.0) return 0.0;
+    const Vector image = X.transpose() * (X * (v / length));
+    value = image.norm();
+    v = image;
+  }
+  return value;
+}
+
+class Solver {
+ public:
+  Solver(const ScaledProblem& problem, double lam, const SolveOptions& options, Monitor& monitor)
+      : problem_(problem),
+        lam_(lam),
+        n_(static_cast<double>(problem.n_samples())),
+        options_(options),
+        monitor_(monitor),
+        kkt_(problem),
+        projector_(problem),
+        r_(problem.y()),
+        y_norm_(problem.y().norm()),
+        x_norm_squared_(largest_singular_value_squared(problem.X()) / n_) {
+    set_.weights.resize(problem.n_features(), 0);
+  }
+
+  // Takes over the weights of another solution, unless zero is better.
+  void start_from(std::vector<Block> blocks, Matrix weights) {
+    WorkingSet warm;
+    warm.blocks = std::move(blocks);
+    warm.weights = std::move(weights);
+    warm.faces.resize(warm.blocks.size());
+    if (warm.size() == 0 || !warm.weights.allFinite()) return;
+    for (Index j = 0; j < warm.size(); ++j) {
+      Vector q(warm.weights.rows());
+      projector_.project(warm.blocks[static_cast<std::size_t>(j)], warm.weights.col(j),
+                         warm.faces[static_cast<std::size_t>(j)], q);
+      warm.weights.col(j) = q;
+    }
+    const Vector residual = problem_.y() - fitted(warm);
+    const double primal = objective(residual, warm);
+    if (!(primal < problem_.y().squaredNorm() / (2.0 * n_))) return;
+    const double mean_norm = warm.weights.colwise().norm().mean();
+    sigma_ = std::max(sigma_, mean_norm / lam_);
+    set_ = std::move(warm);
+    r_ = residual;
+  }
+
+  Status run() {
+    if (sigma_ == 0.0) sigma_ = x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0;
+    try {
+      return iterate();
+    } catch (const Stopped& stopped) {
+      set_ = best_;
+      r_ = best_r_;
+      return stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
+    }
+  }
+
+  const WorkingSet& working_set() const { return set_; }
+  const Vector& dual() const { return r_; }
+  long n_iter() const { return n_iter_; }
+
+ private:
+  Status iterate() {
+    bool polished = false;
+    int n_stalled = 0;
+    double best_gap = kInfinity;
+    best_ = set_;
+    best_r_ = r_;
+    for (long round = 0;; ++round) {
+      const std::vector<BlockNorm> violated =
+          blocks_above(problem_, r_, lam_ * (1.0 + kViolation), options_.n_threads, monitor_);
+      const double gap = relative_gap(violated);
+      if (!std::isfinite(gap)) return Status::numerical_failure;
+      if (gap < best_gap) {
+        n_stalled = gap < 0.5 * best_gap ? 0 : n_stalled + 1;
+        best_gap = gap;
+        best_ = set_;
+        best_r_ = r_;
+      } else {
+        ++n_stalled;
+      }
+      monitor_.report(polished ? "polish" : "solve", n_iter_, primal_, gap);
+      if (gap <= options_.tol && (violated.empty() && (polished || primal_ == 0.0))) {
+        return Status::optimal;
+      }
+      if (n_stalled > 12 || sigma_ * x_norm_squared_ > kLargestSigma) {
+        set_ = best_;
+        r_ = best_r_;
+        return best_gap <= options_.tol ? Status::optimal : Status::stalled;
+      }
+      if (n_iter_ >= options_.max_iter) {
+        set_ = best_;
+        r_ = best_r_;
+        return best_gap <= options_.tol ? Status::optimal : Status::max_iter;
+      }
+      update_working_set(violated);
+      proximal_step();
+      polished = restricted_gap_is_small(gap) && polish();
+      sigma_ *= kSigmaGrowth;
+    }
+  }
+
+  bool restricted_gap_is_small(double gap) const { return gap < kPolishGap || settled_; }
+
+  // Gap of the present weights, with r made feasible, by the blocks that violate.
+  double relative_gap(const std::vector<BlockNorm>& violated) {
+    primal_ = objective(problem_.y() - fitted(set_), set_);
+    double largest = lam_;
+    for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
+    const double rr = r_.squaredNorm();
+    const double yr = problem_.y().dot(r_);
+    const double kappa = rr > 0.0 ? std::min(lam_ / largest, yr / rr) : 0.0;
+    const double dual = kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
+    return primal_ > 0.0 ? (primal_ - dual) / primal_ : 0.0;
+  }
+
+  double objective(const Vector& residual, const WorkingSet& set) const {
+    return residual.squaredNorm() / (2.0 * n_) + lam_ * set.weights.colwise().norm().sum();
+  }
+
+  Vector fitted(const WorkingSet& set) const {
+    Matrix signed_weights = set.weights;
+    for (Index j = 0; j < set.size(); ++j) {
+      signed_weights.col(j) *= set.blocks[static_cast<std::size_t>(j)].sign;
+    }
+    Vector result(problem_.n_samples());
+    problem_.products().forward(set.patterns(), signed_weights, result, options_.n_threads);
+    return result;
+  }
+
+  // Keeps the active blocks and adds the most violated others.
+  void update_working_set(std::vector<BlockNorm> violated) {
+    WorkingSet next;
+    std::vector<Index> kept;
+    for (Index j = 0; j < set_.size(); ++j) {
+      if (set_.weights.col(j).norm() > 0.0) kept.push_back(j);
+    }
+    const auto present = [&](const Block& block) {
+      return std::any_of(kept.begin(), kept.end(), [&](Index j) {
+        return set_.blocks[static_cast<std::size_t>(j)] == block;
+      });
+    };
+    violated.erase(std::remove_if(violated.begin(), violated.end(),
+                                  [&](const BlockNorm& b) { return present(b.block); }),
+                   violated.end());
+    std::stable_sort(violated.begin(), violated.end(),
+                     [](const BlockNorm& a, const BlockNorm& b) { return a.norm > b.norm; });
+    const std::size_t room = static_cast<std::size_t>(
+        std::max<Index>(kMinViolators, static_cast<Index>(kept.size())));
+    if (violated.size() > room) violated.resize(room);
+
+    const Index size = static_cast<Index>(kept.size() + violated.size());
+    next.weights.setZero(problem_.n_features(), size);
+    for (std::size_t j = 0; j < kept.size(); ++j) {
+      next.blocks.push_back(set_.blocks[static_cast<std::size_t>(kept[j])]);
+      next.faces.push_back(std::move(set_.faces[static_cast<std::size_t>(kept[j])]));
+      next.weights.col(static_cast<Index>(j)) = set_.weights.col(kept[j]);
+    }
+    for (const BlockNorm& b : violated) {
+      next.blocks.push_back(b.block);
+      next.faces.emplace_back();
+    }
+    set_ = std::move(next);
+  }
+
+  // phi and what it takes to go on from a point r.
+  struct Evaluation {
+    double value;
+    Vector gradient;            // n times that of phi: r - y + sum_b A_b prox_b
+    Matrix prox;                // (d, k)
+    Matrix direction;           // (d, k) unit, for active blocks
+    Vector shrink;              // (k) sigma lam / ||Proj||, 1 for blocks at zero
+  };
+
+  Evaluation evaluate(const Vector& r) {
+    const Index k = set_.size();
+    const std::vector<Index> patterns = set_.patterns();
+    Evaluation at;
+    Matrix c(problem_.n_features(), k);
+    problem_.products().correlate(r, patterns, c, options_.n_threads);
+    at.prox.setZero(c.rows(), k);
+    at.direction.setZero(c.rows(), k);
+    at.shrink.setOnes(k);
+    at.value = r.squaredNorm() / (2.0 * n_) - problem_.y().dot(r) / n_;
+    Vector q(c.rows());
+    for (Index j = 0; j < k; ++j) {
+      const Block block = set_.blocks[static_cast<std::size_t>(j)];
+      c.col(j) = set_.weights.col(j) + (sigma_ * block.sign / n_) * c.col(j);
+      if (c.col(j).norm() <= sigma_ * lam_) continue;
+      const double norm =
+          projector_.project(block, c.col(j), set_.faces[static_cast<std::size_t>(j)], q);
+      if (norm <= sigma_ * lam_) continue;
+      at.shrink(j) = sigma_ * lam_ / norm;
+      at.direction.col(j) = q / norm;
+      at.prox.col(j) = (1.0 - at.shrink(j)) * q;
+      at.value += at.prox.col(j).squaredNorm() / (2.0 * sigma_);
+    }
+    Matrix signed_prox = at.prox;
+    for (Index j = 0; j < k; ++j) {
+      signed_prox.col(j) *= set_.blocks[static_cast<std::size_t>(j)].sign;
+    }
+    at.gradient.resize(r.size());
+    problem_.products().forward(patterns, signed_prox, at.gradient, options_.n_threads);
+    at.gradient += r - problem_.y();
+    return at;
+  }
+
+  // One proximal step: minimises phi by Newton's method with a line search.
+  void proximal_step() {
+    Evaluation at = evaluate(r_);
+    settled_ = false;
+    for (;;) {
+      monitor_.check();
+      if (n_iter_ >= options_.max_iter) break;
+      Vector dr(r_.size());
+      if (!newton_direction(at, dr)) break;
+      const double slope = at.gradient.dot(dr) / n_;
+      if (!(slope < 0.0)) break;
+      double step = 1.0;
+      Evaluation next = evaluate(r_ + dr);
+      for (int halvings = 0; halvings < kMaxHalvings && !decreased(at, next, step * slope, dr);
+           ++halvings) {
+        step *= 0.5;
+        next = evaluate(r_ + step * dr);
+      }
+      r_ += step * dr;
+      settled_ = step == 1.0 && (at.shrink.array() < 1.0).cwiseEqual(next.shrink.array() < 1.0).all();
+      const double before = at.gradient.norm();
+      at = std::move(next);
+      const double residual = at.gradient.norm();
+      const double length = (at.prox - set_.weights).norm();
+      if (residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length) break;
+      if (residual <= 4.0 * kEpsilon * y_norm_ * std::sqrt(n_) ||
+          (step < 1e-6 && residual >= before)) {
+        break;
+      }
+    }
+    set_.weights = at.prox;
+  }
+
+  // Armijo's rule; where values differ by rounding only, the slope at the new point decides.
+  bool decreased(const Evaluation& at, const Evaluation& next, double predicted,
+                 const Vector& dr) const {
+    if (next.value <= at.value + kSufficientDecrease * predicted) return true;
+    const double noise = 16.0 * kEpsilon * std::max(std::abs(at.value), y_norm_ * y_norm_ / n_);
+    return std::abs(next.value - at.value) <= noise &&
+           next.gradient.dot(dr) <= 0.9 * std::abs(at.gradient.dot(dr));
+  }
+
+  bool newton_direction(const Evaluation& at, Vector& dr) {
+    std::vector<KktSystem::Member> members;
+    for (Index j = 0; j < set_.size(); ++j) {
+      const double shrink = at.shrink(j);
+      if (shrink >= 1.0) continue;
+      members.push_back({set_.blocks[static_cast<std::size_t>(j)], sigma_ * (1.0 - shrink),
+                         n_ / (sigma_ * shrink), at.direction.col(j).data(),
+                         &set_.faces[static_cast<std::size_t>(j)]});
+    }
+    ++n_iter_;
+    if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
+    const Vector zero = Vector::Zero(static_cast<Index>(members.size()));
+    Vector unused(zero.size());
+    kkt_.solve(-at.gradient, zero, dr, unused, false);
+    return dr.allFinite();
+  }
+
+  // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks.
+  // True, and the point replaced, if it got to rounding.
+  bool polish() {
+    WorkingSet trial;
+    std::vector<double> alpha;
+    for (Index j = 0; j < set_.size(); ++j) {
+      const double norm = set_.weights.col(j).norm();
+      if (norm == 0.0) continue;
+      trial.blocks.push_back(set_.blocks[static_cast<std::size_t>(j)]);
+      trial.faces.push_back(set_.faces[static_cast<std::size_t>(j)]);
+      alpha.push_back(norm / lam_);
+    }
+    Vector r = r_;
+    double last = kInfinity;
+    for (;;) {
+      const Index k = trial.size();
+      const Vector alphas = Eigen::Map<const Vector>(alpha.data(), k);
+      Matrix c(problem_.n_features(), k);
+      problem_.products().correlate(r, trial.patterns(), c, options_.n_threads);
+      Matrix directions(c.rows(), k);
+      Vector norms(k), g2(k);
+      for (Index j = 0; j < k; ++j) {
+        const Block block = trial.blocks[static_cast<std::size_t>(j)];
+        Vector q(c.rows());
+        norms(j) = projector_.project(block, (block.sign / n_) * c.col(j),
+                                      trial.faces[static_cast<std::size_t>(j)], q);
+        if (!(norms(j) > 0.0)) return false;
+        directions.col(j) = q / norms(j);
+        g2(j) = n_ * (lam_ - norms(j));
+      }
+      trial.weights = directions * norms.cwiseProduct(alphas).asDiagonal();
+      const Vector g1 = problem_.y() - r - fitted(trial);
+      const double size = std::max(y_norm_ > 0.0 ? g1.norm() / y_norm_ : 0.0,
+                                   k > 0 ? g2.lpNorm<Eigen::Infinity>() / (n_ * lam_) : 0.0);
+      if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
+      if (!(size < 0.5 * last) || n_iter_ >= options_.max_iter) return false;
+      last = size;
+
+      std::vector<KktSystem::Member> members;
+      for (Index j = 0; j < k; ++j) {
+        members.push_back({trial.blocks[static_cast<std::size_t>(j)],
+                           alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
+                           &trial.faces[static_cast<std::size_t>(j)]});
+      }
+      ++n_iter_;
+      if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
+      Vector dr(r.size()), dalpha(k);
+      kkt_.solve(g1, g2, dr, dalpha);
+      if (!dr.allFinite() || !dalpha.allFinite()) return false;
+      r += dr;
+      WorkingSet kept;
+      std::vector<double> kept_alpha;
+      for (Index j = 0; j < k; ++j) {
+        const double next = alpha[static_cast<std::size_t>(j)] + dalpha(j) / norms(j);
+        if (!(next > 0.0)) continue;
+        kept.blocks.push_back(trial.blocks[static_cast<std::size_t>(j)]);
+        kept.faces.push_back(std::move(trial.faces[static_cast<std::size_t>(j)]));
+        kept_alpha.push_back(next);
+      }
+      trial = std::move(kept);
+      alpha = std::move(kept_alpha);
+    }
+    set_ = std::move(trial);
+    r_ = std::move(r);
+    return true;
+  }
+
+  const ScaledProblem& problem_;
+  const double lam_;
+  const double n_;
+  const SolveOptions& options_;
+  Monitor& monitor_;
+  KktSystem kkt_;
+  BlockProjector projector_;
+
+  WorkingSet set_;
+  Vector r_;  // dual point: the residual, up to the accuracy of the last step
+  WorkingSet best_;
+  Vector best_r_;
+  double sigma_ = 0.0;
+  double primal_ = 0.0;
+  double y_norm_;
+  double x_norm_squared_;
+  bool settled_ = false;  // the last Newton step changed no active block
+  long n_iter_ = 0;
+};
+
+}  // namespace
+
+Solution solve(const Problem& problem, double lam, const SolveOptions& options, Monitor& monitor) {
+  const ScaledProblem& scaled = problem.scaled();
+  const double scaled_lam = lam / scaled.lam_unit();
+  Solver solver(scaled, scaled_lam, options, monitor);
+  if (options.warm_start != nullptr) {
+    solver.start_from(options.warm_start->active_set,
+                      options.warm_start->weights / scaled.weight_unit());
+  }
+  const Status status = solver.run();
+  monitor.lift_limit();
+
+  const WorkingSet& set = solver.working_set();
+  std::vector<Index> order;
+  for (Index j = 0; j < set.size(); ++j) {
+    if (set.weights.col(j).norm() > 0.0) order.push_back(j);
+  }
+  const auto block = [&](Index j) { return set.blocks[static_cast<std::size_t>(j)]; };
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+    return block(a).pattern != block(b).pattern ? block(a).pattern < block(b).pattern
+                                                : block(a).sign > block(b).sign;
+  });
+  std::vector<Block> active_set;
+  Matrix weights(problem.n_features(), static_cast<Index>(order.size()));
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    active_set.push_back(block(order[j]));
+    weights.col(static_cast<Index>(j)) = set.weights.col(order[j]) * scaled.weight_unit();
+  }
+  // The dual point in the caller's units; samples of weight 0 have no part in it.
+  Vector dual = Vector::Zero(problem.n_samples());
+  for (Index k = 0; k < scaled.n_samples(); ++k) {
+    dual(scaled.rows()[static_cast<std::size_t>(k)]) =
+        solver.dual()(k) / scaled.row_factors()(k) * scaled.y_unit();
+  }
+  return make_solution(problem, lam, status, std::move(active_set), std::move(weights),
+                       std::move(dual), solver.n_iter(), options.n_threads, monitor);
+}
+
+}  // namespace convexrelu
