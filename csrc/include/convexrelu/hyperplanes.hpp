@@ -1,0 +1,43 @@
+// The distinct hyperplanes {u : x_k.u = 0} of the rows of the data, and its rank.
+//
+//   X  (n, d)   data, rows x_k          N  (d, h)   unit normals of the distinct hyperplanes
+//
+// Zero rows have none. Rows that are proportional, of either sign, share one: x_k is a positive
+// multiple of orientation[k] * N.col(plane[k]). A row is divided by its largest entry first, so
+// that neither overflow nor underflow of a square matters and multiples of one row by an integer
+// are equal to the last bit. Unit rows v, w are one when |v_j - w_j| <= 1e-12 max(|v_j|, |w_j|) +
+// 1e-14 for every j: entry by entry, because in data with one column in small units all rows are
+// within 1e-12 of each other, and plus 1e-14, because the zeros of computed data are seldom exact.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+struct Hyperplanes {
+  Matrix normals;                        // N, in the order of the first sample of each
+  std::vector<Index> plane;              // (n) column of N, -1 for a zero row or one left out
+  std::vector<std::int8_t> orientation;  // (n) +1 or -1, 0 where plane is -1
+  std::vector<Index> offsets;            // (h + 1)
+  std::vector<Index> samples;            // those of hyperplane l: [offsets[l], offsets[l + 1])
+
+  Index size() const { return normals.cols(); }
+};
+
+// O(n d + n log n). X must be finite.
+Hyperplanes find_hyperplanes(ConstMatrixRef X);
+
+// The same of the given rows only (samples of weight zero have none).
+Hyperplanes find_hyperplanes(ConstMatrixRef X, const std::vector<Index>& rows);
+
+// Columns of X, ascending, that span its column space: rank X of them, chosen (so that integers
+// stay integers) by a column-pivoted QR of one row per hyperplane. A column is dependent when what
+// the others leave of it is at most tolerance times its length, in units in which the scale of rows
+// and columns does not matter. O(h d^2)
+std::vector<Index> pivot_columns(ConstMatrixRef X, const Hyperplanes& planes,
+                                 double tolerance = 1e-11);
+
+}  // namespace convexrelu
