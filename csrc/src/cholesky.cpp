@@ -1,9 +1,8 @@
 #include "convexrelu/cholesky.hpp"
 
+#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
-
-#include <Eigen/Cholesky>
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/parallel.hpp"
@@ -19,7 +18,8 @@ Index n_stripes(Index size) { return (size + kStripe - 1) / kStripe; }
 
 }  // namespace
 
-// Left-looking by panels: A(j:, j) -= L(j:, :j) L(j, :j)', factor the diagonal block, solve below it.
+// Left-looking by panels: A(j:, j) -= L(j:, :j) L(j, :j)', factor the diagonal block, solve below
+// it.
 Index factor_cholesky(MatrixRef A, const CholeskyOptions& options) {
   const Index n = A.rows();
   if (A.cols() != n) throw_invalid("A must be square");
@@ -38,7 +38,7 @@ Index factor_cholesky(MatrixRef A, const CholeskyOptions& options) {
       const Index first = begin + width + stripe * kStripe;
       const Index rows = std::min(kStripe, n - first);
       auto panel = A.block(first, begin, rows, width);
-      panel.noalias() -= A.block(first, 0, rows, begin) * left.transpose();
+      if (begin > 0) panel.noalias() -= A.block(first, 0, rows, begin) * left.transpose();
       const auto upper = diagonal.transpose().triangularView<Eigen::Upper>();
       upper.solveInPlace<Eigen::OnTheRight>(panel);
     });
