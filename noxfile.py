@@ -26,7 +26,9 @@ def tests(session: nox.Session) -> None:
 def levels(session: nox.Session) -> None:
     """The Python tests at every instruction-set level that this machine can run."""
     session.install(".[test]")
-    best = session.run("python", "-c", "from convexrelu import _core; print(_core.level)", silent=True)
+    best = session.run(
+        "python", "-c", "from convexrelu import _core; print(_core.level)", silent=True
+    )
     names = ["baseline", "v3", "v4"]
     for level in names[: names.index(str(best).strip()) + 1]:
         arguments = ["--ignore=tests/test_cpp.py", *session.posargs]

@@ -41,7 +41,8 @@ void bind_monitor(py::module_& m) {
                                                 py::arg("module") = "convexrelu");
   progress.attr("__doc__") =
       "What a callback is told: the phase of the work in one word, the iteration, the objective\n"
-      "and the relative gap reached (nan where there is none yet), and the seconds since the start.";
+      "and the relative gap reached (nan where there is none yet), and the seconds since the "
+      "start.";
   m.attr("Progress") = progress;
 }
 

@@ -12,8 +12,8 @@ PyMethodDef methods[] = {
      "level() -> str\n\nThe best instruction-set level of this CPU: 'baseline', 'v3' or 'v4'."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_cpu", nullptr, 0, methods,
-                          nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_cpu", nullptr, 0, methods, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 

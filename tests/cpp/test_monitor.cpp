@@ -1,9 +1,8 @@
-#include "convexrelu/monitor.hpp"
-
 #include <string>
 #include <thread>
 
 #include "check.hpp"
+#include "convexrelu/monitor.hpp"
 
 using convexrelu::Monitor;
 using convexrelu::Progress;
@@ -80,12 +79,21 @@ void interrupt_is_asked_now_and_then_and_passes_through() {
   CHECK(n_asked == 3);
 }
 
+void lifted_limit_lets_the_answer_be_wrapped_up() {
+  Monitor monitor(0.0);
+  CHECK(reason_within(monitor, 5) == StopReason::time_limit);
+  monitor.lift_limit();
+  CHECK(!monitor.stop_requested());
+  CHECK(reason_within(monitor, monitor.seconds() + 0.005) == StopReason::none);
+}
+
 }  // namespace
 
 int main() {
   RUN(no_limit_never_stops);
   RUN(time_limit_stops_and_tells_the_workers);
   RUN(callback_gets_the_progress_and_may_stop);
+  RUN(lifted_limit_lets_the_answer_be_wrapped_up);
   RUN(interrupt_is_asked_now_and_then_and_passes_through);
   return failed_checks;
 }

@@ -1,11 +1,10 @@
-#include "convexrelu/parallel.hpp"
-
 #include <atomic>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "check.hpp"
+#include "convexrelu/parallel.hpp"
 
 using convexrelu::Index;
 using convexrelu::parallel_for;
