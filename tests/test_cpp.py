@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+BUILD = "build/pytest"
 MODULES = sorted(path.stem.removeprefix("test_") for path in ROOT.glob("tests/cpp/test_*.cpp"))
 
 
@@ -29,11 +30,12 @@ def build() -> None:
         missing.append("a C++ compiler")
     if missing:
         pytest.skip(f"the C++ tests need {' and '.join(missing)}")
-    run("cmake", "--preset", "dev", f"-DPython_EXECUTABLE={sys.executable}")
-    run("cmake", "--build", "--preset", "dev", "--parallel", "2")
+    # A directory of its own and a fresh configuration: this environment may be gone tomorrow.
+    run("cmake", "--fresh", "--preset", "dev", "-B", BUILD, f"-DPython_EXECUTABLE={sys.executable}")
+    run("cmake", "--build", BUILD, "--parallel", "2")
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_module(module: str) -> None:
-    output = run("ctest", "--preset", "dev", "--verbose", "-R", f"^{module}-")
+    output = run("ctest", "--test-dir", BUILD, "--verbose", "--tests-regex", f"^{module}-")
     assert "100% tests passed" in output
