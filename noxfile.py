@@ -13,6 +13,12 @@ nox.options.sessions = ["lint", "tests"]
 
 CPP = [str(path) for path in sorted(Path().glob("**/*.[ch]pp")) if path.parts[0] != "extern"]
 CPP = [path for path in CPP if not path.startswith(("build/", ".nox/"))]
+# Prints where the CMake package of the pinned Eigen is.
+EIGEN_CONFIG = (
+    "from importlib.metadata import files;"
+    "print(next(f.locate().resolve().parent for f in files('cmeel-eigen')"
+    " if f.name == 'Eigen3Config.cmake'))"
+)
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
@@ -53,7 +59,7 @@ def lint(session: nox.Session) -> None:
 def tidy(session: nox.Session) -> None:
     """clang-tidy over the core."""
     session.install("clang-tidy==20.1.0", "cmake", "cmeel-eigen==3.4.1", "ninja")
-    session.run("cmake", "--preset", "dev")
+    session.run("cmake", "--fresh", "--preset", "dev")
     sources = [path for path in CPP if path.startswith("csrc/src/")]
     session.run("clang-tidy", "-p", "build/dev", "--quiet", *sources)
 
@@ -99,16 +105,23 @@ def build(session: nox.Session) -> None:
 def library(session: nox.Session) -> None:
     """The C++ library: built, installed, and used by a project that finds it."""
     session.install("cmake", "cmeel-eigen==3.4.1", "ninja")
+    eigen = session.run("python", "-c", EIGEN_CONFIG, silent=True)
     prefix = Path(session.create_tmp()).resolve()
-    session.run("cmake", "--preset", "release")
+    session.run("cmake", "--fresh", "--preset", "release")
     session.run("cmake", "--build", "--preset", "release")
     session.run("cmake", "--install", "build/release", "--prefix", str(prefix))
+    paths = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DEigen3_DIR={str(eigen).strip()}"]
+    session.run(
+        "cmake", "--fresh", "-G", "Ninja", "-S", "tests/library", "-B", "build/user", *paths
+    )
+    session.run("cmake", "--build", "build/user")
+    session.run("ctest", "--test-dir", "build/user", "--no-tests=error", "--output-on-failure")
 
 
 def preset(session: nox.Session, name: str) -> None:
     """Configures, builds and tests a CMake preset."""
     session.install("cmake", "cmeel-eigen==3.4.1", "ninja")
-    session.run("cmake", "--preset", name)
+    session.run("cmake", "--fresh", "--preset", name)
     session.run("cmake", "--build", "--preset", name)
     session.run("ctest", "--preset", name)
 
