@@ -15,8 +15,8 @@ constexpr double kEntryTolerance = 4e-15;
 constexpr double kZero = 1e-14;
 // A remainder n_l - N_F a below kDependence (1 + sum |a|) is rounding: n_l depends on N_F.
 constexpr double kDependence = 100.0 * kEpsilon;
-// Rows looked at between two full products N'q.
-constexpr Index kMinCandidates = 16;
+// Between two full products N'q only rows violated by this fraction of the largest are looked at.
+constexpr double kCandidateCut = 0.5;
 
 double violation_of(double slack, std::int8_t sigma) {
   return sigma == 0 ? std::abs(slack) : -sigma * slack;
@@ -77,15 +77,16 @@ void Face::remove(Index position) {
   ++n_updates_;
 }
 
-ConeProjector::ConeProjector(const Matrix& normals) : normals_(normals) {
+ConeProjector::ConeProjector(const Matrix& normals)
+    : normals_(normals), transposed_(normals.transpose()) {
   const Index d = normals.rows(), h = normals.cols();
   for (Vector* vector : {&c_, &q_, &coordinates_, &remainder_, &correction_, &solution_}) {
     vector->setZero(d);
   }
   slack_.setZero(h);
   tau_.reserve(static_cast<std::size_t>(d));
+  violation_.setZero(h);
   candidates_.reserve(static_cast<std::size_t>(h));
-  violation_.resize(static_cast<std::size_t>(h));
   result_.q.setZero(d);
   result_.multipliers.reserve(static_cast<std::size_t>(d));
 }
@@ -229,24 +230,17 @@ void ConeProjector::restore_dual_feasibility(const std::int8_t* sigma, Face& fac
 
 // The most violated rows, by a full product.
 void ConeProjector::find_candidates(const std::int8_t* sigma) {
-  slack_.noalias() = normals_.transpose() * q_;
-  candidates_.clear();
-  const double tolerance = entry_tolerance_ * q_norm_;
+  slack_.noalias() = transposed_ * q_;
   for (Index row = 0; row < slack_.size(); ++row) {
-    const double violation = violation_of(slack_[row], sigma[row]);
-    violation_[static_cast<std::size_t>(row)] = violation;
-    if (violation > tolerance) candidates_.push_back(row);
+    const double side = sigma[row];
+    violation_[row] = side == 0.0 ? std::abs(slack_[row]) : -side * slack_[row];
   }
-  const std::size_t limit = static_cast<std::size_t>(std::max(kMinCandidates, q_.size()));
-  if (candidates_.size() > limit) {
-    const auto more_violated = [this](Index a, Index b) {
-      const double first = violation_[static_cast<std::size_t>(a)];
-      const double second = violation_[static_cast<std::size_t>(b)];
-      return first > second || (first == second && a < b);
-    };
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(limit),
-                     candidates_.end(), more_violated);
-    candidates_.resize(limit);
+  largest_violation_ = violation_.size() > 0 ? std::max(violation_.maxCoeff(), 0.0) : 0.0;
+  candidates_.clear();
+  if (largest_violation_ <= entry_tolerance_ * q_norm_) return;
+  const double cut = std::max(kCandidateCut * largest_violation_, entry_tolerance_ * q_norm_);
+  for (Index row = 0; row < slack_.size(); ++row) {
+    if (violation_[row] > cut) candidates_.push_back(row);
   }
 }
 
@@ -359,10 +353,7 @@ void ConeProjector::iterate(const std::int8_t* sigma, Face& face, double thresho
 // From the normals, c, q, tau alone; slack_ is N'q of this q.
 double ConeProjector::measure_kkt_error(const std::int8_t* sigma, const Face& face) {
   if (c_norm_ == 0.0) return 0.0;
-  double violation = 0.0;
-  for (Index row = 0; row < slack_.size(); ++row) {
-    violation = std::max(violation, violation_of(slack_[row], sigma[row]));
-  }
+  double violation = largest_violation_;
   correction_ = q_ - c_;
   double total = c_norm_, wrong = 0.0;
   for (Index j = 0; j < face.size(); ++j) {

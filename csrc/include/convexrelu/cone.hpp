@@ -104,6 +104,7 @@ class ConeProjector {
   double measure_kkt_error(const std::int8_t* sigma, const Face& face);
 
   const Matrix& normals_;
+  const Matrix transposed_;       // (h, d), so that N'q runs along hyperplanes
   double entry_tolerance_ = 0.0;  // violations up to this, relative to ||q||, are rounding
 
   Vector c_;  // the point, scaled by a power of two to the order of 1
@@ -111,10 +112,10 @@ class ConeProjector {
   Vector q_;
   double q_norm_ = 0.0;
   std::vector<double> tau_;
-  Vector slack_;                                            // (h) N'q
+  Vector slack_, violation_;  // (h) N'q, and how far it is on the wrong side
+  double largest_violation_ = 0.0;
   Vector coordinates_, remainder_, correction_, solution_;  // n_l = Q coordinates + remainder
   std::vector<Index> candidates_;
-  std::vector<double> violation_;
   Face own_face_;
   Projection result_;
 };
