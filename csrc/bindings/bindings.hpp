@@ -6,6 +6,7 @@
 #pragma once
 
 #include <pybind11/eigen.h>
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -20,8 +21,12 @@ namespace convexrelu {
 namespace py = pybind11;
 
 // One per concept, each in bind_<module>.cpp; module.cpp calls them, lower floors first.
-void bind_error(py::module_& m);   // LimitExceeded, and the translation of exceptions
+void bind_error(py::module_& m);    // LimitExceeded, and the translation of exceptions
 void bind_monitor(py::module_& m);  // Progress
+void bind_patterns(py::module_& m);
+void bind_problem(py::module_& m);
+void bind_solution(py::module_& m);
+void bind_solver(py::module_& m);
 
 // The argument `time_limit`: None or a number of seconds >= 0. ValueError otherwise.
 double time_limit_from(std::optional<double> seconds);

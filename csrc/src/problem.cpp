@@ -208,7 +208,12 @@ Index Problem::n_blocks() const {
 }
 
 double Problem::lambda_max() const {
-  std::call_once(data_->lambda_max_once, [this] {
+  Monitor unwatched;
+  return lambda_max(unwatched);
+}
+
+double Problem::lambda_max(Monitor& monitor) const {
+  std::call_once(data_->lambda_max_once, [&] {
     // Largest correlations first, so that few need a projection.
     const ScaledProblem& problem = scaled();
     Matrix c(problem.n_features(), problem.n_patterns());
@@ -224,6 +229,7 @@ double Problem::lambda_max() const {
     double largest = 0.0;
     for (const Index i : order) {
       if (norms(i) <= largest) break;
+      monitor.check();
       largest = std::max(largest, projector.norm_above({i, +1}, c.col(i), largest));
       if (formulation() == Formulation::relu) {
         largest = std::max(largest, projector.norm_above({i, -1}, -c.col(i), largest));

@@ -8,9 +8,22 @@ of optimal networks; every answer carries a certificate recomputed from the data
 from __future__ import annotations
 
 from convexrelu._core import LimitExceeded, Progress, __version__
+from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
+from convexrelu.problem import Problem
+from convexrelu.solution import Certificate, Solution, certify
+from convexrelu.solver import solve
 
 __all__ = [
+    "Certificate",
     "LimitExceeded",
+    "Patterns",
+    "Problem",
     "Progress",
+    "Solution",
     "__version__",
+    "certify",
+    "max_pattern_count",
+    "patterns_from_gates",
+    "sample_patterns",
+    "solve",
 ]

@@ -1,4 +1,8 @@
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 __version__: str
 level: str
@@ -11,3 +15,126 @@ class Progress(NamedTuple):
     objective: float
     gap: float
     seconds: float
+
+class Patterns:
+    def __init__(
+        self,
+        packed: NDArray[np.uint64],
+        n_samples: int,
+        gates: NDArray[np.float64],
+        is_complete: bool,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def n_samples(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def is_complete(self) -> bool: ...
+    @property
+    def gates(self) -> NDArray[np.float64]: ...
+    @property
+    def packed(self) -> NDArray[np.uint64]: ...
+
+def patterns_from_gates(
+    X: NDArray[np.float64], gates: NDArray[np.float64], distinct: bool
+) -> Patterns: ...
+
+class Formulation:
+    __members__: ClassVar[dict[str, Formulation]]
+    relu: ClassVar[Formulation]
+    gated: ClassVar[Formulation]
+    def __init__(self, value: int) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class Problem:
+    def __init__(
+        self,
+        X: NDArray[np.float64],
+        y: NDArray[np.float64],
+        patterns: Patterns,
+        formulation: Formulation,
+        sample_weight: NDArray[np.float64],
+    ) -> None: ...
+    @property
+    def X(self) -> NDArray[np.float64]: ...
+    @property
+    def y(self) -> NDArray[np.float64]: ...
+    @property
+    def sample_weight(self) -> NDArray[np.float64]: ...
+    @property
+    def formulation(self) -> Formulation: ...
+    @property
+    def n_blocks(self) -> int: ...
+    def lambda_max(self) -> float: ...
+
+class Status:
+    __members__: ClassVar[dict[str, Status]]
+    optimal: ClassVar[Status]
+    max_iter: ClassVar[Status]
+    time_limit: ClassVar[Status]
+    callback: ClassVar[Status]
+    stalled: ClassVar[Status]
+    unproven: ClassVar[Status]
+    pruned: ClassVar[Status]
+    numerical_failure: ClassVar[Status]
+    def __init__(self, value: int) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class Solution:
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def lam(self) -> float: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def active_set(self) -> NDArray[np.int64]: ...
+    @property
+    def weights(self) -> NDArray[np.float64]: ...
+    @property
+    def fitted(self) -> NDArray[np.float64]: ...
+    @property
+    def residual(self) -> NDArray[np.float64]: ...
+    @property
+    def dual(self) -> NDArray[np.float64]: ...
+    @property
+    def objective(self) -> float: ...
+    @property
+    def lower_bound(self) -> float: ...
+    @property
+    def gap(self) -> float: ...
+    @property
+    def n_iter(self) -> int: ...
+    @property
+    def global_lower_bound(self) -> float: ...
+
+def make_solution(
+    problem: Problem,
+    lam: float,
+    status: Status,
+    active_set: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    dual: NDArray[np.float64],
+    n_iter: int,
+    global_lower_bound: float,
+) -> Solution: ...
+def certify(
+    solution: Solution, n_threads: int
+) -> tuple[float, float, float, float, float]: ...
+def solve(
+    problem: Problem,
+    lam: float,
+    tol: float,
+    warm_start: Solution | None,
+    max_iter: int | None,
+    time_limit: float | None,
+    n_threads: int,
+    callback: Callable[[Progress], bool | None] | None,
+) -> Solution: ...

@@ -121,6 +121,7 @@ class Problem {
   Index n_blocks() const;
 
   // The smallest lam whose optimum is 0. Computed once, at the first call.
+  double lambda_max(Monitor& monitor) const;
   double lambda_max() const;
 
   const ScaledProblem& scaled() const;

@@ -1,0 +1,169 @@
+"""Activation patterns: which samples a neuron is active on.
+
+The pattern of a gate vector g (d,) on data X (n, d) is the 0/1 vector 1[Xg >= 0] (n,). Training a
+two-layer ReLU network is a convex problem once the patterns of its neurons are given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+
+
+class Patterns:
+    """An immutable list of activation patterns of one data set.
+
+    Made by `sample_patterns`, `patterns_from_gates` or `enumerate_patterns`. ``len(patterns)`` is
+    their number P, ``patterns[i]`` the i-th as a boolean vector (n,).
+    """
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: _core.Patterns) -> None:
+        self._core = core
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples n."""
+        return self._core.n_samples
+
+    @property
+    def n_features(self) -> int:
+        """Number of features d."""
+        return self._core.n_features
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether these are the patterns of all cells of the arrangement of the data."""
+        return self._core.is_complete
+
+    @property
+    def gates(self) -> NDArray[np.float64]:
+        """A gate vector for each pattern (d, P), read-only."""
+        return self._core.gates
+
+    @property
+    def packed(self) -> NDArray[np.uint64]:
+        """The bits (P, ceil(n / 64)), read-only, no copy: sample k is bit k % 64 of word k // 64."""
+        return self._core.packed
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """All patterns as booleans (n, P), unpacked at each access."""
+        return self._unpack(self.packed).T
+
+    def _unpack(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        octets = words.astype("<u8", copy=False).view(np.uint8)
+        return np.unpackbits(octets, axis=-1, count=self.n_samples, bitorder="little").view(bool)
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __getitem__(self, i: int) -> NDArray[np.bool_]:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"pattern {i} of {len(self)}")
+        return self._unpack(self.packed[i])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Patterns):
+            return NotImplemented
+        return (
+            self.n_samples == other.n_samples
+            and self.is_complete == other.is_complete
+            and np.array_equal(self.packed, other.packed)
+            and np.array_equal(self.gates, other.gates)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        complete = ", complete" if self.is_complete else ""
+        return f"<Patterns: {len(self)} of {self.n_samples} samples in R^{self.n_features}{complete}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the words: the view belongs to this object's memory.
+        state = (self.packed.copy(), self.n_samples, self.gates.copy(order="F"), self.is_complete)
+        return (_restore, state)
+
+    def __copy__(self) -> Patterns:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Patterns:
+        return self
+
+
+def _restore(
+    packed: NDArray[np.uint64], n_samples: int, gates: NDArray[np.float64], is_complete: bool
+) -> Patterns:
+    return Patterns(_core.Patterns(packed, n_samples, gates, is_complete))
+
+
+def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gaussian") -> Patterns:
+    """Patterns of random gates (Mishkin, Sahiner & Pilanci 2022).
+
+    Parameters
+    ----------
+    X : (n, d) array
+        The data; a bias is a column of ones.
+    n_gates : int
+        How many gates are drawn. Repeated patterns and the all-zero one are dropped, so that
+        ``len(patterns) <= n_gates``.
+    rng : None, int or numpy.random.Generator
+        The source of randomness. ``rng=seed`` draws
+        ``default_rng(seed).standard_normal((d, n_gates))``, the draw of the scnn package, whose
+        patterns are then the same but for the treatment of exact zeros (1[0 >= 0] = 1 here).
+    method : "gaussian"
+        Gates are Gaussian: a cell of the arrangement is found in proportion to its solid angle.
+
+    Returns
+    -------
+    Patterns
+
+    Cost O(n d n_gates).
+    """
+    X = _validate.matrix(X, "X")
+    n_gates = _validate.integer(n_gates, "n_gates", low=1)
+    _validate.choice(method, "method", ("gaussian",))
+    gates = _validate.rng(rng).standard_normal((X.shape[1], n_gates))
+    return Patterns(_core.patterns_from_gates(X, gates, distinct=True))
+
+
+def patterns_from_gates(X: Any, gates: Any) -> Patterns:
+    """The patterns 1[X g >= 0] of the given gates, kept as they are, repetitions included.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    gates : (d, p) array
+        One gate vector a column.
+
+    Returns
+    -------
+    Patterns
+        With ``len(patterns) == p``.
+
+    Cost O(n d p).
+    """
+    X = _validate.matrix(X, "X")
+    gates = _validate.matrix(gates, "gates")
+    if gates.shape[0] != X.shape[1]:
+        raise ValueError(
+            f"gates must have one row per column of X ({X.shape[1]}), got {gates.shape[0]}"
+        )
+    return Patterns(_core.patterns_from_gates(X, gates, distinct=False))
+
+
+def max_pattern_count(n: int, rank: int) -> int:
+    """The largest number of activation patterns that n samples of a given rank can have.
+
+    ``2 * sum(comb(n - 1, k) for k in range(rank))`` (Cover 1965), attained in general position and
+    an upper bound on tied data; 1 where the rank is 0.
+    """
+    n = _validate.integer(n, "n", low=1)
+    rank = _validate.integer(rank, "rank")
+    return 2 * sum(math.comb(n - 1, k) for k in range(rank)) if rank else 1

@@ -1,0 +1,150 @@
+"""The convex training problem of a two-layer ReLU network over a set of activation patterns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+from convexrelu.patterns import Patterns
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+class Problem:
+    """Minimise ``1/(2n) ||sum_b A_b w_b - y||^2 + lam sum_b ||w_b||_2`` over ``w_b`` in ``K_b``.
+
+    Block b = (pattern i, sign s) has the columns ``A_b = s D_i X``, D_i the i-th pattern as a
+    diagonal. A problem is immutable, holds copies of its data and serves every ``lam``.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        The data; a bias is a column of ones.
+    y : (n,) array
+        The targets.
+    patterns : Patterns
+        Patterns of n samples and d features. That they are patterns of this X is not checked.
+    formulation : "relu" or "gated"
+        "relu" (C-ReLU): both signs, and ``w_b`` in the activation cone
+        ``{u : (2 D_i - I) X u >= 0}``; the network is sum_j a_j (W_j . x)_+.
+        "gated" (C-GReLU): one sign, no cones; gates are fixed:
+        sum_j a_j 1[g_j . x >= 0] (W_j . x).
+    sample_weight : (n,) array, optional
+        Non-negative weights v. The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``; a row
+        of weight 0 is left out, of the cones too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong and what would be right.
+    """
+
+    __slots__ = ("_core", "_patterns")
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any,
+        patterns: Patterns,
+        *,
+        formulation: str = "relu",
+        sample_weight: Any = None,
+    ) -> None:
+        X = _validate.matrix(X, "X")
+        y = _validate.vector(y, "y", size=X.shape[0])
+        if not isinstance(patterns, Patterns):
+            raise TypeError(f"patterns must be a Patterns, got {type(patterns).__name__}")
+        for what, here, there in (
+            ("samples", patterns.n_samples, X.shape[0]),
+            ("features", patterns.n_features, X.shape[1]),
+        ):
+            if here != there:
+                raise ValueError(f"patterns are of {here} {what}, but X has {there}")
+        _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
+        if sample_weight is None:
+            weight = np.empty(0)
+        else:
+            weight = _validate.vector(sample_weight, "sample_weight", size=X.shape[0])
+            if (weight < 0).any():
+                k = int(np.argmax(weight < 0))
+                raise ValueError(
+                    f"sample_weight must be non-negative, but sample_weight[{k}] is {weight[k]:g}"
+                )
+            if not weight.any():
+                raise ValueError("sample_weight must have a positive entry, but all are zero")
+        self._core = _core.Problem(
+            X, y, patterns._core, _core.Formulation.__members__[formulation], weight
+        )
+        self._patterns = patterns
+
+    @property
+    def X(self) -> NDArray[np.float64]:
+        """The data (n, d), read-only."""
+        return self._core.X
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """The targets (n,), read-only."""
+        return self._core.y
+
+    @property
+    def sample_weight(self) -> NDArray[np.float64] | None:
+        """The weights (n,), read-only, or None."""
+        weight = self._core.sample_weight
+        return weight if weight.size else None
+
+    @property
+    def patterns(self) -> Patterns:
+        """The patterns."""
+        return self._patterns
+
+    @property
+    def formulation(self) -> str:
+        """ "relu" or "gated"."""
+        return self._core.formulation.name
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks: P patterns with two signs ("relu") or one ("gated")."""
+        return self._core.n_blocks
+
+    @property
+    def lambda_max(self) -> float:
+        """The smallest lam whose optimum is zero, ``max_b ||Proj_{K_b}(A_b'y / n)||``.
+
+        Computed at the first access: O(n d P) and some projections.
+        """
+        return self._core.lambda_max()
+
+    def __repr__(self) -> str:
+        n, d = self.X.shape
+        weighted = "" if self.sample_weight is None else ", weighted"
+        return f"<Problem: {self.formulation}, n={n}, d={d}, {len(self.patterns)} patterns{weighted}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            _restore,
+            (
+                self.X.copy(order="F"),
+                self.y.copy(),
+                self.patterns,
+                self.formulation,
+                None if self.sample_weight is None else self.sample_weight.copy(),
+            ),
+        )
+
+    def __copy__(self) -> Problem:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Problem:
+        return self
+
+
+def _restore(X: Any, y: Any, patterns: Patterns, formulation: str, sample_weight: Any) -> Problem:
+    return Problem(X, y, patterns, formulation=formulation, sample_weight=sample_weight)

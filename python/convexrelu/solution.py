@@ -1,0 +1,188 @@
+"""Solutions, and the certificate that any of them can be given."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+from convexrelu.problem import Problem
+
+
+class Certificate(NamedTuple):
+    """What `certify` found, recomputed from X, y and the weights alone."""
+
+    primal: float
+    """The objective, in the 1/(2n) scaling."""
+    dual: float
+    """A lower bound on the objective of every other choice of weights over the same patterns."""
+    gap: float
+    """``(primal - dual) / primal``; 0 where both are 0."""
+    stationarity: float
+    """The largest violation of the optimality conditions, relative to lam: over active blocks
+    ``||q_b / lam - w_b / ||w_b||||``, over the others ``(||q_b|| / lam - 1)_+``."""
+    cone_violation: float
+    """The largest ``-(2 D_i - I) x_k . w_b / (||x_k|| ||w_b||)``, at least 0; 0 if gated."""
+
+
+class Solution:
+    """The weights of a convex problem at one lam, with what is proven of them.
+
+    Made by `solve`; immutable. ``status`` says how the solver ended: "optimal" (``gap`` is within
+    the tolerance), "max_iter", "time_limit", "callback" (stopped early), "stalled" (no further
+    progress in float64) or "numerical_failure". In every case ``objective``, ``lower_bound`` and
+    ``gap`` are those of the weights here.
+    """
+
+    __slots__ = ("_core", "_problem")
+
+    def __init__(self, core: _core.Solution, problem: Problem) -> None:
+        self._core = core
+        self._problem = problem
+
+    @property
+    def problem(self) -> Problem:
+        """The problem solved."""
+        return self._problem
+
+    @property
+    def lam(self) -> float:
+        """The regularisation strength, in the 1/(2n) scaling."""
+        return self._core.lam
+
+    @property
+    def status(self) -> str:
+        """How the solver ended."""
+        return self._core.status.name
+
+    @property
+    def objective(self) -> float:
+        """``1/(2n) ||fitted - y||^2 + lam sum_b ||w_b||``."""
+        return self._core.objective
+
+    @property
+    def lower_bound(self) -> float:
+        """A certified lower bound on the optimum over the patterns of the problem."""
+        return self._core.lower_bound
+
+    @property
+    def gap(self) -> float:
+        """``(objective - lower_bound) / objective``; 0 where both are 0."""
+        return self._core.gap
+
+    @property
+    def n_iter(self) -> int:
+        """Number of factorisations."""
+        return self._core.n_iter
+
+    @property
+    def active_set(self) -> NDArray[np.int64]:
+        """The blocks with non-zero weights (k, 2): index of the pattern, sign."""
+        return self._core.active_set
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Their weights (k, d), read-only."""
+        return self._core.weights.T
+
+    @property
+    def fitted(self) -> NDArray[np.float64]:
+        """Fitted values sum_b A_b w_b (n,), read-only."""
+        return self._core.fitted
+
+    @property
+    def residual(self) -> NDArray[np.float64]:
+        """y - fitted (n,), read-only."""
+        return self._core.residual
+
+    @property
+    def dual(self) -> NDArray[np.float64]:
+        """The solver's dual point (n,), read-only: the residual, to more digits than y - fitted has
+        where lam is small."""
+        return self._core.dual
+
+    @property
+    def global_lower_bound(self) -> float:
+        """A certified lower bound over all patterns; nan where nothing is proven."""
+        return self._core.global_lower_bound
+
+    @property
+    def global_gap(self) -> float:
+        """``(objective - global_lower_bound) / objective``; nan where nothing is proven."""
+        bound = self.global_lower_bound
+        if np.isnan(bound):
+            return bound
+        return max(0.0, (self.objective - bound) / self.objective) if self.objective else 0.0
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the objective is proven optimal over all patterns, to the tolerance asked for."""
+        return False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Solution: {self.status}, lam={self.lam:.6g}, objective={self.objective:.10g}, "
+            f"gap={self.gap:.1e}, {len(self.active_set)} of {self.problem.n_blocks} blocks active>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            _restore,
+            (
+                self.problem,
+                self.lam,
+                self.status,
+                self.active_set,
+                np.array(self.weights.T, order="F"),
+                self.dual.copy(),
+                self.n_iter,
+                self.global_lower_bound,
+            ),
+        )
+
+    def __copy__(self) -> Solution:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Solution:
+        return self
+
+
+def _restore(
+    problem: Problem,
+    lam: float,
+    status: str,
+    active_set: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    dual: NDArray[np.float64],
+    n_iter: int,
+    global_lower_bound: float,
+) -> Solution:
+    """A solution from its parts, certified anew. weights (d, k)."""
+    core = _core.make_solution(
+        problem._core,
+        lam,
+        _core.Status.__members__[status],
+        active_set,
+        weights,
+        dual,
+        n_iter,
+        global_lower_bound,
+    )
+    return Solution(core, problem)
+
+
+def certify(solution: Solution, *, n_threads: int = 1) -> Certificate:
+    """Checks a solution without trusting how it was made.
+
+    Everything is recomputed from X, y, lam and the weights. ``solution.dual`` and ``y - fitted``
+    are candidates for the dual point; each is scaled until it is feasible for all blocks, and the
+    better bound is reported.
+
+    Cost O(n d P) and a projection for every block whose correlation exceeds lam.
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+    n_threads = _validate.n_threads(n_threads)
+    return Certificate(*_core.certify(solution._core, n_threads))
