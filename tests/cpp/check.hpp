@@ -6,12 +6,12 @@
 
 inline int failed_checks = 0;
 
-#define CHECK(condition)                                                       \
-  do {                                                                         \
-    if (!(condition)) {                                                        \
-      ++failed_checks;                                                         \
+#define CHECK(condition)                                                        \
+  do {                                                                          \
+    if (!(condition)) {                                                         \
+      ++failed_checks;                                                          \
       std::printf("%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #condition); \
-    }                                                                          \
+    }                                                                           \
   } while (false)
 
 // Runs one test function and names it when it fails.
