@@ -2,93 +2,196 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <mutex>
 #include <string>
-#include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "convexrelu/error.hpp"
+#include "convexrelu/parallel.hpp"
+#include "exact_sign.hpp"
 
 namespace convexrelu {
 
 namespace {
 
-// Calls take(i, words) for the pattern of each gate, in order.
-template <typename Take>
-void for_each_pattern(const Matrix& X, const Matrix& gates, Take&& take) {
-  if (gates.rows() != X.cols()) {
-    throw_invalid("gates must have one row per column of X (" + std::to_string(X.cols()) +
-                  "), but has " + std::to_string(gates.rows()));
-  }
-  constexpr Index kBlock = 32;
-  BitMatrix pattern(X.rows(), 1);
-  Matrix outputs;
-  // Signs do not change with the scale, but products of large or small entries overflow.
-  const double largest = X.size() > 0 ? X.cwiseAbs().maxCoeff() : 0.0;
-  const double unit = largest > 0.0 ? std::ldexp(1.0, std::ilogb(largest)) : 1.0;
-  const Matrix scaled = X / unit;
-  for (Index begin = 0; begin < gates.cols(); begin += kBlock) {
-    const Index size = std::min(kBlock, gates.cols() - begin);
-    Matrix block = gates.middleCols(begin, size);
-    for (Index j = 0; j < size; ++j) {
-      const double length = block.col(j).cwiseAbs().maxCoeff();
-      if (length > 0.0) block.col(j) /= std::ldexp(1.0, std::ilogb(length));
-    }
-    outputs.noalias() = scaled * block;
-    for (Index j = 0; j < size; ++j) {
-      BitMatrix::Word* words = pattern.col(0);
-      std::fill_n(words, pattern.words_per_col(), BitMatrix::Word{0});
-      for (Index k = 0; k < X.rows(); ++k) {
-        if (outputs(k, j) >= 0.0) pattern.set(k, 0);
+using Word = BitMatrix::Word;
+
+constexpr Index kWordBits = BitMatrix::kWordBits;
+constexpr Index kSampleBlock = 4 * kWordBits;
+constexpr Index kGateBlock = 128;
+
+// The power of two that brings the largest entry of v into [1/2, 1); 1 for a zero vector.
+template <typename Derived>
+double scale_of(const Eigen::MatrixBase<Derived>& v) {
+  int exponent = 0;
+  std::frexp(v.template lpNorm<Eigen::Infinity>(), &exponent);
+  return std::ldexp(1.0, std::min(-exponent, 1023));
+}
+
+// Sets the bits of patterns first ... first + count - 1.
+void set_bits(ConstMatrixRef X, ConstMatrixRef all_gates, Index first, Index count,
+              BitMatrix& masks) {
+  const Index n = X.rows();
+  const Index d = X.cols();
+  Matrix gates = all_gates.middleCols(first, count);
+  for (Index i = 0; i < count; ++i) gates.col(i) *= scale_of(gates.col(i));
+  // |fl(x . g) - x . g| <= (d + 2) eps ||x|| ||g||, in whichever order the sum is taken.
+  const Vector gate_errors =
+      static_cast<double>(d + 2) * kEpsilon * gates.colwise().norm().transpose();
+
+  Matrix rows;
+  Matrix products;
+  Vector row_norms;
+  ExactSign exact_sign;
+  for (Index block = 0; block < n; block += kSampleBlock) {
+    const Index n_rows = std::min(kSampleBlock, n - block);
+    rows = X.middleRows(block, n_rows);
+    for (Index k = 0; k < n_rows; ++k) rows.row(k) *= scale_of(rows.row(k));
+    row_norms = rows.rowwise().norm();
+    products.noalias() = rows * gates;
+    for (Index i = 0; i < count; ++i) {
+      for (Index start = 0; start < n_rows; start += kWordBits) {
+        const Index end = std::min(start + kWordBits, n_rows);
+        Word positive = 0;
+        Word uncertain = 0;
+        for (Index k = start; k < end; ++k) {
+          const double product = products(k, i);
+          positive |= Word{product > 0.0} << (k - start);
+          uncertain |= Word{std::abs(product) <= row_norms[k] * gate_errors[i]} << (k - start);
+        }
+        if (uncertain != 0) {
+          for (Index k = start; k < end; ++k) {
+            const Word bit = Word{1} << (k - start);
+            if ((uncertain & bit) == 0) continue;
+            const int sign =
+                exact_sign.of_dot(&rows.coeffRef(k, 0), rows.outerStride(), gates.col(i).data(), d);
+            positive = sign >= 0 ? positive | bit : positive & ~bit;
+          }
+        }
+        masks.col(first + i)[(block + start) / kWordBits] = positive;
       }
-      take(begin + j, words);
     }
+  }
+}
+
+// Columns that are neither zero nor equal to an earlier one.
+std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks) {
+  const std::size_t n_words = static_cast<std::size_t>(masks.words_per_col());
+  const auto equal = [&](Index a, Index b) {
+    return std::memcmp(masks.col(a), masks.col(b), n_words * sizeof(Word)) == 0;
+  };
+  // Open addressing, at most half full.
+  std::size_t capacity = 16;
+  while (capacity < 2 * static_cast<std::size_t>(masks.n_cols())) capacity *= 2;
+  constexpr Index kFree = -1;
+  std::vector<Index> slots(capacity, kFree);
+  std::vector<Index> kept;
+  for (Index i = 0; i < masks.n_cols(); ++i) {
+    const Word* column = masks.col(i);
+    Word hash = 0;
+    bool zero = true;
+    for (std::size_t w = 0; w < n_words; ++w) {
+      zero = zero && column[w] == 0;
+      hash = (hash ^ column[w]) * 0x9E3779B97F4A7C15;
+      hash ^= hash >> 32;
+    }
+    if (zero) continue;
+    std::size_t slot = hash & (capacity - 1);
+    while (slots[slot] != kFree && !equal(slots[slot], i)) slot = (slot + 1) & (capacity - 1);
+    if (slots[slot] != kFree) continue;
+    slots[slot] = i;
+    kept.push_back(i);
+  }
+  return kept;
+}
+
+void check_finite(ConstMatrixRef values, const char* name) {
+  if (!values.allFinite()) {
+    throw_invalid(std::string(name) + " must be finite, but holds NaN or infinity");
   }
 }
 
 }  // namespace
 
+struct Patterns::Data {
+  Data(BitMatrix masks_in, Index n_features_in, bool is_complete_in)
+      : masks(std::move(masks_in)), n_features(n_features_in), is_complete(is_complete_in) {}
+
+  BitMatrix masks;
+  Index n_features;
+  bool is_complete;
+  GateSource gate_source;  // empty: the gates are there
+  mutable Matrix gates;
+  mutable std::once_flag gates_made;
+};
+
 Patterns::Patterns(BitMatrix masks, Matrix gates, bool is_complete) {
   if (gates.cols() != masks.n_cols()) {
-    throw_invalid("gates must have one column per pattern (" + std::to_string(masks.n_cols()) +
-                  "), but has " + std::to_string(gates.cols()));
+    throw_invalid("gates must have a column per pattern: " + std::to_string(gates.cols()) +
+                  " and " + std::to_string(masks.n_cols()));
   }
-  data_ = std::make_shared<const Data>(Data{std::move(masks), std::move(gates), is_complete});
+  auto data = std::make_shared<Data>(std::move(masks), gates.rows(), is_complete);
+  data->gates = std::move(gates);
+  data_ = std::move(data);
 }
 
-Patterns patterns_from_gates(const Matrix& X, const Matrix& gates) {
-  BitMatrix masks(X.rows(), gates.cols());
-  for_each_pattern(X, gates, [&](Index i, const BitMatrix::Word* words) {
-    std::copy_n(words, masks.words_per_col(), masks.col(i));
-  });
-  return {std::move(masks), gates, false};
+Patterns::Patterns(BitMatrix masks, Index n_features, GateSource gates, bool is_complete) {
+  auto data = std::make_shared<Data>(std::move(masks), n_features, is_complete);
+  data->gate_source = std::move(gates);
+  data_ = std::move(data);
 }
 
-Patterns distinct_patterns_from_gates(const Matrix& X, const Matrix& gates) {
-  BitMatrix masks(X.rows(), 0);
-  std::vector<Index> kept;
-  std::unordered_set<std::string> seen;
-  const std::size_t n_bytes = static_cast<std::size_t>(masks.words_per_col()) * sizeof(BitMatrix::Word);
-  seen.emplace(n_bytes, '\0');
-  for_each_pattern(X, gates, [&](Index i, const BitMatrix::Word* words) {
-    if (!seen.emplace(reinterpret_cast<const char*>(words), n_bytes).second) return;
-    std::copy_n(words, masks.words_per_col(), masks.append_col());
-    kept.push_back(i);
-  });
-  Matrix kept_gates(gates.rows(), static_cast<Index>(kept.size()));
-  for (std::size_t j = 0; j < kept.size(); ++j) {
-    kept_gates.col(static_cast<Index>(j)) = gates.col(kept[j]);
+Index Patterns::n_features() const { return data_->n_features; }
+const BitMatrix& Patterns::masks() const { return data_->masks; }
+bool Patterns::is_complete() const { return data_->is_complete; }
+
+const Matrix& Patterns::gates() const {
+  if (data_->gate_source) {
+    std::call_once(data_->gates_made, [this] { data_->gates = data_->gate_source(); });
   }
-  return {std::move(masks), std::move(kept_gates), false};
+  return data_->gates;
+}
+
+Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, Keep keep, int n_threads) {
+  if (gates.rows() != X.cols()) {
+    throw_invalid("gates must have a row per column of X: " + std::to_string(gates.rows()) +
+                  " and " + std::to_string(X.cols()));
+  }
+  check_finite(X, "X");
+  check_finite(gates, "gates");
+
+  const Index m = gates.cols();
+  BitMatrix masks(X.rows(), m);
+  parallel_for((m + kGateBlock - 1) / kGateBlock, n_threads, [&](Index block) {
+    const Index first = block * kGateBlock;
+    set_bits(X, gates, first, std::min(kGateBlock, m - first), masks);
+  });
+  if (keep == Keep::all) return Patterns(std::move(masks), gates);
+
+  const std::vector<Index> kept = distinct_nonzero_columns(masks);
+  BitMatrix kept_masks(X.rows(), static_cast<Index>(kept.size()));
+  Matrix kept_gates(gates.rows(), kept_masks.n_cols());
+  for (Index i = 0; i < kept_masks.n_cols(); ++i) {
+    const Index from = kept[static_cast<std::size_t>(i)];
+    std::copy_n(masks.col(from), masks.words_per_col(), kept_masks.col(i));
+    kept_gates.col(i) = gates.col(from);
+  }
+  return Patterns(std::move(kept_masks), std::move(kept_gates));
 }
 
 double max_pattern_count(Index n, Index rank) {
+  if (rank < 0 || rank > n) {
+    throw_invalid("rank must be between 0 and n = " + std::to_string(n) + ", got " +
+                  std::to_string(rank));
+  }
   if (rank == 0) return 1.0;
-  double term = 1.0, sum = 0.0;
-  for (Index k = 0; k < rank && k < n; ++k) {
-    sum += term;
-    term *= static_cast<double>(n - 1 - k) / static_cast<double>(k + 1);
+  double sum = 0.0;
+  double binomial = 1.0;
+  for (Index k = 0; k < rank; ++k) {
+    sum += binomial;
+    binomial = binomial * static_cast<double>(n - 1 - k) / static_cast<double>(k + 1);
   }
   return 2.0 * sum;
 }

@@ -1,10 +1,15 @@
-// Activation patterns of a data set: 0/1 vectors D_i = 1[X g_i >= 0] of gate vectors g_i.
+// Activation patterns of data X (n, d), and how they are made from gates.
 //
-// Immutable; copies share the data. A pattern is what its gate says, ties included
-// (1[0 >= 0] = 1); near a tie the sign of x_k.g_i is that of its rounded value, which is the same
-// on every machine level only where |x_k.g_i| is well above rounding.
+//   g_i  (d)   gate: a vector that attains pattern i
+//   D_i  (n)   pattern 1[x_k . g_i >= 0], column i of masks
+//
+// The bits are those of real arithmetic on the given doubles: a dot product too close to zero for
+// its rounded sign to be certain is evaluated exactly (Shewchuk 1997). So they depend neither
+// on the instruction set nor on the number of threads, and a tie x_k . g = 0 gives bit 1. (Exactness
+// needs that no product, scaled to the largest of its row and gate, lies below 1e-290.)
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "convexrelu/bit_matrix.hpp"
@@ -12,36 +17,42 @@
 
 namespace convexrelu {
 
+// A list of patterns. Immutable, and a copy shares its data.
 class Patterns {
  public:
-  // masks (n, P), gates (d, P). is_complete: every cell of the arrangement is among them.
-  Patterns(BitMatrix masks, Matrix gates, bool is_complete);
+  using GateSource = std::function<Matrix()>;
 
-  Index size() const { return data_->masks.n_cols(); }
-  Index n_samples() const { return data_->masks.n_rows(); }
-  Index n_features() const { return data_->gates.rows(); }
-  const BitMatrix& masks() const { return data_->masks; }
-  const Matrix& gates() const { return data_->gates; }
-  bool is_complete() const { return data_->is_complete; }
+  Patterns() : Patterns(BitMatrix(), Matrix()) {}
+
+  // gates (d, P), one per column of masks.
+  Patterns(BitMatrix masks, Matrix gates, bool is_complete = false);
+
+  // Gates that are computed when they are first asked for, once.
+  Patterns(BitMatrix masks, Index n_features, GateSource gates, bool is_complete = false);
+
+  Index size() const { return masks().n_cols(); }
+  Index n_samples() const { return masks().n_rows(); }
+  Index n_features() const;
+  const BitMatrix& masks() const;
+  const Matrix& gates() const;
+  bool is_complete() const;  // every full-dimensional cell of the arrangement is here
 
  private:
-  struct Data {
-    BitMatrix masks;
-    Matrix gates;
-    bool is_complete;
-  };
+  struct Data;
   std::shared_ptr<const Data> data_;
 };
 
-// The patterns of the given gates (d, p), kept as they are. O(n d p)
-Patterns patterns_from_gates(const Matrix& X, const Matrix& gates);
+// Which of the gates' patterns to keep: all, in order; or the first of each that is not all zero.
+enum class Keep { all, distinct_nonzero };
 
-// The same without repetitions, of which the first stays, and without the all-zero pattern, which
-// contributes nothing to any network.
-Patterns distinct_patterns_from_gates(const Matrix& X, const Matrix& gates);
+// The patterns of gates (d, m). O(n d m) time, O(n d + n m / 8) bytes beside the answer.
+// Throws std::invalid_argument if X or gates holds NaN or infinity or their shapes do not fit.
+Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, Keep keep = Keep::all,
+                             int n_threads = 1);
 
-// 2 sum_{k < rank} C(n - 1, k): the number of cells of n hyperplanes in general position in R^rank,
-// an upper bound otherwise; 1 where the rank is 0. Infinite where it overflows.
+// 2 sum_{k < rank} C(n - 1, k): the number of patterns of n samples of that rank in general
+// position, an upper bound on that of any others (Winder 1966; Cover 1965). 1 for rank 0, infinity where
+// a double cannot hold it. Throws std::invalid_argument unless 0 <= rank <= n.
 double max_pattern_count(Index n, Index rank);
 
 }  // namespace convexrelu
