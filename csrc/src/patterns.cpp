@@ -76,6 +76,28 @@ void set_bits(ConstMatrixRef X, ConstMatrixRef all_gates, Index first, Index cou
   }
 }
 
+void check_finite(ConstMatrixRef values, const char* name) {
+  if (!values.allFinite()) {
+    throw_invalid(std::string(name) + " must be finite, but holds NaN or infinity");
+  }
+}
+
+BitMatrix masks_of(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
+  if (gates.rows() != X.cols()) {
+    throw_invalid("gates must have one row per column of X (" + std::to_string(X.cols()) +
+                  "), but has " + std::to_string(gates.rows()));
+  }
+  check_finite(X, "X");
+  check_finite(gates, "gates");
+  BitMatrix masks(X.rows(), gates.cols());
+  const Index n_blocks = (gates.cols() + kGateBlock - 1) / kGateBlock;
+  parallel_for(n_blocks, n_threads, [&](Index block) {
+    const Index first = block * kGateBlock;
+    set_bits(X, gates, first, std::min(kGateBlock, gates.cols() - first), masks);
+  });
+  return masks;
+}
+
 // Columns that are neither zero nor equal to an earlier one.
 std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks) {
   const std::size_t n_words = static_cast<std::size_t>(masks.words_per_col());
@@ -105,12 +127,6 @@ std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks) {
     kept.push_back(i);
   }
   return kept;
-}
-
-void check_finite(ConstMatrixRef values, const char* name) {
-  if (!values.allFinite()) {
-    throw_invalid(std::string(name) + " must be finite, but holds NaN or infinity");
-  }
 }
 
 }  // namespace
@@ -154,31 +170,21 @@ const Matrix& Patterns::gates() const {
   return data_->gates;
 }
 
-Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, Keep keep, int n_threads) {
-  if (gates.rows() != X.cols()) {
-    throw_invalid("gates must have a row per column of X: " + std::to_string(gates.rows()) +
-                  " and " + std::to_string(X.cols()));
-  }
-  check_finite(X, "X");
-  check_finite(gates, "gates");
+Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
+  return {masks_of(X, gates, n_threads), gates};
+}
 
-  const Index m = gates.cols();
-  BitMatrix masks(X.rows(), m);
-  parallel_for((m + kGateBlock - 1) / kGateBlock, n_threads, [&](Index block) {
-    const Index first = block * kGateBlock;
-    set_bits(X, gates, first, std::min(kGateBlock, m - first), masks);
-  });
-  if (keep == Keep::all) return Patterns(std::move(masks), gates);
-
-  const std::vector<Index> kept = distinct_nonzero_columns(masks);
-  BitMatrix kept_masks(X.rows(), static_cast<Index>(kept.size()));
-  Matrix kept_gates(gates.rows(), kept_masks.n_cols());
-  for (Index i = 0; i < kept_masks.n_cols(); ++i) {
+Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
+  const BitMatrix all = masks_of(X, gates, n_threads);
+  const std::vector<Index> kept = distinct_nonzero_columns(all);
+  BitMatrix masks(X.rows(), static_cast<Index>(kept.size()));
+  Matrix kept_gates(gates.rows(), masks.n_cols());
+  for (Index i = 0; i < masks.n_cols(); ++i) {
     const Index from = kept[static_cast<std::size_t>(i)];
-    std::copy_n(masks.col(from), masks.words_per_col(), kept_masks.col(i));
+    std::copy_n(all.col(from), masks.words_per_col(), masks.col(i));
     kept_gates.col(i) = gates.col(from);
   }
-  return Patterns(std::move(kept_masks), std::move(kept_gates));
+  return {std::move(masks), std::move(kept_gates)};
 }
 
 double max_pattern_count(Index n, Index rank) {

@@ -42,13 +42,13 @@ class Patterns {
   std::shared_ptr<const Data> data_;
 };
 
-// Which of the gates' patterns to keep: all, in order; or the first of each that is not all zero.
-enum class Keep { all, distinct_nonzero };
-
-// The patterns of gates (d, m). O(n d m) time, O(n d + n m / 8) bytes beside the answer.
+// The patterns of gates (d, p), kept as they are. O(n d p) time, O(n d) bytes beside the answer.
 // Throws std::invalid_argument if X or gates holds NaN or infinity or their shapes do not fit.
-Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, Keep keep = Keep::all,
-                             int n_threads = 1);
+Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads = 1);
+
+// The same without repetitions, of which the first stays, and without the all-zero pattern, which
+// contributes nothing to any network.
+Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads = 1);
 
 // 2 sum_{k < rank} C(n - 1, k): the number of patterns of n samples of that rank in general
 // position, an upper bound on that of any others (Winder 1966; Cover 1965). 1 for rank 0, infinity where
