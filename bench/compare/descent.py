@@ -1,0 +1,65 @@
+"""solve_global against Adam on the same training problems, both in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from bench.compare.environments import OWN, interpreter
+from bench.compare.race import ROOT, THREAD_VARIABLES
+
+
+def compare(
+    dataset: str, lam: float, *, seconds: list[float], seeds: list[int], threads: int
+) -> dict[str, Any]:
+    """Adam at every budget, learning rate and seed; then solve_global against the best of them."""
+    common = [dataset, repr(lam), "--threads", str(threads)]
+    budgets = ["--seconds", *map(str, seconds), "--seeds", *map(str, seeds)]
+    adam, failure = _lines("scnn", "adam", [*common, *budgets], threads)
+    result: dict[str, Any] = {"dataset": dataset, "lam": lam, "adam": adam, "failure": failure}
+    if adam:
+        target = min(run["objective"] for run in adam if run["seconds"] == max(seconds))
+        goal = ["--target", repr(target), "--seconds", str(max(seconds))]
+        ours, failure = _lines(OWN, "growth", [*common, *goal], threads)
+        result.update(target=target, ours=ours, failure=failure)
+    return result
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Best of Adam at each budget, and this library's time to the last of them and its own best."""
+    lines = []
+    for result in results:
+        lines.append(f"{result['dataset']} lam={result['lam']:g}")
+        for seconds in sorted({run["seconds"] for run in result["adam"]}):
+            runs = [run for run in result["adam"] if run["seconds"] == seconds]
+            best = min(runs, key=lambda run: run["objective"])
+            worst = max(run["objective"] for run in runs)
+            lines.append(
+                f"  Adam {seconds:g} s: {best['objective']:.8f} (learning rate"
+                f" {best['learning_rate']:g}, {best['steps']} steps; worst {worst:.6f})"
+            )
+        for label, run in zip(("to Adam's value", "to the end"), result.get("ours", ())):
+            lines.append(
+                f"  solve_global {label}: {run['objective']:.8f} in {run['cpu']:.2f} s,"
+                f" {run['n_neurons']} neurons, bound {run['global_lower_bound']}, {run['status']}"
+            )
+        if result["failure"]:
+            lines.append(f"  {result['failure']}")
+    return "\n".join(lines)
+
+
+def _lines(
+    environment: str, module: str, arguments: list[str], threads: int
+) -> tuple[list[dict[str, Any]], str]:
+    """What a module printed as JSON, and its last words where it failed."""
+    process = subprocess.run(
+        [str(interpreter(environment)), "-m", f"bench.compare.{module}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))},
+        capture_output=True,
+        text=True,
+    )
+    failure = process.stderr.strip().splitlines()[-1] if process.returncode else ""
+    return [json.loads(line) for line in process.stdout.splitlines()], failure

@@ -1,0 +1,81 @@
+"""What a measurement ran on: processor, system, commit, and how fast it multiplies matrices.
+
+The rate is that of numpy's own matrix product at the threads asked for, so that seconds measured
+elsewhere or on a busy day can be put in proportion. Run as a module it prints the facts as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.compare.race import ROOT, THREAD_VARIABLES
+
+SIZE = 1000
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """The facts, gathered by a fresh interpreter since the thread count is fixed at import."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    command = [sys.executable, "-m", "bench.compare.machine"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    return {**json.loads(result.stdout), "threads": threads}
+
+
+def commit() -> str:
+    """The commit checked out, marked where the tree differs from it."""
+    try:
+        git = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+        return subprocess.run(
+            git, cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _facts() -> dict[str, Any]:
+    import numpy as np
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "gemm_float64_gflops": _gemm_rate(np.float64),
+        "gemm_float32_gflops": _gemm_rate(np.float32),
+    }
+
+
+def _gemm_rate(dtype: type) -> float:
+    """GFlop per second of a square product, the best of ten."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((SIZE, SIZE)).astype(dtype)
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - start)
+    return round(2 * SIZE**3 / min(seconds) / 1e9, 1)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    print(json.dumps(_facts()))
