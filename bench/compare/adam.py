@@ -2,7 +2,7 @@
 
     minimise  1/(2n) ||(X W')_+ a - y||^2 + lam/2 (||W||^2 + ||a||^2),   200 neurons
 
-What is reported is the value after balancing the two layers, 1/(2n) ||.||^2 + lam sum |a_j| ||w_j||,
+What is reported is the value after balancing the two layers, with penalty lam sum |a_j| ||w_j||,
 which is never above the objective that was descended. Runs in the environment that has torch, once
 for every learning rate, seed and time budget, since the schedule depends on the budget; prints one
 line of JSON a run.

@@ -40,7 +40,8 @@ def table(results: list[dict[str, Any]]) -> str:
                 f"  Adam {seconds:g} s: {best['objective']:.8f} (learning rate"
                 f" {best['learning_rate']:g}, {best['steps']} steps; worst {worst:.6f})"
             )
-        for label, run in zip(("to Adam's value", "to the end"), result.get("ours", ())):
+        labels = ("to Adam's value", "to the end")
+        for label, run in zip(labels, result.get("ours", ()), strict=False):
             lines.append(
                 f"  solve_global {label}: {run['objective']:.8f} in {run['cpu']:.2f} s,"
                 f" {run['n_neurons']} neurons, bound {run['global_lower_bound']}, {run['status']}"

@@ -86,6 +86,8 @@ def project_onto_cone(rows: np.ndarray, c: np.ndarray) -> np.ndarray:
     found by the active set method of Lawson and Hanson (1974). The result always has this form, so
     ||q|| bounds the length of the projection from above even where rounding stops the search early.
     """
+    if len(rows) == 0:
+        return c
     length = np.linalg.norm(c)
     face: list[int] = []
     rho = np.zeros(0)

@@ -141,6 +141,7 @@ class _Child:
             stderr=log,
         )
         self._unread = b""
+        self._has_closed = False
 
     def receive(self, limit: float) -> dict[str, Any] | None:
         """The next message; None when the child has ended; TimeoutError after `limit` seconds."""
@@ -149,6 +150,7 @@ class _Child:
             if select.select([self._process.stdout], [], [], POLL)[0]:
                 data = os.read(self._process.stdout.fileno(), 1 << 16)
                 if not data:
+                    self._has_closed = True
                     return None
                 self._unread += data
             elif self._cpu_seconds() - start > limit:
@@ -161,12 +163,15 @@ class _Child:
         self._process.stdin.flush()
 
     def end(self) -> int:
-        """Waits a moment for the child to leave by itself."""
+        """The exit code; a child that does not leave by itself in a moment is killed."""
+        self._process.stdin.close()
         try:
-            return self._process.wait(0.0 if self._process.poll() is None else 5.0)
+            return self._process.wait(5.0 if self._has_closed else 0.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+        finally:
+            self._process.stdout.close()
 
     def _cpu_seconds(self) -> float:
         """CPU time the child has used; the wall clock where the system does not say."""
