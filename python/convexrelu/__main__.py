@@ -1,0 +1,7 @@
+"""``python -m convexrelu``."""
+
+import sys
+
+from convexrelu.cli import main
+
+sys.exit(main())

@@ -1,0 +1,14 @@
+"""The sub-commands of ``convexrelu``, one module each.
+
+A module has ``add_parser(subparsers)``, which names the command, declares its arguments and sets
+the default ``run``; and ``run(arguments, console)``, which does it and returns the exit status. Bad
+input is an `InputError`; `convexrelu.cli` turns it into a message and exit status 2.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from convexrelu.commands import train
+
+COMMANDS: tuple[ModuleType, ...] = (train,)  # in the order of the help

@@ -1,0 +1,293 @@
+"""``convexrelu train``: from a table to a network with a certificate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from convexrelu import (
+    Problem,
+    Progress,
+    StandardizedNetwork,
+    Standardizer,
+    certify,
+    sample_patterns,
+    save,
+    solve,
+    to_network,
+)
+from convexrelu._console import Console
+from convexrelu.commands import arguments as types
+from convexrelu.commands.data import CONCRETE, Data, add_data_arguments, read_data
+from convexrelu.commands.scores import score, score_table
+from convexrelu.table import InputError, join_names
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network on a CSV file, with a certificate of optimality",
+        description=(
+            "Trains a two-layer ReLU network on a CSV file, to the global optimum of its convex "
+            "program over the activation patterns of random gates, and proves how close it came. "
+            "Features and target are standardised on the training rows, and lam refers to "
+            "these; the saved network predicts raw rows."
+        ),
+        epilog="Exit status: 0 the gap is within the tolerance, 1 it is not, 2 bad input.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    add_data_arguments(parser)
+    lam = parser.add_mutually_exclusive_group()
+    positive = types.number("a positive number", low=0.0, open_low=True)
+    lam.add_argument(
+        "--lam", metavar="V", type=positive, help="strength of the regularisation (see --lam-ratio)"
+    )
+    lam.add_argument(
+        "--lam-ratio",
+        metavar="R",
+        type=positive,
+        default=0.01,
+        help="the same, as a share of lambda_max, at which the network vanishes (%(default)s)",
+    )
+    parser.add_argument(
+        "--gates",
+        metavar="N",
+        default=500,
+        type=types.integer("a positive integer", low=1, high=2**31 - 1),
+        help="how many random gates to draw (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="S",
+        default=0,
+        type=types.integer("a non-negative integer", low=0),
+        help="of the gates and the choice of test rows (%(default)s)",
+    )
+    parser.add_argument(
+        "--formulation",
+        choices=("relu", "gated"),
+        default="relu",
+        help="neurons a (w.x)+, or a (w.x) where a fixed gate g.x >= 0 (%(default)s)",
+    )
+    parser.add_argument(
+        "--tol",
+        metavar="T",
+        default=1e-6,
+        type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
+        help="the relative duality gap to reach (%(default)s)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="S",
+        type=types.number("a number of seconds", low=0.0),
+        help="seconds that the solver may take (no limit)",
+    )
+    parser.add_argument(
+        "--save",
+        metavar="PATH",
+        type=Path,
+        help="where to keep the network; convexrelu.load(PATH).predict(X) uses it",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Trains, reports, saves."""
+    started = perf_counter()
+    _check_save_path(arguments)
+    split_seed, gate_seed = np.random.SeedSequence(arguments.seed).spawn(2)
+
+    console.status("reading", at_once=True)
+    data = read_data(arguments, np.random.default_rng(split_seed))
+    try:
+        standardizer = Standardizer.fit(data.X, data.y)
+        Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
+    except ValueError as error:
+        raise InputError(f"{data.path}: {error}") from None
+
+    console.status("drawing gates", at_once=True)
+    patterns = sample_patterns(Z, arguments.gates, rng=gate_seed)
+    if not len(patterns):
+        raise InputError("no gate drawn is active on any row; ask for more --gates")
+    problem = Problem(Z, t, patterns, formulation=arguments.formulation)
+    console.status("finding lambda_max", at_once=True)
+    lam = arguments.lam or arguments.lam_ratio * problem.lambda_max
+    if not lam:
+        raise InputError(f"{data.path}: lambda_max is 0, so nothing can be learned; give --lam")
+    setting = _setting(arguments, data, problem, lam)
+    if not arguments.json:
+        console.write(_setting_text(setting, console))
+
+    solve_started = perf_counter()
+    solution = solve(
+        problem,
+        lam,
+        tol=arguments.tol,
+        time_limit=arguments.time_limit,
+        callback=_progress(console),
+    )
+    solve_seconds = perf_counter() - solve_started
+
+    console.status("certifying", at_once=True)
+    certificate = certify(solution)
+    network = to_network(solution)
+    model = StandardizedNetwork(network, standardizer)
+    result = {
+        "certified": certificate.gap <= arguments.tol,
+        "gap": certificate.gap,
+        "tol": arguments.tol,
+        "status": solution.status,
+        "objective": certificate.primal,
+        "lower_bound": certificate.dual,
+        "stationarity": certificate.stationarity,
+        "cone_violation": certificate.cone_violation,
+        "n_neurons": network.n_neurons,
+        "scores": score(data, model),
+        "seconds": perf_counter() - started,
+        "solve_seconds": solve_seconds,
+    }
+    if arguments.json:
+        console.write(_to_json({**setting, **result, "saved": _saved(model, arguments.save)}))
+    else:
+        console.write(_result_text(result, console))
+        if saved := _saved(model, arguments.save):
+            console.write(_facts([("saved", saved)], console))
+    return 0 if result["certified"] else 1
+
+
+def _progress(console: Console) -> Callable[[Progress], None] | None:
+    if not console.shows_status:
+        return None
+
+    def show(progress: Progress) -> None:
+        console.status(
+            f"{progress.phase} {progress.iteration:5d}   objective {progress.objective:.6g}   "
+            f"gap {progress.gap:.1e}   {progress.seconds:.1f} s"
+        )
+
+    return show
+
+
+def _check_save_path(arguments: argparse.Namespace) -> None:
+    """Refuses before the work what would fail after it."""
+    path = arguments.save
+    if path is None:
+        return
+    inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
+    if path.is_dir():
+        problem = "is a directory"
+    elif not path.parent.is_dir():
+        problem = f"there is no directory {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        problem = "no permission to write there"
+    elif path.exists() and any(file.exists() and path.samefile(file) for file in inputs):
+        problem = "would overwrite the data"
+    else:
+        return
+    raise InputError(f"--save {path}: {problem}")
+
+
+def _saved(model: StandardizedNetwork, path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        save(model, path)
+    except OSError as error:
+        raise InputError(f"--save {path}: {error.strerror or error}") from None
+    return os.fspath(path)
+
+
+def _setting(
+    arguments: argparse.Namespace, data: Data, problem: Problem, lam: float
+) -> dict[str, Any]:
+    """What is known before the solver starts."""
+    test_file = arguments.test if isinstance(arguments.test, Path) else None
+    return {
+        "file": os.fspath(data.path),
+        "test_file": None if test_file is None else os.fspath(test_file),
+        "target": data.target,
+        "n_train": len(data.y),
+        "n_test": len(data.y_test),
+        "n_dropped": data.n_dropped,
+        "n_features": len(data.features),
+        "constant_features": data.constant,
+        "classes": data.classes,
+        "seed": arguments.seed,
+        "formulation": arguments.formulation,
+        "n_gates": arguments.gates,
+        "n_patterns": len(problem.patterns),
+        "lam": lam,
+        "lambda_max": problem.lambda_max,
+    }
+
+
+def _setting_text(setting: dict[str, Any], console: Console) -> str:
+    s = setting
+    bundled = s["file"] == os.fspath(CONCRETE)
+    source = s["test_file"] or f"seed {s['seed']}"
+    rows = f"{s['n_train']} for training, "
+    rows += f"{s['n_test']} for testing ({source})" if s["n_test"] else "none for testing"
+    if s["n_dropped"]:
+        rows += f"; {s['n_dropped']} with missing cells left out"
+    features = f"{s['n_features']}"
+    if s["constant_features"]:
+        features += f" (constant, without effect: {join_names(s['constant_features'])})"
+    target = s["target"]
+    if s["classes"]:
+        target += " (two classes, {:g} and {:g})".format(*s["classes"])
+    ratio = f", {s['lam'] / s['lambda_max']:.4g} of lambda_max" if s["lambda_max"] else ""
+    lines = [
+        ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
+        ("target", target),
+        ("features", features),
+        ("rows", rows),
+        ("patterns", f"{s['n_patterns']} of {s['n_gates']} random gates (seed {s['seed']})"),
+        ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
+    ]
+    return _facts(lines, console) + "\n"
+
+
+def _result_text(result: dict[str, Any], console: Console) -> str:
+    r = result
+    gap = f"relative gap {r['gap']:.1e}, asked for {r['tol']:g}"
+    if r["certified"]:
+        verdict = f"{console.good('certified')}: {gap}"
+    else:
+        verdict = f"{console.bad('not certified')} ({r['status'].replace('_', ' ')}): {gap}"
+    lines = [
+        ("optimum", verdict),
+        ("objective", f"{r['objective']:.8g}"),
+        ("neurons", f"{r['n_neurons']}"),
+        ("seconds", f"{r['seconds']:.2f}, of which solver {r['solve_seconds']:.2f}"),
+        ("", ""),
+        *score_table(r["scores"]),
+    ]
+    return _facts(lines, console)
+
+
+def _facts(lines: list[tuple[str, str]], console: Console) -> str:
+    return "\n".join(
+        ((console.dim(label) + " " * (11 - len(label)) if text else "") + text)
+        for label, text in lines
+    )
+
+
+def _to_json(report: dict[str, Any]) -> str:
+    """One JSON object; numbers that are not finite become null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(entry) for key, entry in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(report), indent=2, allow_nan=False)

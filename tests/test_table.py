@@ -1,0 +1,246 @@
+"""Reading CSV files: exact numbers, and messages that say what is wrong and where."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from convexrelu import table
+from convexrelu.table import InputError, Table, read_table
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(text: str | bytes, name: str = "data.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def refusal(path: Path, **options: bool) -> str:
+    """The message with which the file is refused, which begins with its name."""
+    with pytest.raises(InputError) as caught:
+        read_table(path, **options)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+def to_csv(values: np.ndarray) -> str:
+    lines = [",".join(f"x{j}" for j in range(values.shape[1]))]
+    return "\n".join(lines + [",".join(map(repr, row)) for row in values.tolist()]) + "\n"
+
+
+finite_matrices = hnp.arrays(
+    np.float64,
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+class TestNumbers:
+    @given(values=finite_matrices, gzipped=st.booleans())
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_every_bit_survives(self, values: np.ndarray, gzipped: bool, tmp_path: Path) -> None:
+        text = to_csv(values).encode()
+        path = tmp_path / ("data.csv.gz" if gzipped else "data.csv")
+        path.write_bytes(gzip.compress(text) if gzipped else text)
+        read = read_table(path)
+        assert read.columns == tuple(f"x{j}" for j in range(values.shape[1]))
+        assert read.values.tobytes() == values.tobytes()
+        assert read.missing == {}
+        assert read.n_dropped == 0
+
+    @given(
+        values=finite_matrices,
+        data=st.data(),
+        block_rows=st.integers(1, 3),
+    )
+    def test_incomplete_rows_are_left_out(
+        self,
+        values: np.ndarray,
+        data: st.DataObject,
+        block_rows: int,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> None:
+        is_missing = data.draw(hnp.arrays(bool, values.shape))
+        is_missing[0] = False
+        cells = np.where(is_missing, np.nan, values)
+        path = tmp_path_factory.mktemp("table") / "data.csv"
+        path.write_text(to_csv(cells))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(table, "_BLOCK_ROWS", block_rows)
+            read = read_table(path, drop_missing=True)
+        assert np.array_equal(read.values, values[~is_missing.any(axis=1)])
+        assert read.n_dropped == is_missing.any(axis=1).sum()
+        assert [read.missing.get(name, 0) for name in read.columns] == is_missing.sum(0).tolist()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "a,b\r\n1,2\r\n3,4\r\n",  # Windows
+            "﻿a,b\n1,2\n3,4\n",  # a byte order mark
+            '"a","b"\n"1","2"\n3,4',  # quotes, no final line end
+            " a , b \n 1 ,+2.0\n3e0, 4\n",
+            "\na,b\n\n1,2\n\n3,4\n\n",  # blank lines
+        ],
+    )
+    def test_dialects(self, write, text: str) -> None:
+        read = read_table(write(text))
+        assert read.columns == ("a", "b")
+        assert read.values.tolist() == [[1, 2], [3, 4]]
+
+    def test_gzip_by_content(self, write) -> None:
+        assert read_table(write(gzip.compress(b"a\n1\n"), "data.csv")).values == 1
+        assert read_table(write("a\n1\n", "data.CSV.GZ")).values == 1
+
+    def test_header_of_positions(self, write) -> None:
+        """What pandas writes for a frame without names."""
+        assert read_table(write("0,1\n5,6\n")).columns == ("0", "1")
+        assert read_table(write("1,2\n5,6\n")).columns == ("1", "2")
+
+    def test_many_blocks(self, write) -> None:
+        values = np.arange(3.0 * 10_000).reshape(-1, 3)
+        assert np.array_equal(read_table(write(to_csv(values))).values, values)
+
+
+class TestMissingAndText:
+    @pytest.mark.parametrize("cell", ["", " ", "?", "NA", "n/a", "NaN", "nan", "null", "None"])
+    def test_forms_of_a_missing_cell(self, write, cell: str) -> None:
+        path = write(f"a,b\n1,2\n3,{cell}\n")
+        assert "missing cells in 1 column\n  b  1 cell, first in row 2 (line 3)" in refusal(path)
+        assert read_table(path, drop_missing=True).values.tolist() == [[1, 2]]
+
+    def test_every_column_with_its_first_row(self, write) -> None:
+        path = write("a,long,c\n1,2,3\n\n,2,\n1,2,\n")
+        assert refusal(path) == (
+            "missing cells in 2 columns\n"
+            "  a  1 cell, first in row 2 (line 4)\n"
+            "  c  2 cells, first in row 2 (line 4)\n"
+            "2 rows of 3 are incomplete: leave them out with --drop-missing, "
+            "or fill the cells in first."
+        )
+
+    def test_nothing_left(self, write) -> None:
+        message = refusal(write("a,b\n1,\n,2\n"), drop_missing=True)
+        assert message.startswith("none of its 2 rows is complete\n  a  1 cell, first in row 2")
+
+    def test_text_names_column_row_and_cell(self, write) -> None:
+        path = write("sex,age,city\nmale,1,Oslo\nfemale,2,\n")
+        message = refusal(path)
+        assert message.startswith(
+            "not numbers in 2 columns\n"
+            "  sex   2 cells, first in row 1 (line 2): male\n"
+            "  city  1 cell, first in row 1 (line 2): Oslo\n"
+        )
+        assert refusal(path, drop_missing=True) == message
+
+    @pytest.mark.parametrize(
+        "cell", ["1_000", '"1,000"', "5%", "True", "2020-01-01", "0x1F", "1 2"]
+    )
+    def test_what_only_looks_like_a_number(self, write, cell: str) -> None:
+        message = refusal(write(f"a,b\n1,2\n3,{cell}\n"))
+        assert f"b  1 cell, first in row 2 (line 3): {cell.strip(chr(34))}\n" in message
+
+    @pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999"])
+    def test_infinite(self, write, cell: str) -> None:
+        assert f"row 1 (line 2): {cell}" in refusal(write(f"a,b\n{cell},2\n"))
+
+    def test_rows_count_across_blocks(self, write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(table, "_BLOCK_ROWS", 2)
+        assert "row 5 (line 6): x" in refusal(write("a\n1\n2\n3\n4\nx\n"))
+
+    def test_long_lists_are_cut(self, write) -> None:
+        names = ",".join(f"c{j}" for j in range(40))
+        message = refusal(write(f"{names}\n{',' * 39}\n1{',1' * 39}\n"))
+        assert "c11" in message
+        assert "c12" not in message
+        assert "and 28 more columns" in message
+
+
+class TestForm:
+    @pytest.mark.parametrize(
+        "name", ["data.npz", "index.json", "README.md", "data.xlsx", "csv", "gz"]
+    )
+    def test_other_kinds_of_file(self, write, name: str) -> None:
+        message = refusal(write("a,b\n1,2\n", name))
+        assert message.startswith("not a CSV file\nconvexrelu reads CSV files, .csv or .csv.gz")
+        assert "numpy.savetxt" in message
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        assert refusal(tmp_path / "none.csv") == "no such file"
+        assert refusal(tmp_path).startswith("a directory")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "an empty file"),
+            ("\n\n", "an empty file"),
+            ("a,b\n", "no rows below the header line"),
+            ("1.5,2,3\n4,5,6\n", "first line is numbers, .* add a line such as x1,x2,target$"),
+            ("1,2,3,4,9\n4,5,6,7,8\n", "such as x1,x2,x3,...,target$"),
+            ("a;b\n1;2\n", "separated by ';'; convexrelu reads commas"),
+            ("a\tb\n1\t2\n", r"separated by '\\t'"),
+            (",a\n0,1\n", "column 1 has no name in the header line .*index=False"),
+            ("a,b,a\n1,2,3\n", "columns 1 and 3 are both 'a'"),
+            ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, but the header names 2 columns"),
+            ("a,b\n1\n2\n", "line 2 has 1 cells, but the header names 2 columns"),
+            ('a,b\n1,"2\n', "not a well-formed CSV file: unexpected end of data"),
+            ('a,b\n1,"2"3\n', "not a well-formed CSV file"),
+            ("a,b\n1,2\0\n", r"NUL|'2\\x00'"),
+            ("a,b\n1,\x1b[1m\n", r"'\\x1b\[1m'"),
+            ("a,\x1b[1m\n1,2\n", "column 2 has a name that cannot be printed"),
+            ("größe,b\n1,2\n".encode("latin-1"), "not UTF-8 text"),
+            ("a,b\n1,2\n".encode("utf-16"), "not UTF-8 text"),
+            (gzip.compress(b"a,b\n1,2\n" * 999)[:-20], "a damaged gzip file"),
+            (b"\x1f\x8bnothing", "a damaged gzip file"),
+        ],
+    )
+    def test_message(self, write, text: str | bytes, message: str) -> None:
+        path = write(text)
+        with pytest.raises(InputError, match=message):
+            read_table(path)
+
+    @given(
+        content=st.binary(max_size=200) | st.text(',"\n 12.e-a_?').map(str.encode),
+        gzipped=st.booleans(),
+    )
+    @settings(max_examples=500)
+    def test_any_bytes_are_read_or_refused(
+        self, content: bytes, gzipped: bool, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        path = tmp_path_factory.getbasetemp() / "any.csv"
+        path.write_bytes(gzip.compress(content) if gzipped else content)
+        try:
+            read = read_table(path, drop_missing=True)
+        except InputError:
+            return
+        assert np.isfinite(read.values).all()
+
+
+class TestColumns:
+    TABLE = Table(Path("t.csv"), ("age", "price", "rooms"), np.arange(6.0).reshape(2, 3), {}, 0)
+
+    def test_by_name(self) -> None:
+        assert self.TABLE.column_index("price") == 1
+        with pytest.raises(
+            InputError, match=r"^t.csv: no column is named 'prize'; did you mean 'pr"
+        ):
+            self.TABLE.column_index("prize")
+        with pytest.raises(InputError, match=r"'x'\nIt has the columns age, price, rooms\.$"):
+            self.TABLE.column_index("x")
+
+    def test_in_another_order(self) -> None:
+        assert self.TABLE.select(["rooms", "age", "price"]).tolist() == [[2, 0, 1], [5, 3, 4]]
+
+    def test_must_be_all(self) -> None:
+        with pytest.raises(InputError, match=r"It lacks size\.\nThe training data do not have pri"):
+            self.TABLE.select(["rooms", "age", "size"])
