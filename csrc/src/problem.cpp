@@ -15,6 +15,9 @@ namespace convexrelu {
 
 namespace {
 
+// 2^+-1000 leaves room for a factor of a million on both sides.
+constexpr int kLargestExponent = 1000;
+
 // The power of two in (a/2, a], a the largest magnitude of the entries; 1 where all are zero.
 double power_of_two_unit(const double* entries, Index size) {
   double largest = 0.0;
@@ -67,6 +70,17 @@ ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sam
   products_ = std::make_unique<MaskProduct>(X_, masks_);
 }
 
+double ScaledProblem::scaled_lam(double lam) const {
+  constexpr double kLargestLam = 1e300;
+  return std::min(std::ldexp(lam, -std::ilogb(X_unit_) - std::ilogb(y_unit_)), kLargestLam);
+}
+
+bool ScaledProblem::in_range() const {
+  const int x = std::ilogb(X_unit_), y = std::ilogb(y_unit_);
+  const auto holds = [](int exponent) { return std::abs(exponent) <= kLargestExponent; };
+  return holds(x + y) && holds(y - x) && holds(2 * y);
+}
+
 void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {
   const BitMatrix::Word* mask = masks_.col(block.pattern);
   const Index n = n_samples();
@@ -85,7 +99,8 @@ void ScaledProblem::cone_signs(Index pattern, std::int8_t* sigma) const {
   for (Index k = 0; k < n_samples(); ++k) {
     const Index plane = hyperplanes_.plane[static_cast<std::size_t>(k)];
     if (plane < 0) continue;
-    const bool positive = masks_.test(k, pattern) == (hyperplanes_.orientation[static_cast<std::size_t>(k)] > 0);
+    const bool positive =
+        masks_.test(k, pattern) == (hyperplanes_.orientation[static_cast<std::size_t>(k)] > 0);
     const std::int8_t side = positive ? 1 : -1;
     sigma[plane] = sigma[plane] == kUnset || sigma[plane] == side ? side : std::int8_t{0};
   }
@@ -118,7 +133,9 @@ double BlockProjector::norm_above(Block block, ConstVectorRef x, double floor) {
   if (norm <= floor || problem_.formulation() == Formulation::gated) return norm;
   face_cone(block.pattern);
   cones_.factor({}, scratch_face_);
-  return cones_.project(x, signs_.data(), scratch_face_, floor).norm;
+  const Projection& projection = cones_.project(x, signs_.data(), scratch_face_, floor);
+  if (projection.converged || projection.stopped_early) return projection.norm;
+  return cones_.norm_bound(x, signs_.data(), scratch_face_.rows(), projection.multipliers);
 }
 
 std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef r, double floor,
@@ -192,8 +209,8 @@ Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
       throw_invalid("sample_weight must have a positive entry, but all are zero");
     }
   }
-  data_ = std::make_shared<const Data>(std::move(X), std::move(y), std::move(patterns),
-                                       formulation, std::move(sample_weight));
+  data_ = std::make_shared<const Data>(std::move(X), std::move(y), std::move(patterns), formulation,
+                                       std::move(sample_weight));
 }
 
 const Matrix& Problem::X() const { return data_->X; }
@@ -222,9 +239,8 @@ double Problem::lambda_max(Monitor& monitor) const {
     const Vector norms = c.colwise().norm();
     std::vector<Index> order(static_cast<std::size_t>(norms.size()));
     std::iota(order.begin(), order.end(), Index{0});
-    std::sort(order.begin(), order.end(), [&](Index a, Index b) {
-      return norms(a) != norms(b) ? norms(a) > norms(b) : a < b;
-    });
+    std::sort(order.begin(), order.end(),
+              [&](Index a, Index b) { return norms(a) != norms(b) ? norms(a) > norms(b) : a < b; });
     BlockProjector projector(problem);
     double largest = 0.0;
     for (const Index i : order) {
@@ -235,7 +251,8 @@ double Problem::lambda_max(Monitor& monitor) const {
         largest = std::max(largest, projector.norm_above({i, -1}, -c.col(i), largest));
       }
     }
-    data_->lambda_max = largest * problem.lam_unit();
+    data_->lambda_max =
+        std::ldexp(largest, std::ilogb(problem.X_unit()) + std::ilogb(problem.y_unit()));
   });
   return data_->lambda_max;
 }

@@ -2,20 +2,32 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <string>
 #include <utility>
+
+#include "convexrelu/error.hpp"
 
 namespace convexrelu {
 
 const char* to_string(Status status) {
   switch (status) {
-    case Status::optimal: return "optimal";
-    case Status::max_iter: return "max_iter";
-    case Status::time_limit: return "time_limit";
-    case Status::callback: return "callback";
-    case Status::stalled: return "stalled";
-    case Status::unproven: return "unproven";
-    case Status::pruned: return "pruned";
-    case Status::numerical_failure: return "numerical_failure";
+    case Status::optimal:
+      return "optimal";
+    case Status::max_iter:
+      return "max_iter";
+    case Status::time_limit:
+      return "time_limit";
+    case Status::callback:
+      return "callback";
+    case Status::stalled:
+      return "stalled";
+    case Status::unproven:
+      return "unproven";
+    case Status::pruned:
+      return "pruned";
+    case Status::numerical_failure:
+      return "numerical_failure";
   }
   return "";
 }
@@ -33,12 +45,19 @@ Vector to_scaled(const ScaledProblem& problem, const Vector& v) {
 }
 
 struct DualPoint {
-  double value;          // of the dual, scaled units
+  double value;  // of the dual, scaled units
   double stationarity;
 };
 
+// NaN, of weights or candidates out of range, must not be lost in a comparison.
+double max_or_infinity(double a, double b) {
+  return std::isnan(a) || std::isnan(b) ? kInfinity : std::max(a, b);
+}
+
+// The best multiple of r that is feasible. Zero always is, so the value is not negative.
 DualPoint dual_value(const ScaledProblem& problem, double lam, const std::vector<Block>& active_set,
                      const Matrix& weights, const Vector& r, int n_threads, Monitor& monitor) {
+  if (lam == 0.0) return {0.0, kInfinity};
   const double n = static_cast<double>(problem.n_samples());
   double largest = lam;
   for (const BlockNorm& b : blocks_above(problem, r, lam, n_threads, monitor)) {
@@ -48,7 +67,8 @@ DualPoint dual_value(const ScaledProblem& problem, double lam, const std::vector
   const double rr = r.squaredNorm();
   const double yr = problem.y().dot(r);
   const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
-  DualPoint point{kappa * yr / n - kappa * kappa * rr / (2.0 * n), largest / lam - 1.0};
+  const double value = kappa * yr / n - kappa * kappa * rr / (2.0 * n);
+  DualPoint point{value > 0.0 ? value : 0.0, largest / lam - 1.0};
 
   std::vector<Index> patterns;
   for (const Block& b : active_set) patterns.push_back(b.pattern);
@@ -60,27 +80,53 @@ DualPoint dual_value(const ScaledProblem& problem, double lam, const std::vector
     const Block block = active_set[static_cast<std::size_t>(j)];
     Face face;
     projector.project(block, (block.sign / n) * c.col(j), face, q);
-    const double defect = (q / lam - weights.col(j).normalized()).norm();
-    point.stationarity = std::max(point.stationarity, defect);
+    const double defect = (q / lam - weights.col(j).stableNormalized()).norm();
+    point.stationarity = max_or_infinity(point.stationarity, defect);
   }
   return point;
 }
 
-double largest_cone_violation(const ScaledProblem& problem, const std::vector<Block>& active_set,
+// From the rows of X and the bits themselves.
+double largest_cone_violation(const Problem& problem, const std::vector<Block>& active_set,
                               const Matrix& weights) {
   if (problem.formulation() == Formulation::gated) return 0.0;
-  const Hyperplanes& planes = problem.hyperplanes();
-  std::vector<std::int8_t> sigma(static_cast<std::size_t>(planes.size()));
+  const ScaledProblem& scaled = problem.scaled();
+  const Matrix rows = scaled.X().transpose();
+  const Vector lengths =
+      Vector::NullaryExpr(rows.cols(), [&](Index k) { return rows.col(k).stableNorm(); });
   double violation = 0.0;
+  Vector slack(rows.cols());
   for (Index j = 0; j < weights.cols(); ++j) {
-    problem.cone_signs(active_set[static_cast<std::size_t>(j)].pattern, sigma.data());
-    const Vector slack = planes.normals.transpose() * weights.col(j).normalized();
-    for (Index l = 0; l < slack.size(); ++l) {
-      const int side = sigma[static_cast<std::size_t>(l)];
-      violation = std::max(violation, side == 0 ? std::abs(slack(l)) : -side * slack(l));
+    const Index pattern = active_set[static_cast<std::size_t>(j)].pattern;
+    slack.noalias() = scaled.X() * weights.col(j).stableNormalized();
+    for (Index k = 0; k < slack.size(); ++k) {
+      if (lengths(k) == 0.0) continue;
+      const bool on =
+          problem.patterns().masks().test(scaled.rows()[static_cast<std::size_t>(k)], pattern);
+      violation = max_or_infinity(violation, (on ? -slack(k) : slack(k)) / lengths(k));
     }
   }
   return violation;
+}
+
+// That blocks, weights and dual point are those of some solution of the problem.
+void check_parts(const Problem& problem, const std::vector<Block>& active_set,
+                 const Matrix& weights, const Vector& dual) {
+  for (const Block& b : active_set) {
+    const bool sign_exists =
+        b.sign == +1 || (b.sign == -1 && problem.formulation() == Formulation::relu);
+    if (b.pattern < 0 || b.pattern >= problem.n_patterns() || !sign_exists) {
+      throw_invalid("active_set has the block (" + std::to_string(b.pattern) + ", " +
+                    std::to_string(b.sign) + "), which the problem has not");
+    }
+  }
+  if (weights.rows() != problem.n_features() ||
+      weights.cols() != static_cast<Index>(active_set.size()) || !weights.allFinite()) {
+    throw_invalid("weights must be finite, one vector of n_features for each active block");
+  }
+  if (dual.size() != problem.n_samples()) {
+    throw_invalid("dual must have n_samples entries, got " + std::to_string(dual.size()));
+  }
 }
 
 }  // namespace
@@ -102,26 +148,30 @@ Vector fitted_values(const Problem& problem, const std::vector<Block>& active_se
 
 Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
                     const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
+  check_parts(problem, active_set, weights, dual);
   const ScaledProblem& scaled = problem.scaled();
   const double n = static_cast<double>(scaled.n_samples());
-  const double scaled_lam = lam / scaled.lam_unit();
+  const double scaled_lam = scaled.scaled_lam(lam);
   const Matrix scaled_weights = weights / scaled.weight_unit();
   const Vector residual =
       to_scaled(scaled, problem.y() - fitted_values(problem, active_set, weights));
-  const double primal = residual.squaredNorm() / (2.0 * n) +
-                        scaled_lam * scaled_weights.colwise().norm().sum();
+  double primal =
+      residual.squaredNorm() / (2.0 * n) + scaled_lam * scaled_weights.colwise().norm().sum();
+  if (std::isnan(primal)) primal = kInfinity;
 
-  DualPoint best = dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads,
-                              monitor);
-  if (dual.size() == problem.n_samples() && dual.allFinite()) {
+  DualPoint best =
+      dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
+  if (dual.allFinite()) {
     const DualPoint other = dual_value(scaled, scaled_lam, active_set, scaled_weights,
                                        to_scaled(scaled, dual), n_threads, monitor);
     if (other.value > best.value) best = other;
   }
-  const double gap = primal > 0.0 ? std::max(0.0, (primal - best.value) / primal) : 0.0;
+  double gap = 0.0;
+  if (primal > 0.0) gap = primal < kInfinity ? std::max(0.0, (primal - best.value) / primal) : 1.0;
   const double unit = scaled.y_unit();
-  return {primal * unit * unit, best.value * unit * unit, gap, best.stationarity,
-          largest_cone_violation(scaled, active_set, scaled_weights)};
+  const double largest_bound = std::numeric_limits<double>::max();
+  return {primal * unit * unit, std::min(best.value * unit * unit, largest_bound), gap,
+          best.stationarity, largest_cone_violation(problem, active_set, scaled_weights)};
 }
 
 Solution make_solution(const Problem& problem, double lam, Status status,
@@ -131,9 +181,18 @@ Solution make_solution(const Problem& problem, double lam, Status status,
       certify(problem, lam, active_set, weights, dual, n_threads, monitor);
   Vector fitted = fitted_values(problem, active_set, weights);
   Vector residual = problem.y() - fitted;
-  return {problem, lam, status, std::move(active_set), std::move(weights), std::move(fitted),
-          std::move(residual), std::move(dual), certificate.primal, certificate.dual,
-          certificate.gap, n_iter};
+  return {problem,
+          lam,
+          status,
+          std::move(active_set),
+          std::move(weights),
+          std::move(fitted),
+          std::move(residual),
+          std::move(dual),
+          certificate.primal,
+          certificate.dual,
+          certificate.gap,
+          n_iter};
 }
 
 }  // namespace convexrelu

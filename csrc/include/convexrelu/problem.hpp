@@ -42,11 +42,19 @@ class ScaledProblem {
   const MaskProduct& products() const { return *products_; }
   const Hyperplanes& hyperplanes() const { return hyperplanes_; }
 
-  // lam, weights and objective in the caller's units are those here times these.
+  // lam, weights and objective in the caller's units are those here times lam_unit(),
+  // weight_unit() and y_unit()^2, all powers of two.
   double lam_unit() const { return X_unit_ * y_unit_; }
   double weight_unit() const { return y_unit_ / X_unit_; }
   double X_unit() const { return X_unit_; }
   double y_unit() const { return y_unit_; }
+
+  // A lam of the caller in the units here: exact, but cut off far beyond any lambda_max, and 0 where
+  // a double cannot hold it.
+  double scaled_lam(double lam) const;
+
+  // Whether doubles can hold lambda_max, weights and objective in the caller's units.
+  bool in_range() const;
 
   // The original row of each row here, and its factor sqrt(v_k n / sum v).
   const std::vector<Index>& rows() const { return rows_; }
@@ -80,7 +88,8 @@ class BlockProjector {
   // q = Proj_{K_b}(x), x (d). face: in a guess, out the face of q. Returns ||q||.
   double project(Block block, ConstVectorRef x, Face& face, VectorRef q);
 
-  // ||Proj_{K_b}(x)||, or any bound on it that is at most floor.
+  // ||Proj_{K_b}(x)||, or any upper bound on it that is at most floor. (Where the projection
+  // does not converge, an upper bound: what is shown to be feasible with it, is.)
   double norm_above(Block block, ConstVectorRef x, double floor);
 
  private:

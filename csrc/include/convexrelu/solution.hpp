@@ -16,8 +16,8 @@
 namespace convexrelu {
 
 enum class Status {
-  optimal,            // the gap is within the tolerance asked for
-  max_iter,           // ended early, by the limit named; the certificate says how far it got
+  optimal,   // the gap is within the tolerance asked for
+  max_iter,  // ended early, by the limit named; the certificate says how far it got
   time_limit,
   callback,
   stalled,            // no further progress in float64
@@ -31,9 +31,11 @@ const char* to_string(Status status);
 struct Certificate {
   double primal;
   double dual;
-  double gap;             // (primal - dual) / primal; 0 where both are 0
-  double stationarity;    // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam
-  double cone_violation;  // max over active b and rows k of -(C_b w_b)_k / (||x_k|| ||w_b||), at least 0
+  double gap;  // (primal - dual) / primal; 0 where both are 0
+  double
+      stationarity;  // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam
+  double
+      cone_violation;  // max over active b and rows k of -(C_b w_b)_k / (||x_k|| ||w_b||), at least 0
 };
 
 struct Solution {
@@ -48,12 +50,14 @@ struct Solution {
   double objective;
   double lower_bound;  // over the patterns of problem
   double gap;
-  long n_iter;  // factorisations
+  long n_iter;                       // factorisations
   double global_lower_bound = kNaN;  // over all patterns; NaN: nothing proven
 };
 
 // Recomputes everything from X, y and the weights; `dual` and y - fitted are two candidates
-// for the dual point, of which the better is reported. Cost 4 n d P and projections.
+// for the dual point, of which the better is reported. Nothing is NaN: what overflows is
+// infinite, with a gap of 1. Throws std::invalid_argument for blocks that the problem has not and
+// weights that are not finite. Cost 4 n d P and projections.
 Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
                     const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor);
 
