@@ -1,9 +1,8 @@
-#include "convexrelu/mask_product.hpp"
-
 #include <cmath>
 #include <random>
 
 #include "check.hpp"
+#include "convexrelu/mask_product.hpp"
 
 using namespace convexrelu;
 

@@ -19,7 +19,6 @@
 // else is allocated.
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "convexrelu/bit_matrix.hpp"
@@ -29,6 +28,9 @@ namespace convexrelu {
 
 class MaskProduct {
  public:
+  // X row by row, 32 features a slab, the last one padded with zeros.
+  using Slabs = std::vector<Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+
   // `masks` must outlive this object. Throws std::invalid_argument if the numbers of rows differ.
   MaskProduct(ConstMatrixRef X, const BitMatrix& masks);
   MaskProduct(ConstMatrixRef X, BitMatrix&& masks) = delete;
@@ -54,11 +56,9 @@ class MaskProduct {
                int n_threads = 1) const;
 
  private:
-  using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
   const BitMatrix* masks_;
   Index n_features_;
-  RowMatrix rows_;    // (n, d and some zero columns)
+  Slabs slabs_;
   double max_abs_X_;  // NaN or infinity where X holds one
 };
 
