@@ -16,19 +16,27 @@ namespace {
 constexpr double kSufficientDecrease = 1e-4;
 constexpr int kMaxHalvings = 40;
 // A proximal step is exact enough once its residual is this fraction of its own length.
-constexpr double kInnerAccuracy = 0.3;
+constexpr double kInnerAccuracy = 1.0;
+// Newton steps of full length that leave more than half of the residual are rounding.
+constexpr int kMaxSlowSteps = 3;
 // First and largest sigma ||X||^2/n, and its growth from one proximal step to the next.
 constexpr double kFirstSigma = 30.0;
 constexpr double kLargestSigma = 1e12;
 constexpr double kSigmaGrowth = 6.0;
-// The working set holds the active blocks and at least this many of the most violated others.
-constexpr Index kMinViolators = 64;
+// The working set starts with this many blocks times max ||q_b|| / lam; the number of violated ones
+// that may join grows by the second factor from round to round.
+constexpr double kFirstBlocks = 2.0;
+constexpr double kRoomGrowth = 4.0;
 // Newton on the optimality conditions is tried from here on (relative gap).
-constexpr double kPolishGap = 1e-2;
+constexpr double kPolishGap = 0.3;
 // It has converged when its residual, relative to ||y|| and lam, is below the first, and is of use
 // below the second.
 constexpr double kPolishTolerance = 1e-14;
 constexpr double kPolishAccepted = 1e-10;
+// Below this reciprocal condition number the activations count as dependent: the optimum need not be
+// unique, and Newton's matrix is regularised by 1/sigma = this times ||X||^2/n.
+constexpr double kDependent = 1e-13;
+constexpr double kRegularisation = 1e-10;
 // Blocks outside count as violated beyond this, relative to lam.
 constexpr double kViolation = 1e-11;
 
@@ -133,7 +141,8 @@ class Solver {
       } else {
         ++n_stalled;
       }
-      monitor_.report(polished ? "polish" : "solve", n_iter_, primal_, gap);
+      monitor_.report(polished ? "polish" : "solve", n_iter_,
+                      primal_ * problem_.y_unit() * problem_.y_unit(), gap);
       if (gap <= options_.tol && (violated.empty() && (polished || primal_ == 0.0))) {
         return Status::optimal;
       }
@@ -149,23 +158,25 @@ class Solver {
       }
       update_working_set(violated);
       proximal_step();
-      polished = restricted_gap_is_small(gap) && polish();
+      polished = gap < kPolishGap && polish();
       sigma_ *= kSigmaGrowth;
     }
   }
-
-  bool restricted_gap_is_small(double gap) const { return gap < kPolishGap || settled_; }
 
   // Gap of the present weights, with r made feasible, by the blocks that violate.
   double relative_gap(const std::vector<BlockNorm>& violated) {
     primal_ = objective(problem_.y() - fitted(set_), set_);
     double largest = lam_;
     for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
-    const double rr = r_.squaredNorm();
-    const double yr = problem_.y().dot(r_);
+    return primal_ > 0.0 ? (primal_ - dual_value(r_, largest)) / primal_ : 0.0;
+  }
+
+  // Dual objective of r, made feasible given max_b ||q_b||.
+  double dual_value(const Vector& r, double largest) const {
+    const double rr = r.squaredNorm();
+    const double yr = problem_.y().dot(r);
     const double kappa = rr > 0.0 ? std::min(lam_ / largest, yr / rr) : 0.0;
-    const double dual = kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
-    return primal_ > 0.0 ? (primal_ - dual) / primal_ : 0.0;
+    return kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
   }
 
   double objective(const Vector& residual, const WorkingSet& set) const {
@@ -199,9 +210,10 @@ class Solver {
                    violated.end());
     std::stable_sort(violated.begin(), violated.end(),
                      [](const BlockNorm& a, const BlockNorm& b) { return a.norm > b.norm; });
-    const std::size_t room = static_cast<std::size_t>(
-        std::max<Index>(kMinViolators, static_cast<Index>(kept.size())));
-    if (violated.size() > room) violated.resize(room);
+    if (room_ == 0.0 && !violated.empty()) room_ = kFirstBlocks * violated.front().norm / lam_;
+    const double room = std::max(room_, static_cast<double>(kept.size()));
+    if (static_cast<double>(violated.size()) > room) violated.resize(static_cast<std::size_t>(room));
+    room_ *= kRoomGrowth;
 
     const Index size = static_cast<Index>(kept.size() + violated.size());
     next.weights.setZero(problem_.n_features(), size);
@@ -262,8 +274,7 @@ class Solver {
   // One proximal step: minimises phi by Newton's method with a line search.
   void proximal_step() {
     Evaluation at = evaluate(r_);
-    settled_ = false;
-    for (;;) {
+    for (int n_slow = 0; n_slow < kMaxSlowSteps;) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter) break;
       Vector dr(r_.size());
@@ -278,16 +289,13 @@ class Solver {
         next = evaluate(r_ + step * dr);
       }
       r_ += step * dr;
-      settled_ = step == 1.0 && (at.shrink.array() < 1.0).cwiseEqual(next.shrink.array() < 1.0).all();
       const double before = at.gradient.norm();
       at = std::move(next);
       const double residual = at.gradient.norm();
       const double length = (at.prox - set_.weights).norm();
       if (residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length) break;
-      if (residual <= 4.0 * kEpsilon * y_norm_ * std::sqrt(n_) ||
-          (step < 1e-6 && residual >= before)) {
-        break;
-      }
+      if (residual <= 4.0 * kEpsilon * y_norm_ * std::sqrt(n_) || step < 1e-6) break;
+      n_slow = step == 1.0 && residual > 0.5 * before ? n_slow + 1 : 0;
     }
     set_.weights = at.prox;
   }
@@ -362,8 +370,7 @@ class Solver {
                            alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
                            &trial.faces[static_cast<std::size_t>(j)]});
       }
-      ++n_iter_;
-      if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
+      if (!factor_for_polish(members)) return false;
       Vector dr(r.size()), dalpha(k);
       kkt_.solve(g1, g2, dr, dalpha);
       if (!dr.allFinite() || !dalpha.allFinite()) return false;
@@ -380,9 +387,38 @@ class Solver {
       trial = std::move(kept);
       alpha = std::move(kept_alpha);
     }
+    // Newton may have converged to the optimum over fewer blocks.
+    if (restricted_gap(trial, r) > restricted_gap(set_, r_)) return false;
     set_ = std::move(trial);
     r_ = std::move(r);
     return true;
+  }
+
+  bool factor_for_polish(std::vector<KktSystem::Member>& members) {
+    ++n_iter_;
+    if (kkt_.factor(members, options_.n_threads, monitor_) &&
+        kkt_.reciprocal_condition() > kDependent) {
+      return true;
+    }
+    for (KktSystem::Member& member : members) {
+      member.delta = n_ * x_norm_squared_ * kRegularisation;
+    }
+    ++n_iter_;
+    return kkt_.factor(members, options_.n_threads, monitor_);
+  }
+
+  // Relative gap of a point over the blocks of the working set alone.
+  double restricted_gap(const WorkingSet& point, const Vector& r) {
+    Matrix c(problem_.n_features(), set_.size());
+    problem_.products().correlate(r, set_.patterns(), c, options_.n_threads);
+    double largest = lam_;
+    for (Index j = 0; j < set_.size(); ++j) {
+      const Block block = set_.blocks[static_cast<std::size_t>(j)];
+      largest = std::max(largest,
+                         projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
+    }
+    const double primal = objective(problem_.y() - fitted(point), point);
+    return primal > 0.0 ? (primal - dual_value(r, largest)) / primal : 0.0;
   }
 
   const ScaledProblem& problem_;
@@ -398,18 +434,25 @@ class Solver {
   WorkingSet best_;
   Vector best_r_;
   double sigma_ = 0.0;
+  double room_ = 0.0;  // for violated blocks to join the working set
   double primal_ = 0.0;
   double y_norm_;
   double x_norm_squared_;
-  bool settled_ = false;  // the last Newton step changed no active block
   long n_iter_ = 0;
 };
+
+Solution zero_for_failure(const Problem& problem, double lam, long n_iter, Monitor& monitor) {
+  return make_solution(problem, lam, Status::numerical_failure, {},
+                       Matrix(problem.n_features(), 0), Vector::Zero(problem.n_samples()), n_iter,
+                       1, monitor);
+}
 
 }  // namespace
 
 Solution solve(const Problem& problem, double lam, const SolveOptions& options, Monitor& monitor) {
   const ScaledProblem& scaled = problem.scaled();
-  const double scaled_lam = lam / scaled.lam_unit();
+  const double scaled_lam = scaled.scaled_lam(lam);
+  if (!scaled.in_range() || scaled_lam == 0.0) return zero_for_failure(problem, lam, 0, monitor);
   Solver solver(scaled, scaled_lam, options, monitor);
   if (options.warm_start != nullptr) {
     solver.start_from(options.warm_start->active_set,
@@ -440,8 +483,15 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
     dual(scaled.rows()[static_cast<std::size_t>(k)]) =
         solver.dual()(k) / scaled.row_factors()(k) * scaled.y_unit();
   }
-  return make_solution(problem, lam, status, std::move(active_set), std::move(weights),
-                       std::move(dual), solver.n_iter(), options.n_threads, monitor);
+  Solution solution = make_solution(problem, lam, status, std::move(active_set), std::move(weights),
+                                    std::move(dual), solver.n_iter(), options.n_threads, monitor);
+  if (status == Status::numerical_failure || !std::isfinite(solution.objective)) {
+    return zero_for_failure(problem, lam, solver.n_iter(), monitor);
+  }
+  if (status == Status::optimal && !(solution.gap <= options.tol)) {
+    solution.status = Status::stalled;
+  }
+  return solution;
 }
 
 }  // namespace convexrelu
