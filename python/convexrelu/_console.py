@@ -44,7 +44,7 @@ class Console:
         return self._style(text, "1;31")
 
     def _style(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._styled else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self._styled and text else text
 
     def write(self, text: str) -> None:
         """A result."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +24,10 @@ from convexrelu import (
 )
 from convexrelu._console import Console
 from convexrelu.commands import arguments as types
-from convexrelu.commands.data import CONCRETE, Data, add_data_arguments, read_data
-from convexrelu.commands.scores import score, score_table
-from convexrelu.table import InputError, join_names
+from convexrelu.commands.data import Data, add_data_arguments, read_data
+from convexrelu.commands.report import result_text, setting_text, to_json
+from convexrelu.commands.scores import score
+from convexrelu.table import InputError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,7 +125,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise InputError(f"{data.path}: lambda_max is 0, so nothing can be learned; give --lam")
     setting = _setting(arguments, data, problem, lam)
     if not arguments.json:
-        console.write(_setting_text(setting, console))
+        console.write(setting_text(setting, console))
 
     solve_started = perf_counter()
     solution = solve(
@@ -140,10 +139,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     console.status("certifying", at_once=True)
     certificate = certify(solution)
-    network = to_network(solution)
-    model = StandardizedNetwork(network, standardizer)
+    model = StandardizedNetwork(to_network(solution), standardizer)
+    certified = certificate.gap <= arguments.tol
+    saved, failure = _save(model, arguments.save)
     result = {
-        "certified": certificate.gap <= arguments.tol,
+        "certified": certified,
         "gap": certificate.gap,
         "tol": arguments.tol,
         "status": solution.status,
@@ -151,18 +151,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "lower_bound": certificate.dual,
         "stationarity": certificate.stationarity,
         "cone_violation": certificate.cone_violation,
-        "n_neurons": network.n_neurons,
+        "n_neurons": model.n_neurons,
         "scores": score(data, model),
         "seconds": perf_counter() - started,
         "solve_seconds": solve_seconds,
+        "saved": saved,
     }
-    if arguments.json:
-        console.write(_to_json({**setting, **result, "saved": _saved(model, arguments.save)}))
-    else:
-        console.write(_result_text(result, console))
-        if saved := _saved(model, arguments.save):
-            console.write(_facts([("saved", saved)], console))
-    return 0 if result["certified"] else 1
+    console.write(
+        to_json({**setting, **result}) if arguments.json else result_text(result, console)
+    )
+    if failure is not None:
+        raise failure
+    return 0 if certified else 1
 
 
 def _progress(console: Console) -> Callable[[Progress], None] | None:
@@ -197,14 +197,15 @@ def _check_save_path(arguments: argparse.Namespace) -> None:
     raise InputError(f"--save {path}: {problem}")
 
 
-def _saved(model: StandardizedNetwork, path: Path | None) -> str | None:
+def _save(model: StandardizedNetwork, path: Path | None) -> tuple[str | None, InputError | None]:
+    """Where the network was saved, or what to complain of once the result has been shown."""
     if path is None:
-        return None
+        return None, None
     try:
         save(model, path)
     except OSError as error:
-        raise InputError(f"--save {path}: {error.strerror or error}") from None
-    return os.fspath(path)
+        return None, InputError(f"--save {path}: {error.strerror or error}")
+    return os.fspath(path), None
 
 
 def _setting(
@@ -229,65 +230,3 @@ def _setting(
         "lam": lam,
         "lambda_max": problem.lambda_max,
     }
-
-
-def _setting_text(setting: dict[str, Any], console: Console) -> str:
-    s = setting
-    bundled = s["file"] == os.fspath(CONCRETE)
-    source = s["test_file"] or f"seed {s['seed']}"
-    rows = f"{s['n_train']} for training, "
-    rows += f"{s['n_test']} for testing ({source})" if s["n_test"] else "none for testing"
-    if s["n_dropped"]:
-        rows += f"; {s['n_dropped']} with missing cells left out"
-    features = f"{s['n_features']}"
-    if s["constant_features"]:
-        features += f" (constant, without effect: {join_names(s['constant_features'])})"
-    target = s["target"]
-    if s["classes"]:
-        target += " (two classes, {:g} and {:g})".format(*s["classes"])
-    ratio = f", {s['lam'] / s['lambda_max']:.4g} of lambda_max" if s["lambda_max"] else ""
-    lines = [
-        ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
-        ("target", target),
-        ("features", features),
-        ("rows", rows),
-        ("patterns", f"{s['n_patterns']} of {s['n_gates']} random gates (seed {s['seed']})"),
-        ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
-    ]
-    return _facts(lines, console) + "\n"
-
-
-def _result_text(result: dict[str, Any], console: Console) -> str:
-    r = result
-    gap = f"relative gap {r['gap']:.1e}, asked for {r['tol']:g}"
-    if r["certified"]:
-        verdict = f"{console.good('certified')}: {gap}"
-    else:
-        verdict = f"{console.bad('not certified')} ({r['status'].replace('_', ' ')}): {gap}"
-    lines = [
-        ("optimum", verdict),
-        ("objective", f"{r['objective']:.8g}"),
-        ("neurons", f"{r['n_neurons']}"),
-        ("seconds", f"{r['seconds']:.2f}, of which solver {r['solve_seconds']:.2f}"),
-        ("", ""),
-        *score_table(r["scores"]),
-    ]
-    return _facts(lines, console)
-
-
-def _facts(lines: list[tuple[str, str]], console: Console) -> str:
-    return "\n".join(
-        ((console.dim(label) + " " * (11 - len(label)) if text else "") + text)
-        for label, text in lines
-    )
-
-
-def _to_json(report: dict[str, Any]) -> str:
-    """One JSON object; numbers that are not finite become null."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: finite(entry) for key, entry in value.items()}
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(finite(report), indent=2, allow_nan=False)

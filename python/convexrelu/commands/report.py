@@ -1,0 +1,80 @@
+"""How a result is shown: as text for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+from convexrelu._console import Console
+from convexrelu.commands.data import CONCRETE
+from convexrelu.commands.scores import score_table
+from convexrelu.table import join_names
+
+
+def to_json(report: dict[str, Any]) -> str:
+    """One JSON object; numbers that are not finite become null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(entry) for key, entry in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(report), indent=2, allow_nan=False)
+
+
+def setting_text(setting: dict[str, Any], console: Console) -> str:
+    """The data and the problem."""
+    s = setting
+    bundled = s["file"] == os.fspath(CONCRETE)
+    source = s["test_file"] or f"seed {s['seed']}"
+    rows = f"{s['n_train']} for training, "
+    rows += f"{s['n_test']} for testing ({source})" if s["n_test"] else "none for testing"
+    if s["n_dropped"]:
+        rows += f"; {s['n_dropped']} with missing cells left out"
+    features = f"{s['n_features']}"
+    if s["constant_features"]:
+        features += f" (constant, without effect: {join_names(s['constant_features'])})"
+    target = s["target"]
+    if s["classes"]:
+        target += " (two classes, {:g} and {:g})".format(*s["classes"])
+    ratio = f", {s['lam'] / s['lambda_max']:.4g} of lambda_max" if s["lambda_max"] else ""
+    lines = [
+        ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
+        ("target", target),
+        ("features", features),
+        ("rows", rows),
+        ("patterns", f"{s['n_patterns']} of {s['n_gates']} random gates (seed {s['seed']})"),
+        ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
+    ]
+    return _facts(lines, console) + "\n"
+
+
+def result_text(result: dict[str, Any], console: Console) -> str:
+    """The certificate and how well the network predicts."""
+    r = result
+    gap = f"relative gap {r['gap']:.1e}, asked for {r['tol']:g}"
+    if r["certified"]:
+        verdict = f"{console.good('certified')}: {gap}"
+    else:
+        status = r["status"].replace("_", " ")
+        verdict = f"{console.bad('not certified')} (solver: {status}): {gap}"
+    lines = [
+        ("optimum", verdict),
+        ("objective", f"{r['objective']:.8g}"),
+        ("neurons", f"{r['n_neurons']}"),
+        ("seconds", f"{r['seconds']:.2f}, of which solver {r['solve_seconds']:.2f}"),
+        *([("saved", r["saved"])] if r["saved"] else []),
+        ("", ""),
+        *score_table(r["scores"]),
+    ]
+    return _facts(lines, console)
+
+
+def _facts(lines: list[tuple[str, str]], console: Console) -> str:
+    """Lines of a label and a text."""
+    return "\n".join(
+        ((console.dim(label) + " " * (11 - len(label)) if text else "") + text)
+        for label, text in lines
+    )

@@ -1,0 +1,578 @@
+"""The command line: what it prints, what it refuses, and with which exit status."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.metadata
+import io
+import json
+import math
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convexrelu
+from convexrelu import cli
+from convexrelu._console import Console
+from convexrelu.commands.scores import score_table
+
+FAST = ["--gates", "20", "--lam-ratio", "0.1"]
+
+
+class Run:
+    """A command run in this process: exit status, what it wrote, and the JSON if it is some."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: Any) -> None:
+        try:
+            self.status = cli.main(
+                [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
+            )
+        except SystemExit as end:
+            self.status = end.code
+        self.out, self.err = capsys.readouterr()
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str]):
+    return lambda *arguments: Run(capsys, "train", *arguments)
+
+
+def write_csv(path: Path, columns: list[str], values: np.ndarray) -> Path:
+    rows = "\n".join(",".join(map(repr, row)) for row in values.tolist())
+    path.write_text(",".join(columns) + "\n" + rows + "\n")
+    return path
+
+
+@pytest.fixture
+def regression(tmp_path: Path) -> Path:
+    """60 rows of three features, the last constant, and a target that is not linear in them."""
+    rng = np.random.default_rng(7)
+    X = np.column_stack([rng.uniform(10, 20, 60), rng.normal(0, 1e-3, 60), np.full(60, 0.1)])
+    y = 300.0 + 50.0 * np.abs(X[:, 0] - 15.0) + 1e4 * X[:, 1]
+    return write_csv(tmp_path / "regression.csv", ["size", "noise", "one", "price"], np.c_[X, y])
+
+
+@pytest.fixture
+def classification(tmp_path: Path) -> Path:
+    """50 points, class 1 outside a circle."""
+    X = np.random.default_rng(7).normal(size=(50, 2))
+    y = (np.hypot(X[:, 0], X[:, 1]) > 1.4).astype(float)
+    return write_csv(tmp_path / "classification.csv", ["u", "v", "outside"], np.c_[X, y])
+
+
+class TestReport:
+    def test_without_file_trains_on_concrete(self, train) -> None:
+        run = train(*FAST)
+        assert run.status == 0
+        assert run.err == ""
+        assert "concrete.csv, which comes with convexrelu" in run.out
+        assert re.search(r"^features +8$", run.out, re.M)
+        assert re.search(r"^rows +824 for training, 206 for testing \(seed 0\)$", run.out, re.M)
+        assert re.search(r"^patterns +20 of 20 random gates \(seed 0\)$", run.out, re.M)
+        assert re.search(r"^problem +relu, lam 0\.0\d+, 0.1 of lambda_max$", run.out, re.M)
+        assert re.search(r"^optimum +certified: relative gap \S+, asked for 1e-06$", run.out, re.M)
+        assert re.search(r"^(objective|neurons|seconds) +\d", run.out, re.M)
+        assert re.search(r"^ +test RMSE +training RMSE$", run.out, re.M)
+        assert re.search(r"^(network|linear|mean) +\d+\.\d+ +\d+\.\d+$", run.out, re.M)
+        assert "\x1b" not in run.out
+
+    def test_what_it_says_is_what_the_library_finds(self, train, regression: Path) -> None:
+        """Every number of the report, recomputed through the Python API."""
+        report = train(regression, *FAST, "--seed", 3, "--json").json
+        values = np.loadtxt(regression, delimiter=",", skiprows=1)
+        split, gates = np.random.SeedSequence(3).spawn(2)
+        is_test = np.isin(np.arange(60), np.random.default_rng(split).permutation(60)[:12])
+        (X, y), (X_test, y_test) = (
+            (v[:, :-1], v[:, -1]) for v in (values[~is_test], values[is_test])
+        )
+
+        standardizer = convexrelu.Standardizer.fit(X, y)
+        Z, t = standardizer.transform(X), standardizer.transform_target(y)
+        problem = convexrelu.Problem(Z, t, convexrelu.sample_patterns(Z, 20, rng=gates))
+        solution = convexrelu.solve(problem, 0.1 * problem.lambda_max, tol=1e-6)
+        certificate = convexrelu.certify(solution)
+        model = convexrelu.StandardizedNetwork(convexrelu.to_network(solution), standardizer)
+
+        assert report["n_train"] == 48
+        assert report["n_test"] == 12
+        assert report["n_features"] == 3
+        assert report["constant_features"] == ["one"]
+        assert report["target"] == "price"
+        assert report["n_patterns"] == len(problem.patterns)
+        assert report["lambda_max"] == problem.lambda_max
+        assert report["lam"] == solution.lam
+        assert report["objective"] == certificate.primal
+        assert report["lower_bound"] == certificate.dual
+        assert report["gap"] == certificate.gap <= 1e-6
+        assert report["certified"] is True
+        assert report["n_neurons"] == model.n_neurons > 0
+        assert model.network.objective(Z, t, solution.lam) == pytest.approx(
+            report["objective"], rel=1e-10
+        )
+        assert model.network.hidden[:, 2].tolist() == [0.0] * model.n_neurons
+
+        def rmse(predicted: np.ndarray, y: np.ndarray) -> float:
+            return math.sqrt(np.mean((predicted - y) ** 2))
+
+        # A linear model of the raw features is one of the standardised ones.
+        linear = np.linalg.lstsq(np.c_[X[:, :2], np.ones(48)], y, rcond=None)[0]
+        for kind, X_, y_ in (("test", X_test, y_test), ("training", X, y)):
+            scores = report["scores"][kind]
+            assert scores["network"]["rmse"] == pytest.approx(
+                rmse(model.predict(X_), y_), rel=1e-12
+            )
+            of_linear = rmse(np.c_[X_[:, :2], np.ones(len(X_))] @ linear, y_)
+            assert scores["linear"]["rmse"] == pytest.approx(of_linear, rel=1e-6)
+            assert scores["mean"]["rmse"] == pytest.approx(rmse(np.full(len(y_), y.mean()), y_))
+        assert scores["network"]["rmse"] < scores["linear"]["rmse"] < scores["mean"]["rmse"]
+
+    def test_two_classes(self, train, classification: Path) -> None:
+        run = train(classification, "--json", *FAST)
+        report = run.json
+        assert report["classes"] == [0.0, 1.0]
+        accuracies = {name: s["accuracy"] for name, s in report["scores"]["test"].items()}
+        assert set(accuracies) == {"network", "linear", "mean"}
+        assert all(
+            round(10 * a) == pytest.approx(10 * a) for a in accuracies.values()
+        )  # of 10 rows
+        assert report["scores"]["training"]["network"]["accuracy"] > 0.8
+        text = train(classification, *FAST).out
+        assert "outside (two classes, 0 and 1)" in text
+        assert re.search(r"test RMSE +training RMSE +test accuracy +training accuracy", text)
+        assert re.search(r"^network .* \d+\.\d %$", text, re.M)
+
+    def test_classes_of_any_values(self, train, tmp_path: Path, classification: Path) -> None:
+        """1/2 in place of 0/1 is another unit of the target, which changes nothing else."""
+        values = np.loadtxt(classification, delimiter=",", skiprows=1)
+        values[:, -1] = 2.0 - values[:, -1]
+        other = write_csv(tmp_path / "other.csv", ["u", "v", "k"], values)
+        first, second = (train(f, "--json", *FAST).json for f in (classification, other))
+        assert second["classes"] == [1.0, 2.0]
+        # Signs of the target swap, and with them those of the neurons: the objective is the same.
+        assert first["objective"] == pytest.approx(second["objective"], rel=1e-9)
+        for kind in ("test", "training"):
+            for name in ("network", "linear", "mean"):
+                a, b = (r["scores"][kind][name]["accuracy"] for r in (first, second))
+                assert a == pytest.approx(b)
+
+    def test_no_test_rows(self, train, regression: Path) -> None:
+        run = train(regression, "--test", 0, *FAST)
+        assert run.status == 0
+        assert re.search(r"^rows +60 for training, none for testing$", run.out, re.M)
+        assert "test RMSE" not in run.out
+        assert list(train(regression, "--test", 0, "--json", *FAST).json["scores"]) == ["training"]
+
+    def test_one_json_object_and_nothing_else(self, train, regression: Path) -> None:
+        run = train(regression, "--json", *FAST)
+        assert run.err == ""
+        assert list(run.json)[:2] == ["file", "test_file"]
+        assert run.json["file"] == str(regression)
+
+    def test_same_seed_same_answer(self, train, regression: Path) -> None:
+        def answer(seed: int) -> dict[str, Any]:
+            report = train(regression, "--json", *FAST, "--seed", seed).json
+            return {k: v for k, v in report.items() if "seconds" not in k and k != "seed"}
+
+        assert answer(5) == answer(5)
+        assert answer(5)["objective"] != answer(6)["objective"]
+
+
+class TestOptions:
+    def test_target_is_any_column(self, train, regression: Path, tmp_path: Path) -> None:
+        values = np.loadtxt(regression, delimiter=",", skiprows=1)
+        columns = ["price", "size", "noise", "one"]
+        moved = write_csv(tmp_path / "moved.csv", columns, values[:, [3, 0, 1, 2]])
+        first = train(regression, "--json", *FAST).json
+        second = train(moved, "--target", "price", "--json", *FAST).json
+        assert second["target"] == "price"
+        assert first["objective"] == second["objective"]
+        assert first["scores"] == second["scores"]
+
+    def test_test_file(self, train, regression: Path, tmp_path: Path) -> None:
+        values = np.loadtxt(regression, delimiter=",", skiprows=1)
+        columns = ["size", "noise", "one", "price"]
+        fit = write_csv(tmp_path / "fit.csv", columns, values[:40])
+        order = [3, 1, 0, 2]  # columns are matched by name
+        held = write_csv(tmp_path / "held.csv", [columns[j] for j in order], values[40:, order])
+        run = train(fit, "--test", held, *FAST)
+        assert f"40 for training, 20 for testing ({held})" in run.out
+        report = train(fit, "--test", held, "--json", *FAST).json
+        spread = values[40:, 3] - values[:40, 3].mean()
+        assert report["scores"]["test"]["mean"]["rmse"] == pytest.approx(
+            np.sqrt(np.mean(spread**2))
+        )
+
+    def test_lam(self, train, regression: Path) -> None:
+        report = train(regression, "--lam-ratio", 0.25, "--gates", 20, "--json").json
+        assert report["lam"] == 0.25 * report["lambda_max"]
+        same = train(regression, "--lam", report["lam"], "--gates", 20, "--json").json
+        assert same["objective"] == report["objective"]
+        run = train(regression, "--lam-ratio", 1.0, "--gates", 20, "--json")
+        assert run.status == 0
+        assert run.json["n_neurons"] == 0
+        assert run.json["objective"] == pytest.approx(0.5)  # of the standardised target
+        scores = run.json["scores"]["test"]
+        assert scores["network"] == pytest.approx(scores["mean"])
+
+    def test_formulations_differ(self, train, regression: Path) -> None:
+        gated, relu = (
+            train(regression, *FAST, "--formulation", name, "--json") for name in ("gated", "relu")
+        )
+        assert gated.status == relu.status == 0
+        assert gated.json["cone_violation"] == 0.0
+        assert gated.json["objective"] < relu.json["objective"]  # fewer constraints
+
+    def test_gzipped(self, train, regression: Path, tmp_path: Path) -> None:
+        path = tmp_path / "regression.csv.gz"
+        path.write_bytes(gzip.compress(regression.read_bytes()))
+        a, b = (train(f, "--json", *FAST).json for f in (regression, path))
+        assert a["objective"] == b["objective"]
+
+    def test_drop_missing(self, train, regression: Path) -> None:
+        lines = regression.read_text().splitlines()
+        lines[5] = lines[5].replace(lines[5].split(",")[0], "", 1)
+        regression.write_text("\n".join(lines))
+        run = train(regression, *FAST)
+        assert run.status == 2
+        assert "missing cells in 1 column\n  size  1 cell, first in row 5 (line 6)\n" in run.err
+        run = train(regression, *FAST, "--drop-missing")
+        assert run.status == 0
+        assert "; 1 with missing cells left out" in run.out
+        assert train(regression, *FAST, "--drop-missing", "--json").json["n_dropped"] == 1
+
+    def test_time_limit_ends_uncertified(self, train) -> None:
+        run = train("--time-limit", 0)
+        assert run.status == 1
+        assert "not certified (solver: time limit): relative gap" in run.out
+        report = train("--time-limit", 0, "--json")
+        assert report.status == 1
+        assert report.json["certified"] is False
+        assert report.json["gap"] > 1e-6
+        assert report.json["status"] == "time_limit"
+
+    def test_tolerance_decides(self, train) -> None:
+        assert train("--time-limit", 0, "--tol", 1).status == 0
+
+
+class TestSave:
+    def test_predicts_raw_rows(self, train, regression: Path, tmp_path: Path) -> None:
+        path = tmp_path / "network.npz"
+        run = train(regression, *FAST, "--test", 0, "--save", path)
+        assert run.status == 0
+        assert re.search(rf"^saved +{re.escape(str(path))}$", run.out, re.M)
+        report = train(regression, *FAST, "--test", 0, "--save", path, "--json").json
+        assert report["saved"] == str(path)
+        values = np.loadtxt(regression, delimiter=",", skiprows=1)
+        model = convexrelu.load(path)
+        error = np.sqrt(np.mean((model.predict(values[:, :-1]) - values[:, -1]) ** 2))
+        assert report["scores"]["training"]["network"]["rmse"] == pytest.approx(error, rel=1e-12)
+        assert error < 0.5 * values[:, -1].std()
+
+    def test_saved_even_if_uncertified(self, train, tmp_path: Path) -> None:
+        path = tmp_path / "network.npz"
+        assert train("--time-limit", 0, "--save", path).status == 1
+        assert convexrelu.load(path).predict(np.zeros((3, 8))).shape == (3,)
+
+    def test_refused_before_the_work(self, train, regression: Path, tmp_path: Path) -> None:
+        before = regression.read_bytes()
+        for path, message in (
+            (tmp_path, "is a directory"),
+            (tmp_path / "no" / "where.npz", f"there is no directory {tmp_path / 'no'}"),
+            (regression, "would overwrite the data"),
+        ):
+            run = train(regression, *FAST, "--save", path)
+            assert run.status == 2
+            assert run.out == ""
+            assert run.err == f"convexrelu train: --save {path}: {message}\n"
+        assert regression.read_bytes() == before
+
+
+class TestRefusals:
+    """Exit status 2, nothing on stdout, a message on stderr, no traceback."""
+
+    @staticmethod
+    def refused(run: Run) -> str:
+        assert run.status == 2
+        assert run.out == ""
+        assert "Traceback" not in run.err
+        return run.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--lam", "0"], "--lam: must be a positive number, got '0'"),
+            (["--lam", "-1"], "--lam: must be a positive number, got '-1'"),
+            (["--lam", "nan"], "--lam: must be a positive number, got 'nan'"),
+            (["--lam", "inf"], "--lam: must be a positive number"),
+            (["--lam", "x"], "--lam: must be a positive number, got 'x'"),
+            (["--lam-ratio", "0"], "--lam-ratio: must be a positive number"),
+            (["--lam", "1", "--lam-ratio", "0.1"], "not allowed with argument --lam"),
+            (["--gates", "0"], "--gates: must be a positive integer, got '0'"),
+            (["--gates", "1.5"], "--gates: must be a positive integer"),
+            (["--gates", "99999999999"], "--gates: must be a positive integer"),
+            (["--seed", "-1"], "--seed: must be a non-negative integer, got '-1'"),
+            (["--tol", "0"], "--tol: must be above 0 and at most 1, got '0'"),
+            (["--tol", "2"], "--tol: must be above 0 and at most 1"),
+            (["--time-limit", "-1"], "--time-limit: must be a number of seconds, got '-1'"),
+            (["--formulation", "relus"], "--formulation: invalid choice: 'relus'"),
+            (["--test", "1"], r"--test: must be a share of the rows in \[0, 1\), or a file"),
+            (["--test", "none.csv"], "none.csv: no such file"),
+            (["--test", "data.npz"], "data.npz: no such file"),
+            (["--target", "strength"], "concrete.csv: no column is named 'strength'"),
+            (["--unknown"], "unrecognized arguments: --unknown"),
+            (["--tar", "x"], "unrecognized arguments: --tar"),
+            (["none.csv"], "convexrelu train: none.csv: no such file"),
+            (["none.npz"], "none.npz: no such file"),
+        ],
+    )
+    def test_argument(self, train, arguments: list[str], message: str) -> None:
+        assert re.search(message, self.refused(train(*arguments)))
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a\n1\n2\n", "a single column; features and a target are needed"),
+            ("a,b\n1,2\n", "0 training rows; at least 2 are needed"),
+            ("a,b\n1,2\n3,4\n", "1 training row; at least 2 are needed"),
+            ("a,b\n1,5\n2,5\n3,5\n", "the target 'b' is 5 in all 2 training rows"),
+            ("a,b\n1,5\n1,6\n1,7\n", "no feature varies over the 2 training rows"),
+            ("a,b\n1,\n2,3\n", "leave them out with --drop-missing"),
+            (
+                "a,b\nx,1\n2,3\n",
+                r"not numbers in 1 column\n  a  1 cell, first in row 1 \(line 2\): x",
+            ),
+        ],
+    )
+    def test_data(self, train, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "data.csv"
+        path.write_text(text)
+        error = self.refused(train(path))
+        assert error.startswith(f"convexrelu train: {path}: ")
+        assert re.search(message, error)
+
+    def test_dropped_rows_are_named_as_the_reason(self, train, tmp_path: Path) -> None:
+        path = tmp_path / "data.csv"
+        path.write_text("a,b,c\n1,,1\n2,,2\n3,,3\n,,4\n4,5,6\n")
+        error = self.refused(train(path, "--drop-missing"))
+        assert "4 of 5 rows were left out for missing cells (most: b 4, a 1)" in error
+
+    def test_test_file_with_other_columns(self, train, tmp_path: Path) -> None:
+        path = write_csv(tmp_path / "t.csv", ["cement", "target", "iron"], np.ones((2, 3)))
+        error = self.refused(train("--test", path))
+        assert f"{path}: its columns are not those of the training data" in error
+        assert "It lacks blast_furnace_slag, fly_ash" in error
+        assert "The training data do not have iron." in error
+
+    def test_no_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "required: COMMAND" in self.refused(Run(capsys))
+        assert "invalid choice: 'trian'" in self.refused(Run(capsys, "trian"))
+
+    def test_out_of_memory(self, train, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("convexrelu.commands.train.sample_patterns", fail)
+        run = train()
+        assert run.status == 1
+        assert run.err == (
+            "convexrelu train: not enough memory; fewer gates or fewer rows need less\n"
+        )
+
+
+def command(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "convexrelu", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, **options)
+
+
+class TestProcess:
+    def test_module(self, regression: Path) -> None:
+        run = command("train", regression, "--json", *FAST)
+        assert run.returncode == 0
+        assert run.stderr == ""
+        assert json.loads(run.stdout)["certified"]
+
+    def test_exit_status(self, tmp_path: Path) -> None:
+        assert command("train", "--time-limit", 0).returncode == 1
+        run = command("train", tmp_path / "none.csv")
+        assert run.returncode == 2
+        assert run.stdout == ""
+
+    def test_entry_point(self) -> None:
+        (script,) = importlib.metadata.entry_points(group="console_scripts", name="convexrelu")
+        assert script.load() is cli.main
+
+    def test_version_and_help(self) -> None:
+        assert command("--version").stdout == f"convexrelu {convexrelu.__version__}\n"
+        assert "train" in command("--help").stdout
+        text = command("train", "--help").stdout
+        assert "--lam-ratio R" in text
+        assert "Exit status: 0" in text
+
+    def test_names_that_the_terminal_cannot_show(self, tmp_path: Path) -> None:
+        values = np.column_stack([np.arange(9.0), np.arange(9.0) ** 2])
+        path = write_csv(tmp_path / "data.csv", ["x", "größe"], values)
+        run = command("train", path, *FAST, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert run.returncode == 0
+        assert r"gr\xf6\xdfe" in run.stdout
+
+    def test_reader_of_the_output_leaves(self) -> None:
+        words = [sys.executable, "-m", "convexrelu", "train", *FAST]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait(60) == 1
+
+    def test_starts_without_heavy_modules(self) -> None:
+        code = "import sys; from convexrelu import cli; print(*sys.modules)"
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        )
+        assert not {"scipy", "sklearn", "matplotlib", "pandas"} & set(run.stdout.split())
+
+
+class TestDocumentation:
+    TEXT = (Path(__file__).parents[1] / "docs/command_line.md").read_text()
+
+    def rows(self, header: str) -> dict[str, str]:
+        """A table of the page: first cells (one or more names), second cells."""
+        rows = self.TEXT.split(header)[1].split("\n\n")[0].splitlines()[2:]
+        pairs = (row.replace(r"\|", "/").split("|")[1:3] for row in rows)
+        return {first.strip(): second.strip() for first, second in pairs}
+
+    def test_options_and_their_defaults(self, capsys: pytest.CaptureFixture[str]) -> None:
+        options = self.rows("| argument | default | meaning |")
+        named = set(re.findall(r"--[a-z-]+", " ".join(options)))
+        assert named == set(re.findall(r"--[a-z-]+", Run(capsys, "train", "-h").out)) - {"--help"}
+        defaults = vars(cli.make_parser().parse_args(["train"]))
+        for words, documented in options.items():
+            if re.fullmatch(r"[\d.e-]+|relu", documented):
+                name = re.search(r"--([a-z-]+)", words)[1]
+                assert str(defaults[name.replace("-", "_")]) == documented
+
+    def test_keys_of_the_report(self, train, regression: Path) -> None:
+        documented = re.findall(r"`(\w+)`", " ".join(self.rows("| key | meaning |")))
+        assert sorted(documented) == sorted(train(regression, "--json", *FAST).json)
+
+
+class Terminal:
+    """A process on a pseudo-terminal."""
+
+    def __init__(self, *words: str) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm", COLUMNS="100")
+            os.environ.pop("NO_COLOR", None)
+            os.execv(words[0], words)
+        self.output = ""
+
+    def read_until(self, text: str | None, seconds: float = 60.0) -> None:
+        """Reads until the text has appeared, or to the end."""
+        end = time.monotonic() + seconds
+        while text is None or text not in self.output:
+            assert time.monotonic() < end, self.output
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.output += os.read(self.fd, 65536).decode()
+                except OSError:  # how Linux says that the other side has closed
+                    return
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.fd, keys)
+
+    def exit_status(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+class TestTerminal:
+    def test_shows_progress_and_colour(self) -> None:
+        terminal = Terminal(sys.executable, "-m", "convexrelu", "train", *FAST)
+        terminal.read_until(None)
+        assert terminal.exit_status() == 0
+        assert re.search(r"\rsolve +\d+   objective \S+   gap \S+   \S+ s", terminal.output)
+        assert "\x1b[1;32mcertified\x1b[0m" in terminal.output
+        # The line of progress is gone before anything else is written.
+        assert re.search(r"certifying\r +\r\x1b\[2moptimum", terminal.output)
+
+    def test_interrupt(self, tmp_path: Path) -> None:
+        X = np.random.default_rng(7).normal(size=(3000, 20))
+        names = [f"x{j}" for j in range(20)]
+        path = write_csv(tmp_path / "large.csv", [*names, "y"], np.c_[X, np.sin(3 * X).sum(axis=1)])
+        words = ["train", str(path), "--gates", "2000", "--lam-ratio", "1e-4"]
+        terminal = Terminal(sys.executable, "-m", "convexrelu", *words)
+        terminal.read_until("solve ")
+        started = time.monotonic()
+        terminal.type(b"\x03")
+        terminal.read_until(None)
+        assert terminal.exit_status() == 128 + signal.SIGINT
+        assert time.monotonic() - started < 5.0
+        assert terminal.output.rstrip().endswith("convexrelu train: interrupted")
+        assert "Traceback" not in terminal.output
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class TestConsole:
+    @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+    def test_plain_when_asked(self, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        assert Console(out=FakeTerminal()).good("x") == "\x1b[1;32mx\x1b[0m"
+        monkeypatch.setenv(name, value)
+        assert Console(out=FakeTerminal()).good("x") == "x"
+
+    def test_status_is_rewritten_and_removed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        out, err = io.StringIO(), FakeTerminal()
+        console = Console(out, err)
+        console.status("a longer line", at_once=True)
+        console.status("lost, too soon")
+        console.status("short", at_once=True)
+        console.write("result")
+        assert err.getvalue() == "\ra longer line\rshort        \r     \r"
+        assert out.getvalue() == "result\n"
+
+    def test_no_status_into_a_pipe(self) -> None:
+        err = io.StringIO()
+        Console(io.StringIO(), err).status("x", at_once=True)
+        assert err.getvalue() == ""
+
+
+class TestScoreTable:
+    def test_is_aligned(self) -> None:
+        scores = {"test": {"network": {"rmse": 0.0512}, "mean": {"rmse": 123.4}}}
+        assert score_table(scores) == [
+            ("", "test RMSE"),
+            ("network", "   0.0512"),
+            ("mean", " 123.4000"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("values", "texts"),
+        [
+            ((1e-9, 1.0), ("1.00e-09", "1.00e+00")),
+            ((3e8, 4e9), ("3.00e+08", "4.00e+09")),
+            ((0.0, 0.0), ("0.00", "0.00")),
+            ((1234.5, 23456.7), ("1234", "23457")),
+            ((math.inf, 1.0), ("inf", "1")),
+        ],
+    )
+    def test_of_any_size(self, values: tuple[float, float], texts: tuple[str, str]) -> None:
+        scores = {"test": {"a": {"rmse": values[0]}, "b": {"rmse": values[1]}}}
+        assert [text.strip() for _, text in score_table(scores)[1:]] == list(texts)
