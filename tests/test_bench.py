@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from bench import data
-from bench.compare import gap, problems, race, report
+from bench.compare import claims, environments, gap, problems, race, report
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -274,6 +274,7 @@ def made_up_results():
             "problem": "p",
             "peer": peer,
             "status": "finished",
+            "time_limit": 60.0,
             "modelling": 0.0,
             "startup": 0.0,
             "points": [
@@ -307,3 +308,24 @@ def test_table_and_profile_count_who_reached_what():
     profile = report.profile([made_up_results()])
     assert "| slow | 1 | 0 | 0 | 0 | 0 | 0 | 1 | 1 | 1 |" in profile  # 30 times the fastest at 1e-4
     assert "gap 1e-08, 1 of 1 problems" in profile
+
+
+def test_claims_hold_only_against_the_time_a_peer_was_given(monkeypatch):
+    results = made_up_results()
+    slow, fast = results["runs"]
+    fast["peer"] = claims.OURS
+    claim = claims.Claim("p", 1e-8, 1 / 10, ("slow",), 1e-6)
+    monkeypatch.setattr(claims, "CLAIMS", (claim,))
+    assert "| 0.067 | 0.1 | holds |" in claims.claims([results])  # 0.2 s against 3 s
+    slow["points"].pop()
+    assert claims.claims([results]).endswith("| slow | 1e-06 | - | 0 | 0.1 | holds |")
+    slow.update(status="time limit", time_limit=1.5)  # 1.5 s without reaching it prove less
+    assert "| > 1.5 | 0.13 | 0.1 | FAILS |" in claims.claims([results])
+    fast["points"].clear()
+    assert "| inf | 0.1 | FAILS |" in claims.claims([results])
+
+
+def test_claims_are_made_about_known_problems_and_peers():
+    for claim in claims.CLAIMS:
+        assert claim.problem in problems.NAMES
+        assert set(claim.peers) <= set(environments.PEERS)

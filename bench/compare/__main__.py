@@ -1,4 +1,4 @@
-"""python -m bench.compare setup | list | run | table | profile | descent"""
+"""python -m bench.compare setup | list | run | table | profile | claims | descent"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
-from bench.compare import descent, environments, machine, problems, report
+from bench.compare import claims, descent, environments, machine, problems, report
 from bench.compare.race import race
 
 
@@ -43,7 +43,8 @@ def main() -> None:
     command.add_argument("--json", type=Path, help="write what was measured")
     command.set_defaults(action=_descent)
 
-    for name, text in (("table", report.table), ("profile", report.profile)):
+    reports = {"table": report.table, "profile": report.profile, "claims": claims.claims}
+    for name, text in reports.items():
         command = commands.add_parser(name, help=(text.__doc__ or "").splitlines()[0])
         command.add_argument("files", nargs="+", type=Path)
         command.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
@@ -91,11 +92,16 @@ def _run(args: argparse.Namespace) -> None:
                 threads=args.threads,
                 time_limit=args.time_limit,
                 memory_limit=args.memory_limit * 1e9,
+                on_point=_show,
             )
             results["runs"].append(record)
             print(f"{name} {report.summary(record)}", flush=True)
             if args.json:
                 args.json.write_text(json.dumps(results, indent=1))
+
+
+def _show(point: dict[str, Any]) -> None:
+    print(f"    {point['label']}: {point['cpu']:.3g} s, gap {point['gap']:.1e}", file=sys.stderr)
 
 
 def _descent(args: argparse.Namespace) -> None:

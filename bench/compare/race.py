@@ -9,6 +9,7 @@ import select
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 GOOD_ENOUGH = 1e-9  # relative gap at which a peer has nothing more to show
 PATIENCE = 6  # runs in a row without a better gap after which a ladder ends
 TRACE_PATIENCE = 20  # snapshots in a row without a better gap after which a trace ends
+LADDER_LIMIT = 3.0  # time limits that all runs of a ladder may take together
 STARTUP_LIMIT = 600.0  # seconds to import, model and compile
 POLL = 0.05
 THREAD_VARIABLES = (
@@ -34,11 +36,21 @@ THREAD_VARIABLES = (
 
 
 def race(
-    peer: str, problem: Problem, *, threads: int, time_limit: float, memory_limit: float
+    peer: str,
+    problem: Problem,
+    *,
+    threads: int,
+    time_limit: float,
+    memory_limit: float,
+    on_point: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """What `peer` reached on `problem`: status, versions, and every point with time and gap."""
+    """What `peer` reached on `problem`: status, versions, and every point with time and gap.
+
+    on_point sees each point as it is scored.
+    """
     instance = problem.instance
-    record: dict[str, Any] = {"problem": problem.name, "peer": peer, "points": []}
+    record: dict[str, Any] = {"problem": problem.name, "peer": peer, "time_limit": time_limit}
+    record["points"] = []
     with tempfile.TemporaryDirectory(prefix="convexrelu-bench-") as name:
         folder = Path(name)
         np.savez(
@@ -60,7 +72,7 @@ def race(
         with open(folder / "log", "w+") as log:
             child = _Child(command, threads, log)
             try:
-                _converse(child, problem, record, time_limit)
+                _converse(child, problem, record, time_limit, on_point)
             finally:
                 exit_code = child.end()
             if "status" not in record:
@@ -69,16 +81,25 @@ def race(
     return record
 
 
-def _converse(child: _Child, problem: Problem, record: dict[str, Any], time_limit: float) -> None:
+def _converse(
+    child: _Child,
+    problem: Problem,
+    record: dict[str, Any],
+    time_limit: float,
+    on_point: Callable[[dict[str, Any]], None],
+) -> None:
     """Takes the child's messages into `record` until it ends or runs out of time."""
     limit, ladder, trace = STARTUP_LIMIT, _Progress(PATIENCE), _Progress(TRACE_PATIENCE)
+    spent = 0.0
     try:
         while message := child.receive(limit):
             event = message.pop("event")
             if event == "point":
                 point = _scored(problem, message)
                 record["points"].append(point)
+                on_point(point)
                 if point["is_final"]:
+                    spent += point["cpu"]
                     ladder.add(point["gap"])
                     trace = _Progress(TRACE_PATIENCE)
                 else:
@@ -87,7 +108,8 @@ def _converse(child: _Child, problem: Problem, record: dict[str, Any], time_limi
                 record.update(message)
             if event in ("ready", "point"):
                 limit = time_limit
-                child.answer("enough" if ladder.is_over or trace.is_over else "continue")
+                is_over = ladder.is_over or trace.is_over or spent > LADDER_LIMIT * time_limit
+                child.answer("enough" if is_over else "continue")
     except TimeoutError:
         record["status"] = "time limit"
 

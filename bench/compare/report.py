@@ -29,21 +29,21 @@ def table(results: list[Results], clock: str = "cpu") -> str:
             f" {result['commit']}, {result['started']}, {clock} seconds,"
             f" at most {result['time_limit']:g} a run"
         )
-    for name, problem, runs in _by_problem(results):
+    for name, problem, runs in by_problem(results):
         lams = problem["lams"]
         lam = f"lam={lams[0]:.6g}" if len(lams) == 1 else f"{len(lams)} lams to {lams[-1]:.6g}"
         size = f"n={problem['n']} d={problem['d']} P={problem['n_patterns']} {lam}"
         lines += ["", f"### {name}", f"{size}, lambda_max={problem['lambda_max']:.6g}", ""]
         header = ["peer", *(f"{target:.0e}" for target in TARGETS), "best gap", "best subopt"]
         header += ["violation", "active", "modelling s", "startup s", "peak MB", "status"]
-        lines += _markdown(header, [_row(run, _best_duals(runs), clock) for run in runs])
+        lines += markdown(header, [_row(run, _best_duals(runs), clock) for run in runs])
     return "\n".join(lines)
 
 
 def profile(results: list[Results], clock: str = "cpu") -> str:
     """Of how many problems each peer reaches a gap within a factor of the fastest peer's time."""
     lines = []
-    groups = list(_by_problem(results))
+    groups = list(by_problem(results))
     peers = list(dict.fromkeys(run["peer"] for _, _, runs in groups for run in runs))
     for target in TARGETS:
         within: dict[str, list[float]] = {peer: [] for peer in peers}
@@ -53,8 +53,8 @@ def profile(results: list[Results], clock: str = "cpu") -> str:
             fastest = min(times.values())
             if math.isfinite(fastest):
                 n_solved += 1
-                for peer, seconds in times.items():
-                    within[peer].append(seconds / fastest)
+                for peer, taken in times.items():
+                    within[peer].append(taken / fastest)
         lines += [f"### gap {target:.0e}, {n_solved} of {len(groups)} problems solved by any", ""]
         header = ["peer", "entered", *(f"x{factor}" for factor in FACTORS), "ever"]
         rows = []
@@ -62,13 +62,13 @@ def profile(results: list[Results], clock: str = "cpu") -> str:
             ratios = within[peer]
             counts = [sum(ratio <= factor for ratio in ratios) for factor in (*FACTORS, 1e300)]
             rows.append([peer, str(len(ratios)), *map(str, counts)])
-        lines += [*_markdown(header, rows), ""]
+        lines += [*markdown(header, rows), ""]
     return "\n".join(lines)
 
 
 def summary(run: dict[str, Any], clock: str = "cpu") -> str:
     """One line on one run."""
-    times = "/".join(_seconds(time_to_gap(run, target, clock)) for target in TARGETS)
+    times = "/".join(seconds(time_to_gap(run, target, clock)) for target in TARGETS)
     return f"{run['peer']}: {times}, best gap {_best_gap(run, clock)} ({run['status']})"
 
 
@@ -79,7 +79,7 @@ def time_to_gap(run: dict[str, Any], target: float, clock: str = "cpu") -> float
     )
 
 
-def _by_problem(results: list[Results]) -> Iterable[tuple[str, dict[str, Any], list[dict]]]:
+def by_problem(results: list[Results]) -> Iterable[tuple[str, dict[str, Any], list[dict]]]:
     problems = {name: facts for result in results for name, facts in result["problems"].items()}
     for name, facts in problems.items():
         latest = {
@@ -104,7 +104,7 @@ def _suboptimality(point: dict[str, Any], duals: list[float]) -> float:
 
 
 def _row(run: dict[str, Any], duals: list[float], clock: str) -> list[str]:
-    row = [run["peer"], *(_seconds(time_to_gap(run, target, clock)) for target in TARGETS)]
+    row = [run["peer"], *(seconds(time_to_gap(run, target, clock)) for target in TARGETS)]
     if not run["points"]:
         return [*row, *7 * ["-"], run["status"]]
     best = min(run["points"], key=lambda point: point["gap"])
@@ -112,11 +112,11 @@ def _row(run: dict[str, Any], duals: list[float], clock: str) -> list[str]:
     return [
         *row,
         _best_gap(run, clock),
-        f"{max(_suboptimality(last, duals), 0.0):.0e} at {_seconds(last[clock])}",
+        f"{max(_suboptimality(last, duals), 0.0):.0e} at {seconds(last[clock])}",
         f"{best['violation']:.0e}",
         str(best["n_active"]),
-        _seconds(run["modelling"]),
-        _seconds(run["startup"]),
+        seconds(run["modelling"]),
+        seconds(run["startup"]),
         f"{max(point['peak_memory'] for point in run['points']) / 1e6:.0f}",
         run["status"],
     ]
@@ -124,13 +124,13 @@ def _row(run: dict[str, Any], duals: list[float], clock: str) -> list[str]:
 
 def _best_gap(run: dict[str, Any], clock: str) -> str:
     best = min(run["points"], key=lambda point: point["gap"], default=None)
-    return f"{best['gap']:.0e} at {_seconds(best[clock])}" if best else "-"
+    return f"{best['gap']:.0e} at {seconds(best[clock])}" if best else "-"
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
     return f"{value:.2g}" if math.isfinite(value) else "-"
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:
+def markdown(header: list[str], rows: list[list[str]]) -> list[str]:
     lines = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
