@@ -12,6 +12,8 @@ namespace {
 constexpr double kSlackRounding = 4e-15;
 // ||q|| below this, relative to ||c||, is rounding of an exact zero.
 constexpr double kZero = 1e-14;
+// Feasibility is measured relative to ||q||, down to this multiple of ||c||.
+constexpr double kSmall = 1e-8;
 // A remainder n - N_F a below kDependence (1 + sum |a|) is rounding: n depends on N_F.
 constexpr double kDependence = 100.0 * kEpsilon;
 // Between two full products N'q only rows violated by this fraction of the largest are looked at.
@@ -155,18 +157,19 @@ double ConeProjector::norm_bound(ConstVectorRef c, const std::int8_t* sigma,
                                  const std::vector<double>& multipliers) {
   scratch_ = c;
   double total = c.stableNorm();
-  Index n_terms = 1;
+  Index n_roundings = c.size();  // of one entry, and of the norm
   for (std::size_t j = 0; j < rows.size(); ++j) {
     if (sigma[rows[j]] * multipliers[j] < 0.0) continue;
     scratch_ += multipliers[j] * normals_.col(rows[j]);
     total += std::abs(multipliers[j]);
-    ++n_terms;
+    ++n_roundings;
   }
-  return scratch_.stableNorm() + static_cast<double>(n_terms) * kEpsilon * total;
+  return scratch_.stableNorm() + static_cast<double>(n_roundings) * kEpsilon * total;
 }
 
 void ConeProjector::factor(const std::vector<Index>& rows, Face& face) {
   face.clear();
+  face.reserve(normals_.rows(), 1);
   for (const Index row : rows) {
     split(row, face);
     if (solve_dependence(face)) continue;
@@ -379,8 +382,8 @@ double ConeProjector::measure_kkt_error(const std::int8_t* sigma, const Face& fa
     wrong_sign = std::max(wrong_sign, -sigma[row] * tau_[at(j)]);
     wrong_side = std::max(wrong_side, std::abs(slack_[row]));
   }
-  const double error = std::max(scratch_.norm(), wrong_sign) / total;
-  return q_norm_ > 0.0 ? std::max(error, wrong_side / q_norm_) : error;
+  return std::max(std::max(scratch_.norm(), wrong_sign) / total,
+                  wrong_side / std::max(q_norm_, kSmall * c_norm_));
 }
 
 }  // namespace convexrelu

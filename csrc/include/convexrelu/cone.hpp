@@ -29,6 +29,7 @@ class Face {
   Index size() const { return static_cast<Index>(rows_.size()); }
 
   Eigen::Ref<const Matrix> q() const { return q_.leftCols(size()); }
+  // What stands below the diagonal is not part of it.
   Eigen::Ref<const Matrix> r() const { return r_.topLeftCorner(size(), size()); }
 
   // Orthonormal basis (d, d - k) of {u : n_l.u = 0 on F}. O(d^2 k)
@@ -61,9 +62,10 @@ struct Projection {
   Vector q;
   double norm = 0.0;                // ||q||, or an upper bound on it when stopped early
   std::vector<double> multipliers;  // tau, in the order of the face; none is zero or of wrong sign
-  // The largest of: violation of K and lack of tightness on F, relative to ||q||; multipliers of
-  // the wrong sign and ||q - c - N_F tau||, relative to ||c|| + sum |tau|. Measured on what is
-  // returned, by code that knows nothing of the iteration. NaN where c is not finite.
+  // The largest of: violation of K and lack of tightness on F, relative to ||q|| (or 1e-8 ||c||
+  // where that is more); multipliers of the wrong sign and ||q - c - N_F tau||, relative to
+  // ||c|| + sum |tau|. Measured on what is returned, by code that knows nothing of the iteration.
+  // NaN where c is not finite.
   double kkt_error = 0.0;
   bool converged = false;      // kkt_error <= ConeProjector::kTolerance
   bool stopped_early = false;  // ||Proj_K(c)|| <= norm <= threshold is proven; q is no projection
