@@ -1,4 +1,4 @@
-"""The README: its examples give the output that it shows, its two commands are those that CI runs."""
+"""The README: its examples print what it shows, its two commands are those that CI runs."""
 
 from __future__ import annotations
 
