@@ -23,6 +23,8 @@ namespace py = pybind11;
 // One per concept, each in bind_<module>.cpp; module.cpp calls them, lower floors first.
 void bind_error(py::module_& m);    // LimitExceeded, and the translation of exceptions
 void bind_monitor(py::module_& m);  // Progress
+void bind_hyperplanes(py::module_& m);
+void bind_cone(py::module_& m);
 void bind_patterns(py::module_& m);
 void bind_problem(py::module_& m);
 void bind_solution(py::module_& m);

@@ -11,6 +11,8 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
 
   convexrelu::bind_error(m);
   convexrelu::bind_monitor(m);
+  convexrelu::bind_hyperplanes(m);
+  convexrelu::bind_cone(m);
   convexrelu::bind_patterns(m);
   convexrelu::bind_problem(m);
   convexrelu::bind_solution(m);

@@ -16,6 +16,34 @@ class Progress(NamedTuple):
     gap: float
     seconds: float
 
+class Hyperplanes(NamedTuple):
+    normals: NDArray[np.float64]
+    plane: list[int]
+    orientation: list[int]
+    pivot_columns: list[int]
+
+def find_hyperplanes(X: NDArray[np.float64]) -> Hyperplanes: ...
+
+class Projection(NamedTuple):
+    q: NDArray[np.float64]
+    norm: float
+    face: list[int]
+    multipliers: list[float]
+    kkt_error: float
+    converged: bool
+    stopped_early: bool
+    n_steps: int
+
+class ConeProjector:
+    def __init__(self, normals: NDArray[np.float64]) -> None: ...
+    def project(
+        self,
+        sigma: NDArray[np.int8],
+        c: NDArray[np.float64],
+        face: list[int],
+        threshold: float,
+    ) -> Projection: ...
+
 class Patterns:
     def __init__(
         self,
