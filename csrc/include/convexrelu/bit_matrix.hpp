@@ -6,8 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <utility>
 
+#include "convexrelu/buffer.hpp"
 #include "convexrelu/types.hpp"
 
 namespace convexrelu {
@@ -19,9 +20,11 @@ class BitMatrix {
 
   BitMatrix() = default;
   BitMatrix(Index n_rows, Index n_cols)
-      : n_rows_(n_rows),
-        n_cols_(n_cols),
-        words_(static_cast<std::size_t>(words_for(n_rows) * n_cols), 0) {}
+      : n_rows_(n_rows), n_cols_(n_cols), words_(Buffer<Word>::zeros(words_for(n_rows) * n_cols)) {}
+
+  // From its words, words_for(n_rows) > 0 a column.
+  BitMatrix(Index n_rows, Buffer<Word> words)
+      : n_rows_(n_rows), n_cols_(words.size() / words_for(n_rows)), words_(std::move(words)) {}
 
   static constexpr Index words_for(Index n_rows) { return (n_rows + kWordBits - 1) / kWordBits; }
 
@@ -31,21 +34,23 @@ class BitMatrix {
 
   const Word* col(Index i) const { return words_.data() + i * words_per_col(); }
   Word* col(Index i) { return words_.data() + i * words_per_col(); }
-  const std::vector<Word>& words() const { return words_; }
+  const Buffer<Word>& words() const { return words_; }
 
   bool test(Index k, Index i) const { return (col(i)[k / kWordBits] >> (k % kWordBits)) & 1U; }
   void set(Index k, Index i) { col(i)[k / kWordBits] |= Word{1} << (k % kWordBits); }
 
   // Appends a column of zeros and returns its place.
   Word* append_col() {
-    words_.resize(words_.size() + static_cast<std::size_t>(words_per_col()), 0);
-    return col(n_cols_++);
+    Word* const words = words_.extend(words_per_col());
+    std::fill_n(words, words_per_col(), Word{0});
+    ++n_cols_;
+    return words;
   }
 
  private:
   Index n_rows_ = 0;
   Index n_cols_ = 0;
-  std::vector<Word> words_;
+  Buffer<Word> words_;
 };
 
 }  // namespace convexrelu

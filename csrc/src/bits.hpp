@@ -1,0 +1,31 @@
+// Counting and finding bits of 64-bit words.
+#pragma once
+
+#include <cstdint>
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
+namespace convexrelu {
+
+inline int count_bits(std::uint64_t word) {
+#if defined(_MSC_VER)
+  return static_cast<int>(__popcnt64(word));
+#else
+  return __builtin_popcountll(word);
+#endif
+}
+
+// Position of the lowest bit that is set; word != 0.
+inline int lowest_bit(std::uint64_t word) {
+#if defined(_MSC_VER)
+  unsigned long position;
+  _BitScanForward64(&position, word);
+  return static_cast<int>(position);
+#else
+  return __builtin_ctzll(word);
+#endif
+}
+
+}  // namespace convexrelu

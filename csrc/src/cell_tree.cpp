@@ -1,0 +1,516 @@
+#include "convexrelu/cell_tree.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "cell_walk.hpp"
+#include "convexrelu/bit_matrix.hpp"
+#include "convexrelu/buffer.hpp"
+#include "convexrelu/error.hpp"
+#include "convexrelu/hyperplanes.hpp"
+#include "convexrelu/parallel.hpp"
+#include "lanes.hpp"
+#include "root_cones.hpp"
+#include "sample_bits.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+using Word = BitMatrix::Word;
+
+// The arrangement of X in coordinates of its own: pivot columns, scaled by powers of two.
+struct Arrangement {
+  Hyperplanes planes;
+  std::vector<Index> columns;  // r of them span the column space
+  Vector column_units;         // (r)
+  RootCones roots;             // rows: one sample of each hyperplane, in these columns
+
+  int rank() const { return roots.rank(); }
+
+  // Coordinates (r, p) to gates (d, p) of unit length.
+  Matrix expand(const Matrix& points, Index n_features) const {
+    Matrix gates = Matrix::Zero(n_features, points.cols());
+    for (std::size_t j = 0; j < columns.size(); ++j) {
+      const Index i = static_cast<Index>(j);
+      gates.row(columns[j]) = points.row(i) / column_units[i];
+    }
+    for (Index p = 0; p < gates.cols(); ++p) {
+      gates.col(p) /= gates.col(p).cwiseAbs().maxCoeff();
+      gates.col(p).normalize();
+    }
+    return gates;
+  }
+};
+
+double power_of_two_near(double x) { return x > 0.0 ? std::ldexp(1.0, std::ilogb(x)) : 1.0; }
+
+Arrangement arrange(ConstMatrixRef X) {
+  if (X.rows() == 0 || X.cols() == 0) throw_invalid("X must have rows and columns");
+  if (!X.allFinite()) throw_invalid("X must be finite");
+  // Cells do not depend on the units of the columns, but whether two rows are parallel would.
+  Vector units(X.cols());
+  for (Index j = 0; j < X.cols(); ++j) units[j] = power_of_two_near(X.col(j).cwiseAbs().maxCoeff());
+  const Matrix scaled = X * units.cwiseInverse().asDiagonal();
+
+  Arrangement arrangement;
+  arrangement.planes = find_hyperplanes(scaled);
+  const Hyperplanes& planes = arrangement.planes;
+  arrangement.columns = pivot_columns(scaled, planes);
+  const Index r = static_cast<Index>(arrangement.columns.size());
+  if (r == 0) return arrangement;
+
+  // The rows themselves, not their unit normals: integers stay integers.
+  Matrix rows(r, planes.size());
+  for (Index l = 0; l < planes.size(); ++l) {
+    const Index k =
+        planes.samples[static_cast<std::size_t>(planes.offsets[static_cast<std::size_t>(l)])];
+    const double unit = power_of_two_near(scaled.row(k).cwiseAbs().maxCoeff());
+    for (Index j = 0; j < r; ++j) {
+      rows(j, l) = scaled(k, arrangement.columns[static_cast<std::size_t>(j)]) / unit;
+    }
+  }
+  arrangement.roots = find_root_cones(rows);
+  Matrix& values = arrangement.roots.values;
+  values.array().rowwise() /= values.array().abs().colwise().maxCoeff();
+  arrangement.column_units.resize(r);
+  for (Index j = 0; j < r; ++j) {
+    arrangement.column_units[j] = units[arrangement.columns[static_cast<std::size_t>(j)]];
+  }
+  return arrangement;
+}
+
+// What threads share while they count cells.
+class Census {
+ public:
+  Census(double max_patterns, Monitor& monitor)
+      : max_patterns_(max_patterns), monitor_(monitor), owner_(std::this_thread::get_id()) {}
+
+  // Throws LimitExceeded. Every cell has a mirror image.
+  void add(Index n_cells) {
+    n_cells_ += n_cells;
+    require(n_patterns());
+    if (std::this_thread::get_id() == owner_) monitor_.check();
+  }
+
+  // There are at least that many patterns.
+  void require(double n_patterns) const {
+    if (n_patterns <= max_patterns_) return;
+    throw LimitExceeded(
+        "X has more than max_patterns = " + std::to_string(static_cast<long long>(max_patterns_)) +
+        " activation patterns");
+  }
+
+  void report() { monitor_.report("enumerate", static_cast<long>(n_patterns()), kNaN, kNaN); }
+
+ private:
+  double n_patterns() const { return 2.0 * static_cast<double>(n_cells_.load()); }
+
+  double max_patterns_;
+  Monitor& monitor_;
+  std::thread::id owner_;
+  std::atomic<Index> n_cells_{0};
+};
+
+struct NoState {};
+
+// What enumeration does at a node, whatever it then writes down. One pattern is kept and overwritten:
+// on the way to a cell every hyperplane is fixed.
+class CellVisitor {
+ public:
+  using State = NoState;
+  static constexpr bool kNeedsFacets = false;
+
+  CellVisitor(const SampleBits& bits, double tol)
+      : bits_(bits), pattern_(bits.constant()), tol_(tol) {}
+
+  void fix(NoState, int hyperplane, bool positive) {
+    bits_.write(pattern_.data(), hyperplane, positive);
+  }
+
+ protected:
+  void find_conflicts(const ConeView& cone, const std::vector<int>& candidates,
+                      Conflicts& conflicts) {
+    const int n = static_cast<int>(candidates.size());
+    const Lanes tol = Lanes::all(tol_), zero = Lanes::all(0.0);
+    for (int block = 0; block < n_blocks(n); ++block) {
+      const auto [low, high] = cone.extent(block);
+      const Lanes depth = zero - low;  // on the negative side
+      const Lanes::Mask cuts = (depth > tol) & (high > tol), positive = high > depth;
+      conflicts.set(block, cuts, min(depth, high));
+      // A conflict is fixed again below.
+      const int first = block * Lanes::kSize, end = std::min(n, first + Lanes::kSize);
+      for (int i = first; i < end; ++i) {
+        fix({}, candidates[static_cast<std::size_t>(i)], positive >> (i - first) & 1);
+      }
+    }
+  }
+
+  const SampleBits& bits_;
+  std::vector<Word> pattern_;
+  double tol_;
+};
+
+// A part of the tree that is left for later.
+struct Subtree {
+  StoredNode<NoState> node;
+  std::vector<Word> pattern;
+};
+
+enum class Output { patterns, points };
+
+// Writes down all cells of a subtree: their patterns, or points inside them, the means of their
+// rays.
+template <Output kOutput>
+class CellWriter : public CellVisitor {
+ public:
+  using Value = std::conditional_t<kOutput == Output::patterns, Word, double>;
+  static constexpr bool kNeedsCells = kOutput == Output::points;
+
+  CellWriter(const SampleBits& bits, double tol, int rank, Census& census)
+      : CellVisitor(bits, tol), rank_(rank), census_(census), walk_(rank, tol, *this) {}
+
+  CellWriter(const CellWriter&) = delete;
+  CellWriter& operator=(const CellWriter&) = delete;
+
+  void write(const Subtree& subtree, Buffer<Value>& values) {
+    pattern_ = subtree.pattern;
+    values_ = &values;
+    const StoredNode<NoState>& node = subtree.node;
+    if (enter(node.cone(), node.candidates(), node.conflicts())) {
+      walk_.run(node.cone(), node.candidates(), node.conflicts(), {});
+    }
+    census_.add(std::exchange(n_uncounted_, 0));
+  }
+
+  bool examine(const ConeView& cone, const std::vector<int>& candidates, NoState,
+               Conflicts& conflicts) {
+    find_conflicts(cone, candidates, conflicts);
+    return enter(cone, candidates, conflicts);
+  }
+
+ private:
+  static constexpr Index kCensusInterval = 1024;
+
+  // Whether to go on below.
+  bool enter(const ConeView& cone, const std::vector<int>& candidates, const Conflicts& conflicts) {
+    if constexpr (kOutput == Output::points) {
+      if (conflicts.size() > 0) return true;
+      Eigen::Map<Vector> point(values_->extend(rank_), rank_);
+      point = Eigen::Map<const Matrix>(cone.coordinates, rank_, cone.n_rays).rowwise().mean();
+      count();
+    } else {
+      if (conflicts.size() > 1) return true;
+      if (conflicts.size() == 0) write_pattern();
+      conflicts.for_each([&](int i) {  // one: both cells at once, their geometry is not needed
+        for (const bool positive : {true, false}) {
+          fix({}, candidates[static_cast<std::size_t>(i)], positive);
+          write_pattern();
+        }
+      });
+    }
+    return false;
+  }
+
+  // In steps of a whole vector register, over the end of the pattern, into room that is there.
+  void write_pattern() {
+    constexpr Index kStep = 8;
+    const Index n = bits_.n_words();
+    Word* const out = values_->room(n + kStep);
+    for (Index w = 0; w < n; w += kStep) {
+      std::memcpy(out + w, pattern_.data() + w, kStep * sizeof(Word));
+    }
+    values_->advance(n);
+    count();
+  }
+
+  void count() {
+    if (++n_uncounted_ == kCensusInterval) census_.add(std::exchange(n_uncounted_, 0));
+  }
+
+  int rank_;
+  Census& census_;
+  CellWalk<CellWriter> walk_;
+  Index n_uncounted_ = 0;
+  Buffer<Value>* values_ = nullptr;
+};
+
+// m hyperplanes cut a cone in R^r into at most sum_{k<r} C(m, k) cells.
+double max_cells(int m, int rank) {
+  double term = 1.0, sum = 0.0;
+  for (int k = 0; k < rank && k <= m; ++k) {
+    sum += term;
+    term *= static_cast<double>(m - k) / (k + 1);
+  }
+  return sum;
+}
+
+// Walks the top of the tree and hands out what is below in subtrees of bounded size. Subtrees
+// are written down in rounds, those of one round in parallel, and appended in depth-first order.
+template <Output kOutput>
+class Enumeration : public CellVisitor {
+ public:
+  using Value = typename CellWriter<kOutput>::Value;
+  static constexpr bool kNeedsCells = true;
+
+  Enumeration(const Arrangement& arrangement, const SampleBits& bits, double tol, int n_threads,
+              Census& census)
+      : CellVisitor(bits, tol),
+        roots_(arrangement.roots),
+        rank_(arrangement.rank()),
+        cell_size_(kOutput == Output::points ? rank_ : bits.n_words()),
+        n_threads_(n_threads),
+        census_(census) {
+    max_cells_ = std::clamp(kMaxValues / static_cast<double>(cell_size_), kMinCells, kMaxCells);
+    for (int w = 0; w < n_threads; ++w) {
+      writers_.push_back(std::make_unique<CellWriter<kOutput>>(bits, tol, rank_, census));
+    }
+  }
+
+  // The cells on the positive side of the first base hyperplane.
+  Buffer<Value> run() {
+    CellWalk<Enumeration> walk(rank_, tol_, *this);
+    Conflicts conflicts;
+    for (std::uint64_t i = 0; i >> (rank_ - 1) == 0; ++i) {
+      const std::uint64_t negative = i << 1;
+      const RootCone root(roots_, negative, kOutput == Output::points);
+      for (int j = 0; j < rank_; ++j) {
+        fix({}, roots_.base[static_cast<std::size_t>(j)], RootCone::is_positive(negative, j));
+      }
+      conflicts.clear(static_cast<int>(root.candidates().size()));
+      if (examine(root.cone(), root.candidates(), {}, conflicts)) {
+        walk.run(root.cone(), root.candidates(), conflicts, {});
+      }
+    }
+    write_round();
+    return std::move(values_);
+  }
+
+  bool examine(const ConeView& cone, const std::vector<int>& candidates, NoState,
+               Conflicts& conflicts) {
+    find_conflicts(cone, candidates, conflicts);
+    if (max_cells(conflicts.size(), rank_) > max_cells_) return true;
+    round_.push_back({{cone, candidates, conflicts, {}}, pattern_});
+    if (round_.size() == kRoundSize) write_round();
+    return false;
+  }
+
+ private:
+  static constexpr std::size_t kRoundSize = 64;
+  static constexpr double kMaxValues = 50e3, kMinCells = 256, kMaxCells = 20e3;  // of a subtree
+
+  void write_round() {
+    std::atomic<std::size_t> next{0};
+    parallel_for(n_threads_, n_threads_, [&](Index w) {
+      for (std::size_t i; (i = next++) < round_.size();) {
+        written_[i].clear();
+        writers_[static_cast<std::size_t>(w)]->write(round_[i], written_[i]);
+      }
+    });
+    std::vector<Value*> place;
+    Index size = 0;
+    for (std::size_t i = 0; i < round_.size(); ++i) size += written_[i].size();
+    Value* end = values_.extend(size);
+    for (std::size_t i = 0; i < round_.size(); ++i) {
+      place.push_back(end);
+      end += written_[i].size();
+    }
+    parallel_for(static_cast<Index>(round_.size()), n_threads_, [&](Index i) {
+      const Buffer<Value>& part = written_[static_cast<std::size_t>(i)];
+      std::copy_n(part.data(), part.size(), place[static_cast<std::size_t>(i)]);
+    });
+    round_.clear();
+    census_.report();
+  }
+
+  const RootCones& roots_;
+  int rank_;
+  Index cell_size_;
+  int n_threads_;
+  Census& census_;
+  double max_cells_;
+  std::vector<std::unique_ptr<CellWriter<kOutput>>> writers_;
+  std::vector<Subtree> round_;
+  std::array<Buffer<Value>, kRoundSize> written_;
+  Buffer<Value> values_;
+};
+
+// Appends mirror images: mirror(begin, end, out) takes cells [begin, end), of `size` values each.
+template <typename T, typename Mirror>
+void append_mirrored(Buffer<T>& values, Index size, int n_threads, const Mirror& mirror) {
+  constexpr Index kChunk = 4096;
+  const Index n = values.size() / size;
+  T* const out = values.extend(values.size());
+  const T* const in = values.data();
+  parallel_for((n + kChunk - 1) / kChunk, n_threads, [&](Index chunk) {
+    for (Index i = chunk * kChunk; i < std::min(n, (chunk + 1) * kChunk); ++i) {
+      mirror(in + i * size, out + i * size);
+    }
+  });
+}
+
+BitMatrix find_masks(const Arrangement& arrangement, Index n_samples,
+                     const EnumerationOptions& options, Monitor& monitor) {
+  const SampleBits bits(arrangement.planes, n_samples);
+  Census census(options.max_patterns, monitor);
+  const int r = arrangement.rank();
+  census.require(std::ldexp(1.0, r));  // r independent hyperplanes alone make so many cells
+  if (r == 0) {
+    BitMatrix masks(n_samples, 1);
+    std::copy_n(bits.constant().data(), bits.n_words(), masks.col(0));
+    return masks;
+  }
+  Enumeration<Output::patterns> cells(arrangement, bits, options.tol, options.n_threads, census);
+  Buffer<Word> words = cells.run();
+  append_mirrored(words, bits.n_words(), options.n_threads,
+                  [&](const Word* in, Word* out) { bits.mirror(in, out); });
+  return BitMatrix(n_samples, std::move(words));
+}
+
+Matrix find_gates(const Matrix& X, const EnumerationOptions& options) {
+  const Arrangement arrangement = arrange(X);
+  const int r = arrangement.rank();
+  if (r == 0) return Matrix::Zero(X.cols(), 1);
+  Monitor monitor;
+  Census census(kInfinity, monitor);
+  const SampleBits bits(arrangement.planes, X.rows());
+  Enumeration<Output::points> cells(arrangement, bits, options.tol, options.n_threads, census);
+  const Buffer<double> points = cells.run();
+  const Index half = points.size() / r;
+  require_memory(16.0 * static_cast<double>(half * X.cols()));
+  Matrix gates(X.cols(), 2 * half);
+  gates.leftCols(half) =
+      arrangement.expand(Eigen::Map<const Matrix>(points.data(), r, half), X.cols());
+  gates.rightCols(half) = -gates.leftCols(half);
+  return gates;
+}
+
+// Random numbers that are the same on every machine; the distributions of the standard library are
+// not.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+  double uniform() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }  // in [0, 1)
+  double sign() { return engine_() >> 63 ? 1.0 : -1.0; }
+  Index below(Index n) {
+    return std::min(n - 1, static_cast<Index>(uniform() * static_cast<double>(n)));
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// Draws cells around rays of an arrangement of rank r, normals (r, h).
+class RaySampler {
+ public:
+  RaySampler(const Matrix& normals, std::uint64_t seed)
+      : normals_(normals), random_(seed), order_(static_cast<std::size_t>(normals.cols())) {
+    std::iota(order_.begin(), order_.end(), Index{0});
+  }
+
+  // A point (r) inside a cell.
+  Vector draw() {
+    draw_hyperplanes();
+    const Vector ray = draw_ray();
+    const Vector away = draw_side();
+    // As far as the nearest hyperplane that does not hold the ray, half way.
+    const Vector at_ray = normals_.transpose() * ray, along = normals_.transpose() * away;
+    double step = 1.0;
+    for (Index l = 0; l < normals_.cols(); ++l) {
+      const double distance = std::abs(at_ray[l]);
+      if (distance > kTie) step = std::min(step, 0.5 * distance / std::abs(along[l]));
+    }
+    return ray + step * away;
+  }
+
+ private:
+  static constexpr double kTie = 1e-12, kDependent = 1e-9;
+
+  // r - 1 hyperplanes with independent normals: basis_ R is the matrix of these normals.
+  void draw_hyperplanes() {
+    const Index r = normals_.rows(), h = normals_.cols();
+    basis_.resize(r, r - 1);
+    R_.setZero(r - 1, r - 1);
+    Index k = 0;
+    for (Index i = 0; i < h && k < r - 1; ++i) {
+      std::swap(order_[static_cast<std::size_t>(i)],
+                order_[static_cast<std::size_t>(i + random_.below(h - i))]);
+      const Vector normal = normals_.col(order_[static_cast<std::size_t>(i)]);
+      Vector coefficients;
+      const Vector rest = orthogonal_part(normal, k, coefficients);
+      if (rest.norm() <= kDependent * normal.norm()) continue;
+      R_.col(k).head(k) = coefficients;
+      R_(k, k) = rest.norm();
+      basis_.col(k++) = rest.normalized();
+    }
+    basis_.conservativeResize(r, k);
+    R_.conservativeResize(k, k);
+  }
+
+  Vector draw_ray() {
+    Vector ray, coefficients;
+    do {
+      ray.resize(normals_.rows());
+      for (double& entry : ray) entry = 2.0 * random_.uniform() - 1.0;
+      ray = orthogonal_part(ray, basis_.cols(), coefficients);
+    } while (ray.norm() < kDependent);
+    return ray.normalized();
+  }
+
+  // A direction with random signs on the hyperplanes drawn, and no sign in particular on others
+  // that hold the ray.
+  Vector draw_side() {
+    Vector sides(basis_.cols());
+    for (double& side : sides) side = random_.sign() * (0.5 + random_.uniform());
+    R_.triangularView<Eigen::Upper>().transpose().solveInPlace(sides);
+    return (basis_ * sides).normalized();
+  }
+
+  // x less its projection onto the first k columns of the basis, which is these columns times
+  // the coefficients; done twice for orthogonality to rounding.
+  Vector orthogonal_part(Vector x, Index k, Vector& coefficients) const {
+    coefficients.setZero(k);
+    for (int pass = 0; pass < 2; ++pass) {
+      const Vector part = basis_.leftCols(k).transpose() * x;
+      x -= basis_.leftCols(k) * part;
+      coefficients += part;
+    }
+    return x;
+  }
+
+  const Matrix& normals_;
+  Random random_;
+  std::vector<Index> order_;
+  Matrix basis_, R_;
+};
+
+}  // namespace
+
+Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options, Monitor& monitor) {
+  BitMatrix masks = find_masks(arrange(X), X.rows(), options, monitor);
+  const auto gates = [X = Matrix(X), options] { return find_gates(X, options); };
+  return Patterns(std::move(masks), X.cols(), gates, true);
+}
+
+Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed) {
+  const Arrangement arrangement = arrange(X);
+  const int r = arrangement.rank();
+  if (r == 0) return Matrix(X.cols(), 0);
+  RaySampler sampler(arrangement.roots.values, seed);
+  Matrix points(r, n_gates);
+  for (Index i = 0; i < n_gates; ++i) points.col(i) = arrangement.roots.rays * sampler.draw();
+  return arrangement.expand(points, X.cols());
+}
+
+}  // namespace convexrelu
