@@ -28,6 +28,7 @@ void bind_cone(py::module_& m);
 void bind_patterns(py::module_& m);
 void bind_problem(py::module_& m);
 void bind_solution(py::module_& m);
+void bind_network(py::module_& m);
 void bind_solver(py::module_& m);
 
 // The argument `time_limit`: None or a number of seconds >= 0. ValueError otherwise.

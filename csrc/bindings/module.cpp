@@ -16,5 +16,6 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_patterns(m);
   convexrelu::bind_problem(m);
   convexrelu::bind_solution(m);
+  convexrelu::bind_network(m);
   convexrelu::bind_solver(m);
 }

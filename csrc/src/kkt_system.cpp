@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "convexrelu/cholesky.hpp"
+#include "kronecker_preconditioner.hpp"
 
 namespace convexrelu {
 
@@ -13,15 +14,21 @@ class KktSystem::Impl {
 
   bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor) {
     adopt(members);
-    form_ = requested_ != Form::automatic ? requested_ : cheaper_form();
-    return form_ == Form::n_form ? factor_n_form(n_threads, monitor)
-                                 : factor_m_form(n_threads, monitor);
+    n_threads_ = n_threads;
+    form_ = requested_ != Form::automatic ? requested_ : cheapest_form();
+    switch (form_) {
+      case Form::n_form: return factor_n_form(n_threads, monitor);
+      case Form::iterative: return prepare_iterative();
+      default: return factor_m_form(n_threads, monitor);
+    }
   }
 
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
-             bool refine) const {
+             double accuracy, Monitor& monitor) const {
+    constexpr double kRefined = 1e-6;
+    if (form_ == Form::iterative) return solve_iterative(g1, g2, dr, dalpha, accuracy, monitor);
     solve_factored(g1, g2, dr, dalpha);
-    if (!refine) return;
+    if (accuracy >= kRefined) return;
     Vector defect1(g1.size()), defect2(g2.size()), correction1(g1.size()), correction2(g2.size());
     apply(dr, dalpha, defect1, defect2);
     defect1 = g1 - defect1;
@@ -32,6 +39,7 @@ class KktSystem::Impl {
   }
 
   double reciprocal_condition() const {
+    if (form_ == Form::iterative) return 1.0;
     double result = matrix_.size() == 0 ? 1.0 : convexrelu::reciprocal_condition(matrix_, norm_);
     if (form_ == Form::n_form && size_k() > 0) {
       result = std::min(result, convexrelu::reciprocal_condition(schur_, schur_norm_));
@@ -104,18 +112,28 @@ class KktSystem::Impl {
     }
   }
 
-  Form cheaper_form() const {
-    const double n3 = std::pow(static_cast<double>(n()), 3) / 3.0;
-    const double nnk = static_cast<double>(n()) * static_cast<double>(n()) *
-                       static_cast<double>(size_k());
-    const double m3 = std::pow(static_cast<double>(m_), 3) / 3.0;
-    Index fresh = 0;
+  // Floating-point operations, weighted by how fast they run, and the memory that a form may take.
+  Form cheapest_form() const {
+    constexpr double kLargestMatrix = 1e8;      // entries
+    constexpr double kConjugateGradients = 25;  // steps expected
+    constexpr double kMaskedProductCost = 2;    // of an operation there, in those of a Cholesky
+    const double n_samples = static_cast<double>(n());
+    const double k = static_cast<double>(size_k());
+    const double m = static_cast<double>(m_);
+    double fresh = 0.0;
+    bool can_iterate = size_k() > 0;
     for (const Slot& slot : slots_) {
-      if (slot.gram_offset < 0) fresh += slot.width;
+      if (slot.gram_offset < 0) fresh += static_cast<double>(slot.width);
+      can_iterate = can_iterate && slot.whole_space && slot.alpha > 0.0;
     }
-    const double gram = 2.0 * static_cast<double>(n()) * static_cast<double>(m_) *
-                        static_cast<double>(fresh);
-    return n3 + 2.0 * nnk < m3 + gram ? Form::n_form : Form::m_form;
+    double n_cost = std::pow(n_samples, 3) / 3.0 + 2.0 * n_samples * n_samples * k;
+    double m_cost = std::pow(m, 3) / 3.0 + 2.0 * n_samples * m * fresh;
+    if (n_samples * n_samples > kLargestMatrix) n_cost = kInfinity;
+    if (m * std::max(m, n_samples) > kLargestMatrix) m_cost = kInfinity;
+    const double iterative_cost = kMaskedProductCost * kConjugateGradients * 4.0 * n_samples *
+                                  static_cast<double>(d()) * k;
+    if (can_iterate && iterative_cost < std::min(n_cost, m_cost)) return Form::iterative;
+    return n_cost < m_cost ? Form::n_form : Form::m_form;
   }
 
   // s_b D_b X Q_b into columns of Z.
@@ -281,6 +299,73 @@ class KktSystem::Impl {
     }
   }
 
+  bool prepare_iterative() {
+    if (!preconditioner_) preconditioner_ = std::make_unique<KroneckerPreconditioner>(problem_.X());
+    for (Slot& slot : slots_) slot.gram_offset = -1;
+    z_.resize(0, 0);
+    gram_.resize(0, 0);
+    const double n_samples = static_cast<double>(n());
+    alpha_.resize(size_k());
+    radial_.resize(size_k());
+    directions_.resize(d(), size_k());
+    for (Index b = 0; b < size_k(); ++b) {
+      alpha_(b) = slot(b).alpha;
+      radial_(b) = slot(b).delta / (n_samples + slot(b).alpha * slot(b).delta);
+      directions_.col(b) = slot(b).direction;
+    }
+    preconditioner_->setup(problem_.overlaps(patterns_), alpha_, radial_, directions_);
+    return true;
+  }
+
+  // P x, x (d, k) one column a member.
+  void apply_m_form(const Matrix& x, Matrix& out, Vector& image) const {
+    const double n_samples = static_cast<double>(n());
+    problem_.products().forward(patterns_, x, image, n_threads_);
+    problem_.products().correlate(image, patterns_, out, n_threads_);
+    const Vector along = directions_.cwiseProduct(x).colwise().sum().transpose();
+    out /= n_samples;
+    out += x * alpha_.cwiseInverse().asDiagonal();
+    out += directions_ *
+           (radial_ - alpha_.cwiseInverse()).cwiseProduct(along).asDiagonal();
+  }
+
+  void solve_iterative(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
+                       double accuracy, Monitor& monitor) const {
+    constexpr int kMaxSteps = 500;
+    const double n_samples = static_cast<double>(n());
+    Matrix x = Matrix::Zero(d(), size_k());
+    Matrix residual(d(), size_k()), preconditioned, image_of_p(d(), size_k());
+    Vector image(n());
+    problem_.products().correlate(g1, patterns_, residual, n_threads_);
+    residual /= n_samples;
+    for (Index b = 0; b < size_k(); ++b) {
+      residual.col(b) -= directions_.col(b) *
+                         (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
+    }
+    preconditioner_->apply(residual, preconditioned);
+    Matrix p = preconditioned;
+    double rho = residual.cwiseProduct(preconditioned).sum();
+    const double target = accuracy * accuracy * rho;
+    for (int step = 0; step < kMaxSteps && rho > target; ++step) {
+      monitor.check();
+      apply_m_form(p, image_of_p, image);
+      const double step_length = rho / p.cwiseProduct(image_of_p).sum();
+      x += step_length * p;
+      residual -= step_length * image_of_p;
+      preconditioner_->apply(residual, preconditioned);
+      const double next = residual.cwiseProduct(preconditioned).sum();
+      p = preconditioned + (next / rho) * p;
+      rho = next;
+    }
+    problem_.products().forward(patterns_, x, image, n_threads_);
+    dr = g1 - image;
+    for (Index b = 0; b < size_k(); ++b) {
+      const double along = directions_.col(b).dot(x.col(b));
+      dalpha(b) = along - slot(b).alpha * (slot(b).delta * along + g2(b)) /
+                              (n_samples + slot(b).alpha * slot(b).delta);
+    }
+  }
+
   // (out1, out2) = J (r, alpha), from X and the masks alone.
   void apply(ConstVectorRef r, ConstVectorRef alpha, VectorRef out1, VectorRef out2) const {
     const double n_samples = static_cast<double>(n());
@@ -319,6 +404,10 @@ class KktSystem::Impl {
   Matrix b_, half_;      // n-form: B and L^-1 B
   Matrix schur_;         // n-form: the factor of B' H^-1 B + Delta
   double norm_ = 0.0, schur_norm_ = 0.0;
+  std::unique_ptr<KroneckerPreconditioner> preconditioner_;  // made when first needed
+  Vector alpha_, radial_;  // iterative: alpha_b and delta_b / (n + alpha_b delta_b)
+  Matrix directions_;
+  int n_threads_ = 1;
 };
 
 KktSystem::KktSystem(const ScaledProblem& problem, Form form)
@@ -330,8 +419,8 @@ bool KktSystem::factor(const std::vector<Member>& members, int n_threads, Monito
 }
 
 void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
-                      bool refine) const {
-  impl_->solve(g1, g2, dr, dalpha, refine);
+                      double accuracy, Monitor& monitor) const {
+  impl_->solve(g1, g2, dr, dalpha, accuracy, monitor);
 }
 
 double KktSystem::reciprocal_condition() const { return impl_->reciprocal_condition(); }

@@ -1,6 +1,7 @@
 #include "convexrelu/problem.hpp"
 
 #include <algorithm>
+#include <bitset>
 #include <cmath>
 #include <mutex>
 #include <numeric>
@@ -93,6 +94,23 @@ void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {
   }
 }
 
+Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns) const {
+  const Index k = static_cast<Index>(patterns.size());
+  Matrix result(k, k);
+  for (Index a = 0; a < k; ++a) {
+    const BitMatrix::Word* first = masks_.col(patterns[static_cast<std::size_t>(a)]);
+    for (Index b = 0; b <= a; ++b) {
+      const BitMatrix::Word* second = masks_.col(patterns[static_cast<std::size_t>(b)]);
+      std::size_t count = 0;
+      for (Index word = 0; word < masks_.words_per_col(); ++word) {
+        count += std::bitset<64>(first[word] & second[word]).count();
+      }
+      result(a, b) = result(b, a) = static_cast<double>(count) / static_cast<double>(n_samples());
+    }
+  }
+  return result;
+}
+
 void ScaledProblem::cone_signs(Index pattern, std::int8_t* sigma) const {
   constexpr std::int8_t kUnset = 2;
   std::fill_n(sigma, hyperplanes_.size(), kUnset);
@@ -138,38 +156,95 @@ double BlockProjector::norm_above(Block block, ConstVectorRef x, double floor) {
   return cones_.norm_bound(x, signs_.data(), scratch_face_.rows(), projection.multipliers);
 }
 
-std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef r, double floor,
-                                    int n_threads, Monitor& monitor) {
-  constexpr Index kChunk = 256;
-  const Index n_patterns = problem.n_patterns();
-  const Index n_chunks = (n_patterns + kChunk - 1) / kChunk;
-  const bool relu = problem.formulation() == Formulation::relu;
-  std::vector<std::vector<BlockNorm>> found(static_cast<std::size_t>(n_chunks));
+namespace {
+
+constexpr Index kChunk = 256;  // patterns
+
+// The correlations of one chunk of patterns, and what it takes to project them.
+struct Chunk {
+  Index index;
+  Index first;  // pattern
+  Matrix c;     // (d, size) with sign +1
+  Vector norms;
+  BlockProjector projector;
+};
+
+std::size_t n_chunks(const ScaledProblem& problem) {
+  return static_cast<std::size_t>((problem.n_patterns() + kChunk - 1) / kChunk);
+}
+
+// Calls body(chunk, keep_going) for all chunks; body ends early when keep_going() is false.
+template <typename Body>
+void for_chunks(const ScaledProblem& problem, ConstVectorRef r, int n_threads, Monitor& monitor,
+                const Body& body) {
   const std::thread::id owner = std::this_thread::get_id();
-  parallel_for(n_chunks, n_threads, [&](Index chunk) {
-    const Index begin = chunk * kChunk;
-    const Index size = std::min(kChunk, n_patterns - begin);
-    std::vector<Index> patterns(static_cast<std::size_t>(size));
-    std::iota(patterns.begin(), patterns.end(), begin);
-    Matrix c(problem.n_features(), size);
+  const auto keep_going = [&] {
+    if (std::this_thread::get_id() == owner) monitor.check();
+    return !monitor.stop_requested();
+  };
+  parallel_for(static_cast<Index>(n_chunks(problem)), n_threads, [&](Index index) {
+    const Index first = index * kChunk;
+    std::vector<Index> patterns(
+        static_cast<std::size_t>(std::min(kChunk, problem.n_patterns() - first)));
+    std::iota(patterns.begin(), patterns.end(), first);
+    Matrix c(problem.n_features(), static_cast<Index>(patterns.size()));
     problem.products().correlate(r, patterns, c, 1);
     c /= static_cast<double>(problem.n_samples());
-    BlockProjector projector(problem);
-    for (Index j = 0; j < size; ++j) {
-      if (monitor.stop_requested()) return;
-      if (std::this_thread::get_id() == owner) monitor.check();
-      if (c.col(j).norm() <= floor) continue;
-      for (int sign = +1; sign >= (relu ? -1 : +1); sign -= 2) {
-        const Block block{begin + j, sign};
-        const double norm = projector.norm_above(block, sign * c.col(j), floor);
-        if (norm > floor) found[static_cast<std::size_t>(chunk)].push_back({block, norm});
+    Vector norms = c.colwise().norm();
+    norms = norms.array().isNaN().select(kInfinity, norms);  // of an r that overflows: the longest
+    Chunk chunk{index, first, std::move(c), std::move(norms), BlockProjector(problem)};
+    body(chunk, keep_going);
+  });
+  monitor.check();
+}
+
+int last_sign(const ScaledProblem& problem) {
+  return problem.formulation() == Formulation::relu ? -1 : +1;
+}
+
+}  // namespace
+
+std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef r, double floor,
+                                    int n_threads, Monitor& monitor) {
+  std::vector<std::vector<BlockNorm>> found(n_chunks(problem));
+  for_chunks(problem, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
+    for (Index j = 0; j < chunk.c.cols() && keep_going(); ++j) {
+      if (chunk.norms(j) <= floor) continue;
+      for (int sign = +1; sign >= last_sign(problem); sign -= 2) {
+        const Block block{chunk.first + j, sign};
+        const double norm = chunk.projector.norm_above(block, sign * chunk.c.col(j), floor);
+        if (norm > floor) found[static_cast<std::size_t>(chunk.index)].push_back({block, norm});
       }
     }
   });
-  monitor.check();
   std::vector<BlockNorm> all;
   for (const auto& part : found) all.insert(all.end(), part.begin(), part.end());
   return all;
+}
+
+// Long correlations first, so that few are projected. Each chunk has a floor of its own: whether a
+// norm within rounding of it is found must not depend on the order in which chunks are done.
+double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor, int n_threads,
+                    Monitor& monitor) {
+  std::vector<double> largest(n_chunks(problem), floor);
+  for_chunks(problem, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
+    double& here = largest[static_cast<std::size_t>(chunk.index)];
+    std::vector<Index> order(static_cast<std::size_t>(chunk.c.cols()));
+    std::iota(order.begin(), order.end(), Index{0});
+    std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+      return chunk.norms(a) != chunk.norms(b) ? chunk.norms(a) > chunk.norms(b) : a < b;
+    });
+    if (chunk.norms(order.front()) == kInfinity) here = kInfinity;
+    for (const Index j : order) {
+      if (chunk.norms(j) <= here || !keep_going()) break;
+      for (int sign = +1; sign >= last_sign(problem); sign -= 2) {
+        const Block block{chunk.first + j, sign};
+        here = std::max(here, chunk.projector.norm_above(block, sign * chunk.c.col(j), here));
+      }
+    }
+  });
+  return std::accumulate(largest.begin(), largest.end(), floor,
+                         [](double a, double b) { return std::max(a, b); });
 }
 
 struct Problem::Data {
@@ -231,26 +306,8 @@ double Problem::lambda_max() const {
 
 double Problem::lambda_max(Monitor& monitor) const {
   std::call_once(data_->lambda_max_once, [&] {
-    // Largest correlations first, so that few need a projection.
     const ScaledProblem& problem = scaled();
-    Matrix c(problem.n_features(), problem.n_patterns());
-    problem.products().correlate(problem.y(), c, 1);
-    c /= static_cast<double>(problem.n_samples());
-    const Vector norms = c.colwise().norm();
-    std::vector<Index> order(static_cast<std::size_t>(norms.size()));
-    std::iota(order.begin(), order.end(), Index{0});
-    std::sort(order.begin(), order.end(),
-              [&](Index a, Index b) { return norms(a) != norms(b) ? norms(a) > norms(b) : a < b; });
-    BlockProjector projector(problem);
-    double largest = 0.0;
-    for (const Index i : order) {
-      if (norms(i) <= largest) break;
-      monitor.check();
-      largest = std::max(largest, projector.norm_above({i, +1}, c.col(i), largest));
-      if (formulation() == Formulation::relu) {
-        largest = std::max(largest, projector.norm_above({i, -1}, -c.col(i), largest));
-      }
-    }
+    const double largest = largest_norm(problem, problem.y(), 0.0, 1, monitor);
     data_->lambda_max =
         std::ldexp(largest, std::ilogb(problem.X_unit()) + std::ilogb(problem.y_unit()));
   });

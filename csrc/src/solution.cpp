@@ -59,10 +59,7 @@ DualPoint dual_value(const ScaledProblem& problem, double lam, const std::vector
                      const Matrix& weights, const Vector& r, int n_threads, Monitor& monitor) {
   if (lam == 0.0) return {0.0, kInfinity};
   const double n = static_cast<double>(problem.n_samples());
-  double largest = lam;
-  for (const BlockNorm& b : blocks_above(problem, r, lam, n_threads, monitor)) {
-    largest = std::max(largest, b.norm);
-  }
+  const double largest = largest_norm(problem, r, lam, n_threads, monitor);
   const double limit = lam / largest;
   const double rr = r.squaredNorm();
   const double yr = problem.y().dot(r);
@@ -162,8 +159,12 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
   DualPoint best =
       dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
   if (dual.allFinite()) {
-    const DualPoint other = dual_value(scaled, scaled_lam, active_set, scaled_weights,
-                                       to_scaled(scaled, dual), n_threads, monitor);
+    const Vector r = to_scaled(scaled, dual);
+    DualPoint other =
+        dual_value(scaled, scaled_lam, active_set, scaled_weights, r, n_threads, monitor);
+    const double y_norm = scaled.y().norm();
+    const double mismatch = y_norm > 0.0 ? (r - residual).norm() / y_norm : 0.0;
+    other.stationarity = max_or_infinity(other.stationarity, mismatch);
     if (other.value > best.value) best = other;
   }
   double gap = 0.0;

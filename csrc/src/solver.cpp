@@ -14,11 +14,15 @@ namespace {
 
 // Newton's method accepts a step by Armijo's rule.
 constexpr double kSufficientDecrease = 1e-4;
-constexpr int kMaxHalvings = 40;
+constexpr double kSmallestStep = 1e-8;
 // A proximal step is exact enough once its residual is this fraction of its own length.
 constexpr double kInnerAccuracy = 1.0;
+// Relative accuracy of Newton's directions where they are found by iteration.
+constexpr double kStepAccuracy = 1e-5;
+constexpr double kPolishStepAccuracy = 1e-7;
 // Newton steps of full length that leave more than half of the residual are rounding.
 constexpr int kMaxSlowSteps = 3;
+constexpr int kMaxNewtonSteps = 60;
 // First and largest sigma ||X||^2/n, and its growth from one proximal step to the next.
 constexpr double kFirstSigma = 30.0;
 constexpr double kLargestSigma = 1e12;
@@ -37,8 +41,13 @@ constexpr double kPolishAccepted = 1e-10;
 // unique, and Newton's matrix is regularised by 1/sigma = this times ||X||^2/n.
 constexpr double kDependent = 1e-13;
 constexpr double kRegularisation = 1e-10;
-// Blocks outside count as violated beyond this, relative to lam.
-constexpr double kViolation = 1e-11;
+// Blocks outside count as violated beyond this, relative to lam, and | ||q_b|| / lam - 1 | over the
+// active ones is rounding below it.
+constexpr double kStationary = 1e-11;
+// Rounds without progress after which the answer is as good as it gets: within the tolerance, and
+// short of it.
+constexpr int kMaxStalledOptimal = 4;
+constexpr int kMaxStalled = 12;
 
 // The working set and the present point: the blocks outside are zero.
 struct WorkingSet {
@@ -123,44 +132,63 @@ class Solver {
 
  private:
   Status iterate() {
-    bool polished = false;
     int n_stalled = 0;
-    double best_gap = kInfinity;
-    best_ = set_;
-    best_r_ = r_;
-    for (long round = 0;; ++round) {
+    double best_error = kInfinity;
+    remember();
+    for (;;) {
       const std::vector<BlockNorm> violated =
-          blocks_above(problem_, r_, lam_ * (1.0 + kViolation), options_.n_threads, monitor_);
+          blocks_above(problem_, r_, lam_ * (1.0 + kStationary), options_.n_threads, monitor_);
       const double gap = relative_gap(violated);
       if (!std::isfinite(gap)) return Status::numerical_failure;
-      if (gap < best_gap) {
-        n_stalled = gap < 0.5 * best_gap ? 0 : n_stalled + 1;
-        best_gap = gap;
-        best_ = set_;
-        best_r_ = r_;
-      } else {
-        ++n_stalled;
+      const bool within = gap <= options_.tol;
+      const double stationarity = within ? largest_deviation(violated) : kInfinity;
+      // Short of the tolerance progress is a smaller gap, then digits of the directions.
+      const double error = within ? std::min(stationarity, 1.0) : 1.0 + gap;
+      const bool progress = within ? error < 0.5 * best_error : gap < 0.5 * (best_error - 1.0);
+      n_stalled = progress ? 0 : n_stalled + 1;
+      if (error < best_error) {
+        best_error = error;
+        remember();
       }
-      monitor_.report(polished ? "polish" : "solve", n_iter_,
-                      primal_ * problem_.y_unit() * problem_.y_unit(), gap);
-      if (gap <= options_.tol && (violated.empty() && (polished || primal_ == 0.0))) {
-        return Status::optimal;
-      }
-      if (n_stalled > 12 || sigma_ * x_norm_squared_ > kLargestSigma) {
+      monitor_.report("solve", n_iter_, primal_ * problem_.y_unit() * problem_.y_unit(), gap);
+      if (within && stationarity <= kStationary) return Status::optimal;
+      const bool exhausted = n_iter_ >= options_.max_iter;
+      if (exhausted || n_stalled > (best_error <= 1.0 ? kMaxStalledOptimal : kMaxStalled)) {
         set_ = best_;
         r_ = best_r_;
-        return best_gap <= options_.tol ? Status::optimal : Status::stalled;
-      }
-      if (n_iter_ >= options_.max_iter) {
-        set_ = best_;
-        r_ = best_r_;
-        return best_gap <= options_.tol ? Status::optimal : Status::max_iter;
+        if (best_error <= 1.0) return Status::optimal;
+        return exhausted ? Status::max_iter : Status::stalled;
       }
       update_working_set(violated);
-      proximal_step();
-      polished = gap < kPolishGap && polish();
-      sigma_ *= kSigmaGrowth;
+      if (proximal_step()) {
+        if (gap < kPolishGap) polish();
+        sigma_ = std::min(sigma_ * kSigmaGrowth, kLargestSigma / x_norm_squared_);
+      } else {
+        sigma_ /= kSigmaGrowth;
+      }
     }
+  }
+
+  void remember() {
+    best_ = set_;
+    best_r_ = r_;
+  }
+
+  // The largest | ||q_b|| / lam - 1 | over the active blocks, and excess over the violated ones.
+  double largest_deviation(const std::vector<BlockNorm>& violated) {
+    double deviation = 0.0;
+    for (const BlockNorm& b : violated) deviation = std::max(deviation, b.norm / lam_ - 1.0);
+    Matrix c(problem_.n_features(), set_.size());
+    problem_.products().correlate(r_, set_.patterns(), c, options_.n_threads);
+    Vector q(c.rows());
+    for (Index j = 0; j < set_.size(); ++j) {
+      if (set_.weights.col(j).norm() == 0.0) continue;
+      const Block block = set_.blocks[static_cast<std::size_t>(j)];
+      const double norm = projector_.project(block, (block.sign / n_) * c.col(j),
+                                             set_.faces[static_cast<std::size_t>(j)], q);
+      deviation = std::max(deviation, std::abs(norm / lam_ - 1.0));
+    }
+    return deviation;
   }
 
   // Gap of the present weights, with r made feasible, by the blocks that violate.
@@ -271,10 +299,16 @@ class Solver {
     return at;
   }
 
-  // One proximal step: minimises phi by Newton's method with a line search.
-  void proximal_step() {
+  // One proximal step: minimises phi by Newton's method with a line search. True if phi was minimised
+  // to the accuracy that the step needs. If rounding prevents that, the point moves only where that
+  // does not widen the gap over the working set.
+  bool proximal_step() {
+    const Vector start = r_;
     Evaluation at = evaluate(r_);
-    for (int n_slow = 0; n_slow < kMaxSlowSteps;) {
+    bool accurate = false;
+    int n_slow = 0;
+    for (int n_steps = 0; !accurate && n_slow < kMaxSlowSteps && n_steps < kMaxNewtonSteps;
+         ++n_steps) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter) break;
       Vector dr(r_.size());
@@ -283,21 +317,26 @@ class Solver {
       if (!(slope < 0.0)) break;
       double step = 1.0;
       Evaluation next = evaluate(r_ + dr);
-      for (int halvings = 0; halvings < kMaxHalvings && !decreased(at, next, step * slope, dr);
-           ++halvings) {
+      while (step > kSmallestStep && !decreased(at, next, step * slope, dr)) {
         step *= 0.5;
         next = evaluate(r_ + step * dr);
       }
+      if (step <= kSmallestStep) break;
       r_ += step * dr;
-      const double before = at.gradient.norm();
+      const double residual = next.gradient.norm();
+      n_slow = step == 1.0 && residual > 0.5 * at.gradient.norm() ? n_slow + 1 : 0;
       at = std::move(next);
-      const double residual = at.gradient.norm();
       const double length = (at.prox - set_.weights).norm();
-      if (residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length) break;
-      if (residual <= 4.0 * kEpsilon * y_norm_ * std::sqrt(n_) || step < 1e-6) break;
-      n_slow = step == 1.0 && residual > 0.5 * before ? n_slow + 1 : 0;
+      accurate = residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length;
     }
-    set_.weights = at.prox;
+    WorkingSet moved = set_;
+    moved.weights = std::move(at.prox);
+    if (accurate || restricted_gap(moved, r_) <= restricted_gap(set_, start)) {
+      set_ = std::move(moved);
+    } else {
+      r_ = start;
+    }
+    return accurate;
   }
 
   // Armijo's rule; where values differ by rounding only, the slope at the new point decides.
@@ -322,13 +361,13 @@ class Solver {
     if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
     const Vector zero = Vector::Zero(static_cast<Index>(members.size()));
     Vector unused(zero.size());
-    kkt_.solve(-at.gradient, zero, dr, unused, false);
+    kkt_.solve(-at.gradient, zero, dr, unused, kStepAccuracy, monitor_);
     return dr.allFinite();
   }
 
   // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks.
-  // True, and the point replaced, if it got to rounding.
-  bool polish() {
+  // Replaces the point if it got to rounding.
+  void polish() {
     WorkingSet trial;
     std::vector<double> alpha;
     for (Index j = 0; j < set_.size(); ++j) {
@@ -352,7 +391,7 @@ class Solver {
         Vector q(c.rows());
         norms(j) = projector_.project(block, (block.sign / n_) * c.col(j),
                                       trial.faces[static_cast<std::size_t>(j)], q);
-        if (!(norms(j) > 0.0)) return false;
+        if (!(norms(j) > 0.0)) return;
         directions.col(j) = q / norms(j);
         g2(j) = n_ * (lam_ - norms(j));
       }
@@ -361,7 +400,7 @@ class Solver {
       const double size = std::max(y_norm_ > 0.0 ? g1.norm() / y_norm_ : 0.0,
                                    k > 0 ? g2.lpNorm<Eigen::Infinity>() / (n_ * lam_) : 0.0);
       if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
-      if (!(size < 0.5 * last) || n_iter_ >= options_.max_iter) return false;
+      if (!(size < 0.5 * last) || n_iter_ >= options_.max_iter) return;
       last = size;
 
       std::vector<KktSystem::Member> members;
@@ -370,10 +409,10 @@ class Solver {
                            alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
                            &trial.faces[static_cast<std::size_t>(j)]});
       }
-      if (!factor_for_polish(members)) return false;
+      if (!factor_for_polish(members)) return;
       Vector dr(r.size()), dalpha(k);
-      kkt_.solve(g1, g2, dr, dalpha);
-      if (!dr.allFinite() || !dalpha.allFinite()) return false;
+      kkt_.solve(g1, g2, dr, dalpha, kPolishStepAccuracy, monitor_);
+      if (!dr.allFinite() || !dalpha.allFinite()) return;
       r += dr;
       WorkingSet kept;
       std::vector<double> kept_alpha;
@@ -388,10 +427,9 @@ class Solver {
       alpha = std::move(kept_alpha);
     }
     // Newton may have converged to the optimum over fewer blocks.
-    if (restricted_gap(trial, r) > restricted_gap(set_, r_)) return false;
+    if (restricted_gap(trial, r) > restricted_gap(set_, r_)) return;
     set_ = std::move(trial);
     r_ = std::move(r);
-    return true;
   }
 
   bool factor_for_polish(std::vector<KktSystem::Member>& members) {

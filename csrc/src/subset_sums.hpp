@@ -6,11 +6,11 @@
 //   group          kBits consecutive rows; their subset sums are tabulated, 2^kBits rows a group
 //
 // The sum over a subset is then one table row per group. Adding a row is a few vector instructions
-// at any instruction-set level, so that what pays is the same at all of them.
+// at any instruction-set level, so that what pays is the same at all of them. More bits a group
+// mean fewer look-ups and larger tables: worth it when many sums are asked for.
 //
-// The order of the additions is fixed by Scalar and kLanes alone, whichever tables are built and
-// however many of the rows are in use: within a group its low and its high half from the lowest bit
-// up, then the halves; among the groups the even and the odd ones from the lowest up, then both.
+// The order of the additions depends on the type alone: within a group the sums of its low and of
+// its high half, from the lowest bit up, are added; among the groups the even and the odd ones.
 #pragma once
 
 #include <cstdint>
@@ -20,45 +20,38 @@
 
 namespace convexrelu {
 
-template <typename Scalar, int kLanes>
+template <typename Scalar, int kLanes, int kBits>
 class SubsetSums {
  public:
+  using Number = Scalar;
   using Row = Eigen::Array<Scalar, kLanes, 1>;
   using Word = std::uint64_t;
 
+  static constexpr int kWidth = kLanes;
   static constexpr int kRowBytes = kLanes * static_cast<int>(sizeof(Scalar));
-  // More bits a group mean fewer look-ups and larger tables; these, 32 to 64 KB, were fastest.
-  static constexpr int kBits = kRowBytes <= 16 ? 8 : kRowBytes <= 64 ? 6 : 4;
   static constexpr int kGroups = (64 + kBits - 1) / kBits;
 
-  // How many numbers of memory, aligned to kAlignment bytes, it works in.
+  // How many bytes of memory, aligned to kAlignment, it works in.
   static constexpr int kAlignment = 64;
-  static constexpr std::size_t memory_size() {
-    return static_cast<std::size_t>(kGroups * (kBits + kEntries) * kLanes);
-  }
-  explicit SubsetSums(Scalar* memory) : rows_(memory), tables_(memory + kGroups * kBits * kLanes) {}
+  static constexpr std::size_t kMemoryBytes =
+      static_cast<std::size_t>(kGroups) * (kBits + (1 << kBits)) * kRowBytes;
+  explicit SubsetSums(Scalar* memory)
+      : rows_(memory), tables_(memory + kGroups * kBits * kLanes) {}
 
-  using RowMap = Eigen::Map < Row, kRowBytes<kAlignment ? kRowBytes : kAlignment>;
+  using RowMap = Eigen::Map<Row, kRowBytes < kAlignment ? kRowBytes : kAlignment>;
   static RowMap map(Scalar* at) { return RowMap(at); }
   RowMap row(int k) { return map(rows_ + k * kLanes); }
 
-  // To be called once rows 0 ... n_rows - 1 are set. n_sums, the number of sums that will be
-  // asked for, decides which tables pay.
-  void tabulate(int n_rows, Index n_sums);
+  // To be called once rows 0 ... n_rows - 1 are set.
+  void tabulate(int n_rows);
 
   // use(i, sum over the subset word(i)) for i = 0 ... n_sums - 1. No bit past the last row is set.
   template <typename WordOf, typename Use>
   void for_each_sum(Index n_sums, const WordOf& word, const Use& use) const {
-    if (halved_) {
-      for (Index i = 0; i < n_sums; ++i) use(i, sum_of_halves(word(i)));
-    } else {
-      unrolled<(kGroups + 1) / 2>(n_sums, word, use);
-    }
+    unrolled<(kGroups + 1) / 2>(n_sums, word, use);
   }
 
  private:
-  using ConstRowMap = Eigen::Map < const Row, kRowBytes<kAlignment ? kRowBytes : kAlignment>;
-
   static constexpr int kEntries = 1 << kBits;
   static constexpr int kHalfBits = kBits / 2;
   static constexpr int kHalfEntries = 1 << kHalfBits;
@@ -66,32 +59,27 @@ class SubsetSums {
   static constexpr int kLaneShift = log2(kLanes);
   static_assert(kLanes == 1 << kLaneShift && kBits % 2 == 0);
 
-  // The table row for the field of `bits` bits of the word from `shift` on. The field is
-  // moved to where it counts numbers instead of rows: it is the offset.
-  template <int bits>
-  static ConstRowMap entry(const Scalar* table, Word word, int shift) {
-    constexpr Word kField = ((Word{1} << bits) - 1) << kLaneShift;
-    const Word moved =
-        shift >= kLaneShift ? word >> (shift - kLaneShift) : word << (kLaneShift - shift);
-    return ConstRowMap(table + (moved & kField));
-  }
-
+  // The sum over the rows of a group that are in the subset. The group's field of the word is
+  // moved to where it counts numbers instead of rows, so that it is the offset into the table.
   template <int group>
-  ConstRowMap group_entry(Word word) const {
-    return entry<kBits>(tables_ + group * kEntries * kLanes, word, group * kBits);
+  RowMap sum_of_group(Word word) const {
+    constexpr int kShift = group * kBits - kLaneShift;
+    constexpr Word kField = static_cast<Word>(kEntries - 1) << kLaneShift;
+    const Word moved = kShift >= 0 ? word >> (kShift & 63) : word << (-kShift & 63);
+    return map(tables_ + group * kEntries * kLanes + (moved & kField));
   }
 
   template <int... pair>
   Row sum_of_pairs(Word word, std::integer_sequence<int, 0, pair...>) const {
-    Row even = group_entry<0>(word);
-    Row odd = group_entry<1>(word);
-    ((even += group_entry<2 * pair>(word), add_odd<2 * pair + 1>(word, odd)), ...);
+    Row even = sum_of_group<0>(word);
+    Row odd = sum_of_group<1>(word);
+    ((even += sum_of_group<2 * pair>(word), add_odd<2 * pair + 1>(word, odd)), ...);
     return even + odd;
   }
 
   template <int group>
   void add_odd(Word word, Row& odd) const {
-    if constexpr (group < kGroups) odd += group_entry<group>(word);
+    if constexpr (group < kGroups) odd += sum_of_group<group>(word);
   }
 
   // One loop for every number of pairs of groups that can be in use.
@@ -104,19 +92,7 @@ class SubsetSums {
     for (Index i = 0; i < n_sums; ++i) use(i, sum_of_pairs(word(i), kPairs));
   }
 
-  Row sum_of_halves(Word word) const {
-    Row sums[2] = {Row::Zero(), Row::Zero()};
-    for (int g = 0; g < n_groups_; ++g) {
-      const Scalar* low = half_table(g);
-      sums[g % 2] += entry<kHalfBits>(low, word, g * kBits) +
-                     entry<kHalfBits>(low + kHalfEntries * kLanes, word, g * kBits + kHalfBits);
-    }
-    return sums[0] + sums[1];
-  }
-
-  Scalar* half_table(int group) const { return tables_ + group * 2 * kHalfEntries * kLanes; }
-
-  // Sums over the subsets of kHalfBits rows from `first` on.
+  // The sums over the subsets of kHalfBits rows from row `first` on.
   void tabulate_half(int first, Scalar* table) const {
     map(table).setZero();
     for (int b = 0; b < kHalfBits; ++b) {
@@ -131,24 +107,16 @@ class SubsetSums {
   Scalar* rows_;
   Scalar* tables_;
   int n_groups_ = 0;
-  bool halved_ = false;
 };
 
-template <typename Scalar, int kLanes>
-void SubsetSums<Scalar, kLanes>::tabulate(int n_rows, Index n_sums) {
+template <typename Scalar, int kLanes, int kBits>
+void SubsetSums<Scalar, kLanes, kBits>::tabulate(int n_rows) {
   n_groups_ = (n_rows + kBits - 1) / kBits;
-  // A halved table saves kEntries additions and costs each sum one more.
-  halved_ = n_sums < kEntries;
-  if (!halved_ && n_groups_ % 2 == 1 && n_groups_ < kGroups) ++n_groups_;
+  if (n_groups_ % 2 == 1 && n_groups_ < kGroups) ++n_groups_;
   for (int k = n_rows; k < n_groups_ * kBits; ++k) row(k).setZero();
+  alignas(kAlignment) Scalar low[kHalfEntries * kLanes];
+  alignas(kAlignment) Scalar high[kHalfEntries * kLanes];
   for (int g = 0; g < n_groups_; ++g) {
-    if (halved_) {
-      tabulate_half(g * kBits, half_table(g));
-      tabulate_half(g * kBits + kHalfBits, half_table(g) + kHalfEntries * kLanes);
-      continue;
-    }
-    alignas(kAlignment) Scalar low[kHalfEntries * kLanes];
-    alignas(kAlignment) Scalar high[kHalfEntries * kLanes];
     tabulate_half(g * kBits, low);
     tabulate_half(g * kBits + kHalfBits, high);
     Scalar* table = tables_ + g * kEntries * kLanes;

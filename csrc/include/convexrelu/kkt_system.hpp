@@ -11,12 +11,14 @@
 // of minimal solutions); delta > 0 that of a proximal step, which is never singular. With delta = 0 J is
 // non-singular iff B has full column rank: the activations are independent.
 //
-// Two forms, chosen by their cost; m = sum_b m_b:
+// Three forms, chosen by their cost (see cheapest_form in the source); m = sum_b m_b:
 //   n-form: Cholesky of H, then of the Schur complement B' H^-1 B + Delta
 //           (n^3/3 + n^2 k; H itself n^2 k by the Gram matrix of X, or n^2 m)
-//   m-form: Cholesky of Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e')
+//   m-form: Cholesky of P = Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e')
 //           in face coordinates, Z = [A_b Q_b] (m^3/3). Z and Z'Z are kept from one factorisation to
 //           the next, so that a member or a row of a face that enters or leaves costs n m m_b.
+//   iterative: conjugate gradients on P, which is never formed (4 n d k a step), preconditioned as if
+//           all masks cut the data alike. For members with all of R^d and alpha > 0 only.
 #pragma once
 
 #include <memory>
@@ -30,7 +32,7 @@ namespace convexrelu {
 
 class KktSystem {
  public:
-  enum class Form { automatic, n_form, m_form };
+  enum class Form { automatic, n_form, m_form, iterative };
 
   // One member of the active set. The pointers are read during factor() only.
   struct Member {
@@ -49,12 +51,14 @@ class KktSystem {
   // be called. Polls the monitor.
   bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor);
 
-  // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). One step of iterative refinement
-  // when refine is set. Cost 2 n^2 or m^2, plus two products with Z.
+  // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). Cost 2 n^2 or m^2, plus two products
+  // with Z. accuracy: the relative residual at which the iterative form stops; the others solve to
+  // rounding and take a step of iterative refinement if accuracy is below 1e-6. Polls the monitor.
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
-             bool refine = true) const;
+             double accuracy, Monitor& monitor) const;
 
-  // Reciprocal condition number of the factored matrices, estimated in the 1-norm.
+  // Reciprocal condition number of the factored matrices, estimated in the 1-norm; 1 where none was
+  // factored.
   double reciprocal_condition() const;
 
   Form form() const;               // the one that the last factor() chose

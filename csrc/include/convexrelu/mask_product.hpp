@@ -8,15 +8,14 @@
 //   forward             f = sum_j D_{i_j} X U_j                     (n)
 //
 // All are sums of rows over subsets, 64 rows at a time by table look-up (docs/theory/
-// mask_product.md): correlate adds rows r_k x_k over the samples of a pattern, forward adds rows U_j
-// over the patterns that hold a sample.
+// mask_product.md): correlate adds rows r_k x_k over the samples of a pattern, forward adds rows
+// U_j over the patterns that hold a sample.
 //
-// A column of C is a function of X, R and D_i alone, an entry of f one of x_k, U and the list: their bits
-// depend neither on what is asked beside them nor on n_threads. What a mask leaves out is not read
-// as zero times something: NaN or infinity there does not matter.
+// The bits of a result do not depend on n_threads. Where a mask is zero nothing is read: NaN or
+// infinity there does not matter.
 //
-// Memory: X once more, row by row, and some 200 KB per thread, which the calling thread keeps. Nothing
-// else is allocated.
+// Memory: X once more, in the layout of the kernels, and some 200 KB per thread (more in forward() for
+// hundreds of patterns), which the calling thread keeps. Nothing else is allocated.
 #pragma once
 
 #include <vector>
@@ -28,7 +27,7 @@ namespace convexrelu {
 
 class MaskProduct {
  public:
-  // X row by row, 32 features a slab, the last one padded with zeros.
+  // X row by row, 16 features a slab, the last one padded with zeros.
   using Slabs = std::vector<Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
   // `masks` must outlive this object. Throws std::invalid_argument if the numbers of rows differ.
@@ -46,9 +45,9 @@ class MaskProduct {
   void correlate(ConstMatrixRef R, const std::vector<Index>& patterns, MatrixRef C,
                  int n_threads = 1) const;
 
-  // norms (P): ||X' D_i r|| to within the returned bound, one for all patterns, which is proven and
-  // about 1e-6 of || |X|' |r| ||. Data of any magnitude: powers of two are taken out. If X or r
-  // holds NaN or infinity the bound is infinite.
+  // norms (P): ||X' D_i r|| to within the returned bound, one for all patterns. It is proven, of the
+  // size 1e-6 ||X||_F ||r||, and infinite if X or r holds NaN or infinity. Data may be of any
+  // magnitude: powers of two are taken out.
   double correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads = 1) const;
 
   // f (n) = sum_j D_{patterns[j]} X U_j. A pattern may be listed more than once.
@@ -60,6 +59,7 @@ class MaskProduct {
   Index n_features_;
   Slabs slabs_;
   double max_abs_X_;  // NaN or infinity where X holds one
+  double norm_X_;     // Frobenius
 };
 
 }  // namespace convexrelu

@@ -63,6 +63,9 @@ class ScaledProblem {
   // columns <- s_b D_b columns, columns (n, any).
   void apply_mask(Block block, MatrixRef columns) const;
 
+  // |D_i and D_j| / n over the listed patterns (k, k).
+  Matrix overlaps(const std::vector<Index>& patterns) const;
+
   // sigma (n_hyperplanes): the side of every hyperplane on which the cone of a pattern lies; 0
   // where its bits ask for both sides (then the cone lies in the hyperplane).
   void cone_signs(Index pattern, std::int8_t* sigma) const;
@@ -111,6 +114,11 @@ struct BlockNorm {
 // Cost 2 n d P and a projection for every block with ||c_b|| > floor.
 std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef r, double floor,
                                     int n_threads, Monitor& monitor);
+
+// max_b ||q_b|| at the residual r, or floor where none is above it. Projects only the blocks that
+// could hold the maximum.
+double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor, int n_threads,
+                    Monitor& monitor);
 
 // Immutable; copies share the data.
 class Problem {

@@ -32,10 +32,11 @@ struct Certificate {
   double primal;
   double dual;
   double gap;  // (primal - dual) / primal; 0 where both are 0
-  double
-      stationarity;  // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam
-  double
-      cone_violation;  // max over active b and rows k of -(C_b w_b)_k / (||x_k|| ||w_b||), at least 0
+  // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam, q_b at
+  // the better dual candidate r, and of ||r - (y - f)|| / ||y||
+  double stationarity;
+  // max over active b and rows k of -(C_b w_b)_k / (||x_k|| ||w_b||), at least 0
+  double cone_violation;
 };
 
 struct Solution {
