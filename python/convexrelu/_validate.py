@@ -61,16 +61,15 @@ def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array.astype(np.float64)
 
 
-def matrix(value: Any, name: str, *, n_cols: int | None = None) -> Array:
-    """A finite (n, d) matrix with at least one row and one column."""
+def matrix(value: Any, name: str, *, n_cols: int | None = None, min_rows: int = 1) -> Array:
+    """A finite (n, d) matrix with at least one row (or none) and one column."""
     array = _real(value, name)
     if array.ndim != 2:
         hint = f"; use {name}.reshape(-1, 1) for one column" if array.ndim == 1 else ""
         raise ValueError(f"{name} must have two dimensions, got shape {array.shape}{hint}")
-    if 0 in array.shape:
-        raise ValueError(
-            f"{name} must have at least one row and one column, got shape {array.shape}"
-        )
+    if array.shape[0] < min_rows or array.shape[1] == 0:
+        rows = "one row and " if min_rows else ""
+        raise ValueError(f"{name} must have at least {rows}one column, got shape {array.shape}")
     if n_cols is not None and array.shape[1] != n_cols:
         raise ValueError(f"{name} must have {n_cols} columns, got {array.shape[1]}")
     return array
@@ -90,6 +89,21 @@ def vector(value: Any, name: str, *, size: int | None = None, like: str = "X has
     return array
 
 
+def sample_weight(value: Any, n: int) -> Array:
+    """Non-negative weights (n,), not all zero; no entries stand for None, equal weights."""
+    if value is None:
+        return np.empty(0)
+    weight = vector(value, "sample_weight", size=n)
+    if (weight < 0).any():
+        k = int(np.argmax(weight < 0))
+        raise ValueError(
+            f"sample_weight must be non-negative, but sample_weight[{k}] is {weight[k]:g}"
+        )
+    if not weight.any():
+        raise ValueError("sample_weight must have a positive entry, but all are zero")
+    return weight
+
+
 def number(
     value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, open_low: bool = False
 ) -> float:
@@ -98,7 +112,10 @@ def number(
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {value!r:.60}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        result = np.inf if value > 0 else -np.inf
     too_low = result <= low if open_low else result < low
     if not np.isfinite(result) or too_low or result > high:
         bounds = []

@@ -67,17 +67,7 @@ class Problem:
             if here != there:
                 raise ValueError(f"patterns are of {here} {what}, but X has {there}")
         _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
-        if sample_weight is None:
-            weight = np.empty(0)
-        else:
-            weight = _validate.vector(sample_weight, "sample_weight", size=X.shape[0])
-            if (weight < 0).any():
-                k = int(np.argmax(weight < 0))
-                raise ValueError(
-                    f"sample_weight must be non-negative, but sample_weight[{k}] is {weight[k]:g}"
-                )
-            if not weight.any():
-                raise ValueError("sample_weight must have a positive entry, but all are zero")
+        weight = _validate.sample_weight(sample_weight, X.shape[0])
         self._core = _core.Problem(
             X, y, patterns._core, _core.Formulation.__members__[formulation], weight
         )

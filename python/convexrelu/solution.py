@@ -21,8 +21,9 @@ class Certificate(NamedTuple):
     gap: float
     """``(primal - dual) / primal``; 0 where both are 0."""
     stationarity: float
-    """The largest violation of the optimality conditions, relative to lam: over active blocks
-    ``||q_b / lam - w_b / ||w_b||||``, over the others ``(||q_b|| / lam - 1)_+``."""
+    """The largest violation of the optimality conditions: over active blocks
+    ``||q_b / lam - w_b / ||w_b||||``, over the others ``(||q_b|| / lam - 1)_+``, with q_b at the
+    better dual candidate r, and ``||r - (y - fitted)|| / ||y||``."""
     cone_violation: float
     """The largest ``-(2 D_i - I) x_k . w_b / (||x_k|| ||w_b||)``, at least 0; 0 if gated."""
 

@@ -37,6 +37,8 @@ def _solve(program: ConicProgram, tol: float, threads: int) -> clarabel.DefaultS
     settings.verbose = False
     settings.max_iter = 1000
     settings.max_threads = threads
+    if program.n_nonnegative:  # measured: 1.5 times faster than its own choice; slower if gated
+        settings.direct_solve_method = "qdldl"
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tol
     return clarabel.DefaultSolver(
         program.P, program.q, program.G, program.b, cones, settings

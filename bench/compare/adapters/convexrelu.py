@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 import convexrelu
@@ -20,19 +22,25 @@ def solve(task: Task, recorder: Recorder) -> None:
     for tol in TOLS:
         recorder.measure(
             f"tol={tol:.0e}",
-            lambda tol=tol: _grid(problem, task.lams, tol, task.threads),
+            lambda tol=tol: _grid(problem, task, tol),
             _points,
         )
 
 
-def _grid(
-    problem: convexrelu.Problem, lams: np.ndarray, tol: float, threads: int
-) -> list[convexrelu.Solution]:
+def _grid(problem: convexrelu.Problem, task: Task, tol: float) -> list[convexrelu.Solution]:
+    """Each lam warm-started by the one before; what the time limit cuts short still counts."""
+    deadline = time.process_time() + 0.9 * task.time_limit
     solutions: list[convexrelu.Solution] = []
-    for lam in lams:
-        warm_start = solutions[-1] if solutions else None
+    for lam in task.lams:
         solutions.append(
-            convexrelu.solve(problem, float(lam), tol=tol, warm_start=warm_start, n_threads=threads)
+            convexrelu.solve(
+                problem,
+                float(lam),
+                tol=tol,
+                warm_start=solutions[-1] if solutions else None,
+                time_limit=max(deadline - time.process_time(), 1e-3),
+                n_threads=task.threads,
+            )
         )
     return solutions
 

@@ -1,0 +1,16 @@
+"""Profiles of hypothesis: pytest --hypothesis-profile=hunt searches as long as one has patience."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,  # the suite says the same today and tomorrow; `hunt` looks elsewhere
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile(
+    "hunt", settings.get_profile("default"), derandomize=False, max_examples=20_000
+)
+settings.load_profile("default")

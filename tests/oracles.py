@@ -1,0 +1,262 @@
+"""Slow and obvious computations of what the library computes fast.
+
+Nothing here calls the library: a problem is asked for its X, y, masks, formulation and weights
+only. Notation as in docs/notation.md: A_b = s D_i X, C_i = (2 D_i - I) X, K_i = {u : C_i u >= 0}.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import Problem
+
+Array = NDArray[np.float64]
+
+
+class Block(NamedTuple):
+    pattern: int
+    sign: int
+    columns: Array  # A_b (n, d)
+    cone: Array  # C_i (n, d); no rows where there is no cone
+
+
+def weights_of(problem: Problem) -> Array:
+    """v_k / sum v, the weight of each sample in the loss 1/2 sum_k v_k (f_k - y_k)^2 / sum v."""
+    v = np.ones(len(problem.y)) if problem.sample_weight is None else problem.sample_weight
+    return v / v.sum()
+
+
+def blocks(problem: Problem) -> Iterator[Block]:
+    """All blocks of the problem."""
+    X, relu = problem.X, problem.formulation == "relu"
+    used = weights_of(problem) > 0
+    for i, mask in enumerate(problem.patterns.masks.T.astype(float)):
+        cone = ((2 * mask - 1)[:, None] * X)[used] if relu else X[:0]
+        for sign in (+1, -1) if relu else (+1,):
+            yield Block(i, sign, sign * mask[:, None] * X, cone)
+
+
+def dense_weights(problem: Problem, active_set: Array, weights: Array) -> Array:
+    """Weights of all blocks (B, d), in the order of `blocks`."""
+    position = {(b.pattern, b.sign): j for j, b in enumerate(blocks(problem))}
+    dense = np.zeros((len(position), problem.X.shape[1]))
+    for (pattern, sign), w in zip(active_set, weights, strict=True):
+        dense[position[pattern, sign]] = w
+    return dense
+
+
+def fitted(problem: Problem, active_set: Array, weights: Array) -> Array:
+    """sum_b A_b w_b."""
+    dense = dense_weights(problem, active_set, weights)
+    return sum(
+        (b.columns @ w for b, w in zip(blocks(problem), dense, strict=True)),
+        np.zeros(len(problem.y)),
+    )
+
+
+def objective(problem: Problem, lam: float, active_set: Array, weights: Array) -> float:
+    """The convex objective."""
+    residual = problem.y - fitted(problem, active_set, weights)
+    loss = (weights_of(problem) * residual**2).sum() / 2
+    return loss + lam * np.linalg.norm(weights, axis=1).sum()
+
+
+def cone_violation(problem: Problem, active_set: Array, weights: Array) -> float:
+    """max of -(C_i w_b)_k / (||x_k|| ||w_b||), at least 0."""
+    worst = 0.0
+    dense = dense_weights(problem, active_set, weights)
+    for b, w in zip(blocks(problem), dense, strict=True):
+        scale = np.linalg.norm(b.cone, axis=1) * np.linalg.norm(w)
+        slack = (b.cone @ w)[scale > 0] / scale[scale > 0]
+        worst = max(worst, -slack.min(initial=0.0))
+    return worst
+
+
+def face_projectors(cone: Array) -> Array:
+    """The projections (F, d, d) onto {u : C_F u = 0}, F any independent rows of the cone."""
+    d = cone.shape[1]
+    lengths = np.linalg.norm(cone, axis=1)
+    units = np.unique(cone[lengths > 0] / lengths[lengths > 0, None], axis=0)
+    projectors = [np.eye(d)[None]]
+    for size in range(1, min(d, len(units)) + 1):
+        faces = units[list(itertools.combinations(range(len(units)), size))]
+        _, singular_values, basis = np.linalg.svd(faces, full_matrices=False)
+        basis = basis[singular_values[:, -1] > 1e-9]
+        projectors.append(np.eye(d) - basis.transpose(0, 2, 1) @ basis)
+    return np.concatenate(projectors)
+
+
+def project(cone: Array, c: Array, projectors: Array | None = None) -> Array:
+    """Proj_K(c), K = {u : cone u >= 0}: of the projections onto faces, the nearest that is in K."""
+    candidates = (face_projectors(cone) if projectors is None else projectors) @ c
+    room = 2e-14 * np.linalg.norm(cone, axis=1) * np.linalg.norm(c)
+    inside = candidates[(candidates @ cone.T >= -room).all(axis=1)]
+    # ||c - q||^2 = ||c||^2 - ||q||^2
+    return max(inside, key=np.linalg.norm, default=np.zeros_like(c))
+
+
+def prox(cone: Array, x: Array, t: float) -> Array:
+    """The minimiser of 1/2 ||w - x||^2 + t ||w|| over K."""
+    q = project(cone, x)
+    norm = np.linalg.norm(q)
+    return max(0.0, 1 - t / norm) * q if norm > 0 else q
+
+
+def directions(problem: Problem, residual: Array) -> Array:
+    """q_b = Proj_{K_b}(A_b' r / n) of all blocks (B, d), in the order of `blocks`."""
+    v = weights_of(problem)
+    projectors = None
+    if problem.formulation == "relu":
+        projectors = face_projectors(problem.X[v > 0])
+    q = [project(b.cone, b.columns.T @ (v * residual), projectors) for b in blocks(problem)]
+    return np.array(q).reshape(-1, problem.X.shape[1])
+
+
+def lambda_max(problem: Problem) -> float:
+    """max_b ||q_b|| at r = y."""
+    return np.linalg.norm(directions(problem, problem.y), axis=1).max(initial=0.0)
+
+
+def dual_value(problem: Problem, lam: float, candidate: Array) -> float:
+    """The best dual value of a feasible multiple of the candidate residual."""
+    largest = np.linalg.norm(directions(problem, candidate), axis=1).max(initial=0.0)
+    limit = min(1.0, lam / largest) if largest > 0 else 1.0
+    v = weights_of(problem)
+    rr, yr = (v * candidate**2).sum(), (v * problem.y * candidate).sum()
+    kappa = np.clip(yr / rr, -limit, limit) if rr > 0 else 0.0
+    return kappa * yr - kappa**2 * rr / 2
+
+
+class Minimum(NamedTuple):
+    value: float
+    solved: bool  # to the tolerance asked for; otherwise the value is a little too high or too low
+
+
+def minimise(problem: Problem, lam: float) -> Minimum:
+    """The optimal value, by Clarabel's interior point method on the program as it is written."""
+    terms, penalty, constraints = [], [], []
+    for b in blocks(problem):
+        w = cp.Variable(problem.X.shape[1])
+        terms.append(b.columns @ w)
+        penalty.append(cp.norm(w, 2))
+        if len(b.cone):
+            constraints.append(b.cone @ w >= 0)
+    residual = sum(terms) - problem.y
+    loss = cp.sum_squares(cp.multiply(np.sqrt(weights_of(problem)), residual)) / 2
+    program = cp.Problem(cp.Minimize(loss + lam * sum(penalty)), constraints)
+    tight = {f"tol_{name}": 1e-10 for name in ("gap_abs", "gap_rel", "feas")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where it stops at less, `solved` says so
+        program.solve(solver=cp.CLARABEL, **tight)
+    return Minimum(float(program.value), program.status == cp.OPTIMAL)
+
+
+def network_objective(
+    X: Array, y: Array, lam: float, hidden: Array, output: Array, gates: Array | None = None
+) -> float:
+    """1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2), the problem of the network itself."""
+    inner = X @ hidden.T
+    active = inner >= 0 if gates is None else X @ gates >= 0
+    f = (active * inner) @ output
+    return ((f - y) ** 2).mean() / 2 + lam / 2 * ((hidden**2).sum() + (output**2).sum())
+
+
+# The certificate in rational arithmetic: no rounding anywhere. Square roots are bounded to 1e-60.
+
+Rational = list[Fraction]
+
+
+def rational(values: Any) -> Any:
+    """Floats as the fractions they are, in nested lists."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return [rational(v) for v in values]
+    return Fraction(float(values))
+
+
+def sqrt_below(q: Fraction) -> Fraction:
+    scale = 10**60
+    return Fraction(math.isqrt(q.numerator * scale**2 // q.denominator), scale)
+
+
+def sqrt_above(q: Fraction) -> Fraction:
+    return sqrt_below(q) + Fraction(1, 10**60)
+
+
+def dot(u: Rational, v: Rational) -> Fraction:
+    return sum((a * b for a, b in zip(u, v, strict=True)), Fraction(0))
+
+
+def orthogonalise(rows: list[Rational]) -> list[Rational] | None:
+    """An orthogonal basis of the span (Gram-Schmidt); None where the rows are dependent."""
+    basis: list[Rational] = []
+    for row in rows:
+        rest = row
+        for e in basis:
+            coefficient = dot(row, e) / dot(e, e)
+            rest = [a - coefficient * b for a, b in zip(rest, e, strict=True)]
+        if not any(rest):
+            return None
+        basis.append(rest)
+    return basis
+
+
+def exact_squared_norm(cone: list[Rational], c: Rational) -> Fraction:
+    """||Proj_K(c)||^2."""
+    rows = [row for row in cone if any(row)]
+    largest = Fraction(0)
+    for size in range(len(c) + 1):
+        for face in itertools.combinations(rows, size):
+            basis = orthogonalise(list(face))
+            if basis is None:
+                continue
+            q = c
+            for e in basis:
+                coefficient = dot(q, e) / dot(e, e)
+                q = [a - coefficient * b for a, b in zip(q, e, strict=True)]
+            if all(dot(row, q) >= 0 for row in rows):
+                largest = max(largest, dot(q, q))
+    return largest
+
+
+def exact_bounds(
+    problem: Problem, lam: float, active_set: Array, weights: Array, candidate: Array
+) -> tuple[Fraction, Fraction]:
+    """An upper bound on the objective and a lower bound on the optimum, both to 1e-50 relative."""
+    v = rational(
+        np.ones(len(problem.y)) if problem.sample_weight is None else problem.sample_weight
+    )
+    total = sum(v)
+    v = [a / total for a in v]
+    y, r, lam_ = rational(problem.y), rational(candidate), Fraction(lam)
+
+    residual = list(y)
+    largest = Fraction(0)
+    dense = rational(dense_weights(problem, active_set, weights))
+    penalty = Fraction(0)
+    for b, w in zip(blocks(problem), dense, strict=True):
+        columns = rational(b.columns)
+        residual = [a - dot(row, w) for a, row in zip(residual, columns, strict=True)]
+        penalty += sqrt_above(dot(w, w)) if any(w) else 0
+        c = [
+            dot([row[j] for row in columns], [a * s for a, s in zip(v, r, strict=True)])
+            for j in range(len(w))
+        ]
+        largest = max(
+            largest, exact_squared_norm(rational(b.cone), c) if len(b.cone) else dot(c, c)
+        )
+    primal = dot([a * b for a, b in zip(v, residual, strict=True)], residual) / 2 + lam_ * penalty
+
+    limit = min(Fraction(1), lam_ / sqrt_above(largest)) if largest else Fraction(1)
+    weighted = [a * b for a, b in zip(v, r, strict=True)]
+    rr, yr = dot(weighted, r), dot(weighted, y)
+    kappa = max(-limit, min(limit, yr / rr)) if rr else Fraction(0)
+    return primal, kappa * yr - kappa**2 * rr / 2
