@@ -35,10 +35,9 @@ class SubsetSums {
   static constexpr int kAlignment = 64;
   static constexpr std::size_t kMemoryBytes =
       static_cast<std::size_t>(kGroups) * (kBits + (1 << kBits)) * kRowBytes;
-  explicit SubsetSums(Scalar* memory)
-      : rows_(memory), tables_(memory + kGroups * kBits * kLanes) {}
+  explicit SubsetSums(Scalar* memory) : rows_(memory), tables_(memory + kGroups * kBits * kLanes) {}
 
-  using RowMap = Eigen::Map<Row, kRowBytes < kAlignment ? kRowBytes : kAlignment>;
+  using RowMap = Eigen::Map < Row, kRowBytes<kAlignment ? kRowBytes : kAlignment>;
   static RowMap map(Scalar* at) { return RowMap(at); }
   RowMap row(int k) { return map(rows_ + k * kLanes); }
 
