@@ -7,14 +7,16 @@ void bind_network(py::module_& m) {
   py::class_<Network>(m, "Network")
       .def(py::init<Matrix, Vector, std::optional<Matrix>>(), py::arg("hidden"), py::arg("output"),
            py::arg("gates"))
-      .def_property_readonly("hidden", &Network::hidden, py::return_value_policy::reference_internal)
-      .def_property_readonly("output", &Network::output, py::return_value_policy::reference_internal)
+      .def_property_readonly("hidden", &Network::hidden,
+                             py::return_value_policy::reference_internal)
+      .def_property_readonly("output", &Network::output,
+                             py::return_value_policy::reference_internal)
       .def_property_readonly("gates",
                              [](const py::object& self) -> py::object {
                                const auto& gates = self.cast<const Network&>().gates();
                                if (!gates) return py::none();
-                               return py::cast(
-                                   *gates, py::return_value_policy::reference_internal, self);
+                               return py::cast(*gates, py::return_value_policy::reference_internal,
+                                               self);
                              })
       .def(
           "predict",

@@ -8,22 +8,31 @@ of optimal networks; every answer carries a certificate recomputed from the data
 from __future__ import annotations
 
 from convexrelu._core import LimitExceeded, Progress, __version__
+from convexrelu.io import load, save
+from convexrelu.network import Network, to_network
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
 from convexrelu.problem import Problem
 from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
+from convexrelu.standardizer import StandardizedNetwork, Standardizer
 
 __all__ = [
     "Certificate",
     "LimitExceeded",
+    "Network",
     "Patterns",
     "Problem",
     "Progress",
     "Solution",
+    "StandardizedNetwork",
+    "Standardizer",
     "__version__",
     "certify",
+    "load",
     "max_pattern_count",
     "patterns_from_gates",
     "sample_patterns",
+    "save",
     "solve",
+    "to_network",
 ]

@@ -36,9 +36,7 @@ class Network:
 
     def __init__(self, hidden: Any, output: Any, gates: Any = None) -> None:
         hidden = _validate.matrix(hidden, "hidden", min_rows=0)
-        output = _validate.vector(
-            output, "output", size=hidden.shape[0], like="hidden has rows"
-        )
+        output = _validate.vector(output, "output", size=hidden.shape[0], like="hidden has rows")
         if gates is not None:
             gates = _validate.matrix(gates, "gates", n_cols=hidden.shape[1], min_rows=0)
             if gates.shape != hidden.shape:
