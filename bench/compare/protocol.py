@@ -199,7 +199,10 @@ class Channel:
 
     def ask(self, **message: Any) -> str:
         self.tell(**message)
-        return sys.stdin.readline().strip()
+        answer = sys.stdin.readline().strip()
+        if not answer:  # the parent is gone
+            raise Enough
+        return answer
 
 
 def run(solve: Callable[[Task, Recorder], None], *packages: str) -> None:
