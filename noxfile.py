@@ -84,7 +84,7 @@ def asan(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
-    arguments = ["--ignore=tests/test_cpp.py", "-p", "no:cacheprovider", *session.posargs]
+    arguments = ["--ignore=tests/test_cpp.py", "-m", "not timing", *session.posargs]
     session.run("pytest", *arguments, env=environment)
 
 
@@ -92,6 +92,13 @@ def asan(session: nox.Session) -> None:
 def tsan(session: nox.Session) -> None:
     """The thread sanitizer over the C++ tests."""
     preset(session, "tsan")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The comparison with other packages: `nox -s bench -- run PROBLEM ...` (see bench/)."""
+    session.install(".[bench]")
+    session.run("python", "-m", "bench.compare", *(session.posargs or ["list"]))
 
 
 @nox.session

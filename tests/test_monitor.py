@@ -104,6 +104,7 @@ class TestCallback:
 
 
 class TestTimeLimit:
+    @pytest.mark.timing
     def test_is_kept(self, large: Problem) -> None:
         def overrun() -> float:
             start = time.perf_counter()
@@ -119,6 +120,7 @@ class TestTimeLimit:
 
 
 class TestInterrupt:
+    @pytest.mark.timing
     def test_ctrl_c_raises_soon_and_leaves_all_usable(self, large: Problem) -> None:
         def delay() -> float:
             pressed: list[float] = []
@@ -145,6 +147,7 @@ class TestInterrupt:
 
 
 class TestThreads:
+    @pytest.mark.timing
     def test_the_gil_is_released(self, large: Problem) -> None:
         """While one thread solves for 0.5 s, another runs Python throughout."""
 
