@@ -1,4 +1,8 @@
-"""Raw rows to standardised ones with a bias, and a network that predicts from raw rows."""
+"""Standardised data with a bias, and networks that predict raw rows.
+
+The penalty of a network depends on the units of its data, so networks are trained on standardised
+columns, a column of ones beside them, and standardised targets. Both are undone here.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,16 @@ from convexrelu.network import Network
 
 
 class Standardizer:
-    """The affine maps ``x -> ((x - x_mean) / x_scale, 1)`` and ``y -> (y - y_mean) / y_scale``.
+    """The maps ``x -> ((x - x_mean) / x_scale, 1)`` and ``y -> (y - y_mean) / y_scale``.
 
-    Made by `Standardizer.fit`, or from its four parts. Immutable.
+    Immutable. Usually made by `Standardizer.fit`.
 
     Parameters
     ----------
     x_mean, x_scale : (d,) arrays
+        Means and scales of the columns.
     y_mean, y_scale : float
-        Scales are positive.
+        Mean and scale of the targets. Scales are positive.
     """
 
     __slots__ = ("_x_mean", "_x_scale", "_y_mean", "_y_scale")
@@ -36,10 +41,11 @@ class Standardizer:
 
     @classmethod
     def fit(cls, X: Any, y: Any) -> Standardizer:
-        """Means and standard deviations of X (n, d) and y (n,).
+        """Means and standard deviations of the columns of X (n, d) and of y (n,).
 
-        The scale of a constant column is 1, so that it becomes a column of zeros; likewise that of
-        a constant y.
+        The scale of a constant column is 1, so that it becomes a column of zeros and has no weight
+        in a trained network; likewise that of a constant y. Entries that differ in their last bits
+        only count as constant.
         """
         X = _validate.matrix(X, "X")
         y = _validate.vector(y, "y", size=X.shape[0])
@@ -68,17 +74,25 @@ class Standardizer:
         return self._y_scale
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """``((x - x_mean) / x_scale, 1)`` (n, d + 1) for the rows of X (n, d)."""
+        """``((x - x_mean) / x_scale, 1)`` for the rows x of X (n, d); shape (n, d + 1)."""
         X = _validate.matrix(X, "X", n_cols=self.x_mean.shape[0])
-        return np.column_stack([(X - self.x_mean) / self.x_scale, np.ones(X.shape[0])])
+        rows = np.ones((X.shape[0], X.shape[1] + 1), order="F")  # as the core takes it
+        with np.errstate(over="ignore"):
+            np.subtract(X, self.x_mean, out=rows[:, :-1])
+            rows[:, :-1] /= self.x_scale
+        return _in_range(rows, "standardised, X")
 
     def transform_target(self, y: Any) -> NDArray[np.float64]:
         """``(y - y_mean) / y_scale`` (n,)."""
-        return (_validate.vector(y, "y") - self.y_mean) / self.y_scale
+        y = _validate.vector(y, "y")
+        with np.errstate(over="ignore"):
+            return _in_range((y - self.y_mean) / self.y_scale, "standardised, y")
 
-    def restore_target(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``y_mean + y_scale t`` (n,)."""
-        return self.y_mean + self.y_scale * t
+    def inverse_transform_target(self, t: Any) -> NDArray[np.float64]:
+        """``y_mean + y_scale t`` (n,): standardised predictions in the units of y."""
+        t = _validate.vector(t, "t")
+        with np.errstate(over="ignore"):
+            return _in_range(self.y_mean + self.y_scale * t, "in the units of y, t")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Standardizer):
@@ -92,23 +106,29 @@ class Standardizer:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<Standardizer: {self.x_mean.shape[0]} columns>"
+        return f"<Standardizer: {self.x_mean.shape[0]} features>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         parts = (self.x_mean.copy(), self.x_scale.copy(), self.y_mean, self.y_scale)
         return (Standardizer, parts)
 
+    def __copy__(self) -> Standardizer:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Standardizer:
+        return self
+
 
 class StandardizedNetwork:
-    """A network over standardised rows, together with the maps from and to raw data.
+    """A network that was trained on standardised data and predicts raw rows.
 
-    The network inside is the one that was trained and certified, bit for bit: ``objective`` of
-    ``network`` on the standardised data is the certified one.
+    ``predict(X)`` is ``y_mean + y_scale f((x - x_mean) / x_scale, 1)``. The network inside stays
+    as it was trained: its objective on the standardised data is the one that was certified.
 
     Parameters
     ----------
     network : Network
-        Over rows ``standardizer.transform(X)``.
+        f, over rows ``standardizer.transform(X)``.
     standardizer : Standardizer
     """
 
@@ -153,7 +173,8 @@ class StandardizedNetwork:
     def predict(self, X: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
         """Predictions (n,) for raw rows X (n, d), in the units of the raw targets."""
         rows = self.standardizer.transform(X)
-        return self.standardizer.restore_target(self.network.predict(rows, n_threads=n_threads))
+        outputs = self.network.predict(rows, n_threads=n_threads)
+        return self.standardizer.inverse_transform_target(outputs)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StandardizedNetwork):
@@ -163,10 +184,16 @@ class StandardizedNetwork:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<StandardizedNetwork: {self.n_neurons} neurons on {self.n_features} raw columns>"
+        return f"<StandardizedNetwork: {self.network!r}, {self.n_features} raw features>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (StandardizedNetwork, (self.network, self.standardizer))
+
+    def __copy__(self) -> StandardizedNetwork:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StandardizedNetwork:
+        return self
 
 
 def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,11 +202,25 @@ def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
     return copy
 
 
+def _in_range(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} exceeds the range of float64")
+    return values
+
+
 def _mean_and_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean = X.mean(axis=0)
-    scale = X.std(axis=0)
-    # What the mean of equal entries leaves by rounding is no spread.
-    constant = scale <= 1e-14 * np.abs(X).max(axis=0)
-    mean[constant] = X[0, constant]
-    scale[constant] = 1.0
-    return mean, scale
+    """Of each column, computed where neither sums nor squares overflow or vanish."""
+    # Powers of two, so that dividing by them changes no digit.
+    unit = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    relative = X / unit
+    mean = relative.mean(axis=0)
+    deviation = relative - mean
+    largest = np.abs(deviation).max(axis=0)
+    constant = np.ptp(relative, axis=0) <= 8 * np.finfo(np.float64).eps  # entries in [-2, 2]
+    largest[constant] = 1.0
+    scale = largest * np.sqrt(np.square(deviation / largest).mean(axis=0))
+    smallest = np.finfo(np.float64).smallest_subnormal
+    return (
+        np.where(constant, X[0], mean * unit),
+        np.where(constant, 1.0, np.maximum(scale * unit, smallest)),
+    )
