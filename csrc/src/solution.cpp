@@ -158,8 +158,8 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
 
   DualPoint best =
       dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
-  if (dual.allFinite()) {
-    const Vector r = to_scaled(scaled, dual);
+  const Vector r = to_scaled(scaled, dual);
+  if (r.allFinite() && r != residual) {
     DualPoint other =
         dual_value(scaled, scaled_lam, active_set, scaled_weights, r, n_threads, monitor);
     const double y_norm = scaled.y().norm();
