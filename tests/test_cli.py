@@ -236,6 +236,19 @@ class TestOptions:
         assert gated.json["cone_violation"] == 0.0
         assert gated.json["objective"] < relu.json["objective"]  # fewer constraints
 
+    def test_range_of_float64(self, train, regression: Path, tmp_path: Path) -> None:
+        """Units do not matter, as far as they are accepted."""
+        values = np.loadtxt(regression, delimiter=",", skiprows=1)
+        names = ["size", "noise", "one", "price"]
+        scaled = write_csv(tmp_path / "scaled.csv", names, values * [1e95, 1e-90, 1e-99, 1e-95])
+        first, second = (train(f, "--json", *FAST).json for f in (regression, scaled))
+        assert second["objective"] == pytest.approx(first["objective"], rel=1e-9)
+        far = write_csv(tmp_path / "far.csv", names, np.full((1, 4), 1e100))
+        run = train(scaled, "--test", far, "--json", *FAST)
+        assert run.err == ""
+        assert run.status == 0
+        assert run.json["scores"]["test"]["mean"]["rmse"] in (None, pytest.approx(1e100))
+
     def test_gzipped(self, train, regression: Path, tmp_path: Path) -> None:
         path = tmp_path / "regression.csv.gz"
         path.write_bytes(gzip.compress(regression.read_bytes()))
@@ -363,6 +376,23 @@ class TestRefusals:
         error = self.refused(train(path))
         assert error.startswith(f"convexrelu train: {path}: ")
         assert re.search(message, error)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a,b\n1e300,2\n3,4\n5,7\n6,1\n", "column 'a' holds 1e+300; use another unit"),
+            ("a,b\n1,2\n3,-4e200\n5,7\n6,1\n", "column 'b' holds 4e+200; use another unit"),
+            ("a,b\n1e-200,2\n0,4\n0,7\n1e-200,8\n", "column 'a' varies by 1e-200 only"),
+        ],
+    )
+    def test_range(self, train, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "data.csv"
+        path.write_text(text)
+        assert message in self.refused(train(path, "--test", 0))
+        test = path.with_name("test.csv")
+        test.write_text("a,b\n1,2\n2,1\n3,3\n")
+        if "holds" in message:
+            assert message in self.refused(train(test, "--test", path))
 
     def test_dropped_rows_are_named_as_the_reason(self, train, tmp_path: Path) -> None:
         path = tmp_path / "data.csv"

@@ -68,6 +68,15 @@ def patterns_from_gates(
     X: NDArray[np.float64], gates: NDArray[np.float64], distinct: bool
 ) -> Patterns: ...
 
+def enumerate_patterns(
+    X: NDArray[np.float64],
+    max_patterns: float,
+    tol: float,
+    n_threads: int,
+    callback: Callable[[Progress], bool | None] | None,
+) -> Patterns: ...
+def sample_ray_gates(X: NDArray[np.float64], n_gates: int, seed: int) -> NDArray[np.float64]: ...
+
 class Formulation:
     __members__: ClassVar[dict[str, Formulation]]
     relu: ClassVar[Formulation]

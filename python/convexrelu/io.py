@@ -1,193 +1,281 @@
-"""Saving values to files and loading them again, without pickle.
+"""Files for the values of the library: npz and JSON, no pickle.
 
-A file is an uncompressed .npz: a JSON header and plain numeric arrays. Loading runs no code, takes no
-more memory than the file justifies, and raises ValueError for every file that is not whole and
-ours.
+A file is a .npz that numpy.load opens: a zip archive, uncompressed, of plain numeric arrays and one
+more member, header.json, which holds everything else:
+
+    {"format": "convexrelu", "version": 1, "value": {"kind": "Network", "gates": null}}
+
+A value is the fields of its kind. A field that is an array is the member of its name, one that is
+a value is an object again, whose arrays have its name and a slash before theirs
+("problem/patterns/packed.npy"). Equal values give equal files.
+
+A file is not trusted. Loading evaluates nothing, allocates in proportion to the size of the file,
+and puts every field through the checks of the constructors.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
+import re
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from convexrelu import _core, _validate, patterns, solution
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
-from convexrelu.patterns import _restore as _restore_patterns
 from convexrelu.problem import Problem
 from convexrelu.solution import Solution
-from convexrelu.solution import _restore as _restore_solution
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
 
-FORMAT_VERSION = 1
+FORMAT = "convexrelu"
+VERSION = 1
 
-_HEADER = "header"
-_LARGEST_HEADER = 1 << 16
-
-# What a value is made of: JSON facts, arrays, and the values inside it.
-Parts = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]
-
-
-def _network_parts(value: Network) -> Parts:
-    arrays = {"hidden": value.hidden, "output": value.output}
-    if value.gates is not None:
-        arrays["gates"] = value.gates
-    return {}, arrays, {}
+_HEADER = "header.json"
+_MAX_HEADER = 1 << 16
+_DTYPES = {"f": "<f8", "i": "<i8", "u": "<u8"}
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '(<[fiu]8)', 'fortran_order': (True|False), "
+    rb"'shape': \((\d{1,18},|\d{1,18}(?:, \d{1,18})+)\), \} *\n"
+)
 
 
-def _standardizer_parts(value: Standardizer) -> Parts:
-    facts = {"y_mean": value.y_mean, "y_scale": value.y_scale}
-    return facts, {"x_mean": value.x_mean, "x_scale": value.x_scale}, {}
-
-
-def _standardized_network_parts(value: StandardizedNetwork) -> Parts:
-    return {}, {}, {"network": value.network, "standardizer": value.standardizer}
-
-
-def _patterns_parts(value: Patterns) -> Parts:
-    facts = {"n_samples": value.n_samples, "is_complete": value.is_complete}
-    return facts, {"packed": value.packed, "gates": value.gates}, {}
-
-
-def _problem_parts(value: Problem) -> Parts:
-    arrays = {"X": value.X, "y": value.y}
-    if value.sample_weight is not None:
-        arrays["sample_weight"] = value.sample_weight
-    return {"formulation": value.formulation}, arrays, {"patterns": value.patterns}
-
-
-def _solution_parts(value: Solution) -> Parts:
-    bound = value.global_lower_bound
-    facts = {
-        "lam": value.lam,
-        "status": value.status,
-        "n_iter": value.n_iter,
-        "global_lower_bound": None if np.isnan(bound) else bound,
-    }
-    arrays = {"active_set": value.active_set, "weights": value.weights, "dual": value.dual}
-    return facts, arrays, {"problem": value.problem}
-
-
-def _make_solution(
-    problem: Problem,
-    lam: float,
-    status: str,
-    active_set: NDArray[Any],
-    weights: NDArray[np.float64],
-    dual: NDArray[np.float64],
-    n_iter: int,
-    global_lower_bound: float | None,
-) -> Solution:
-    bound = np.nan if global_lower_bound is None else global_lower_bound
-    return _restore_solution(
-        problem, lam, status, active_set, np.asfortranarray(weights.T), dual, n_iter, bound
-    )
-
-
-_KINDS: dict[str, tuple[type, Callable[[Any], Parts], Callable[..., Any]]] = {
-    "Network": (Network, _network_parts, Network),
-    "Patterns": (Patterns, _patterns_parts, _restore_patterns),
-    "Problem": (Problem, _problem_parts, Problem),
-    "Solution": (Solution, _solution_parts, _make_solution),
-    "StandardizedNetwork": (StandardizedNetwork, _standardized_network_parts, StandardizedNetwork),
-    "Standardizer": (Standardizer, _standardizer_parts, Standardizer),
-}
+class _Kind(NamedTuple):
+    type: type
+    fields: tuple[str, ...]  # its attributes, which are the arguments of build
+    build: Callable[..., Any]
 
 
 def save(value: Any, path: str | os.PathLike[str]) -> None:
-    """Writes a Network, StandardizedNetwork, Standardizer, Patterns, Problem or Solution to a file.
+    """Writes a value to a file, from which `load` makes an equal one.
 
-    The file is an .npz of a JSON header and plain arrays; it is written under the very name given.
+    Parameters
+    ----------
+    value : Network, StandardizedNetwork, Standardizer, Patterns, Problem or Solution
+    path : str or path
+        The name of the file, which is replaced once all is written. Nothing is appended to it.
     """
     arrays: dict[str, NDArray[Any]] = {}
-    tree = _describe(value, "", arrays)
-    header = json.dumps({"format": "convexrelu", "version": FORMAT_VERSION, "value": tree})
-    arrays[_HEADER] = np.frombuffer(header.encode(), dtype=np.uint8)
-    with open(path, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    tree = _take_apart(value, "", arrays)
+    header = json.dumps({"format": FORMAT, "version": VERSION, "value": tree}, allow_nan=False)
+
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(part, "w") as archive:
+            archive.writestr(zipfile.ZipInfo(_HEADER), header)
+            for name, array in arrays.items():
+                info = zipfile.ZipInfo(f"{name}.npy")
+                with archive.open(info, "w", force_zip64=array.nbytes >= 1 << 30) as member:
+                    np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Reads what `save` wrote. A Solution is certified anew.
+    """The value that `save` wrote to a file.
+
+    Runs no code of the file and takes memory in proportion to its size. A `Solution` is certified
+    anew; its ``global_lower_bound`` is the one that was saved.
 
     Raises
     ------
     ValueError
-        For a file that is not whole, not ours, or of a later version.
+        Where the file is not whole, not one of convexrelu, or of a newer version of the format.
     OSError
-        Where the file cannot be read.
+        Where it cannot be read.
     """
-    name = os.fspath(path)
+    data = Path(path).read_bytes()
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            arrays = _read_arrays(archive, os.fstat(file.fileno()).st_size)
-        header = json.loads(arrays.pop(_HEADER).tobytes())
-        if header["format"] != "convexrelu":
-            raise ValueError("not a file of convexrelu")
-        if header["version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {header['version']!r}, this is {FORMAT_VERSION}")
-        return _make(header["value"], "", arrays)
-    except OSError:
+        members = _read_members(data)
+        header = _read_header(members.pop(_HEADER, b""))
+        arrays = {name.removesuffix(".npy"): _read_array(m) for name, m in members.items()}
+        value = _put_together(header["value"], "", arrays)
+        if arrays:
+            raise ValueError(f"unknown array {next(iter(arrays))}")
+    except MemoryError:
         raise
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        raise ValueError(f"{name} is not a whole file written by convexrelu.save: {error}") from None
+    except Exception as error:  # zipfile and json raise more than they document
+        raise ValueError(f"{os.fspath(path)} is no whole file of convexrelu: {error}") from error
+    return value
 
 
-def _describe(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    kind = type(value).__name__
-    if kind not in _KINDS or type(value) is not _KINDS[kind][0]:
-        raise TypeError(f"value must be one of {', '.join(_KINDS)}, got {kind}")
-    facts, own, inner = _KINDS[kind][1](value)
-    for name, array in own.items():
-        arrays[prefix + name] = np.ascontiguousarray(array)
-    return {
-        "kind": kind,
-        "facts": facts,
-        "arrays": sorted(own),
-        "values": {name: _describe(v, f"{prefix}{name}.", arrays) for name, v in inner.items()},
-    }
+def _take_apart(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    kind = _KINDS.get(type(value).__name__)
+    if kind is None or type(value) is not kind.type:
+        raise TypeError(f"value must be a {' or '.join(_KINDS)}, got {type(value).__name__}")
+    tree: dict[str, Any] = {"kind": kind.type.__name__}
+    for name in kind.fields:
+        field = getattr(value, name)
+        if isinstance(field, np.ndarray):
+            arrays[prefix + name] = field.astype(_DTYPES[field.dtype.kind], order="K", copy=False)
+        elif type(field) in _TYPES:
+            tree[name] = _take_apart(field, f"{prefix}{name}/", arrays)
+        else:
+            tree[name] = None if field != field else field  # JSON has no nan
+    return tree
 
 
-def _make(tree: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    _, _, build = _KINDS[tree["kind"]]
-    parts = dict(tree["facts"])
-    for name in tree["arrays"]:
-        parts[name] = arrays[prefix + name]
-    for name, inner in tree["values"].items():
-        parts[name] = _make(inner, f"{prefix}{name}.", arrays)
-    return build(**parts)
+def _put_together(tree: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
+    kind = _KINDS[tree.pop("kind")]
+    fields = {}
+    for name in kind.fields:
+        if prefix + name in arrays:
+            fields[name] = arrays.pop(prefix + name)
+        elif isinstance(field := tree.pop(name), dict):
+            fields[name] = _put_together(field, f"{prefix}{name}/", arrays)
+        elif isinstance(field, list):
+            raise ValueError(f"{prefix}{name} is a list")
+        else:
+            fields[name] = field
+    if tree:
+        raise ValueError(f"unknown field {prefix}{next(iter(tree))}")
+    return kind.build(**fields)
 
 
-def _read_arrays(archive: zipfile.ZipFile, file_size: int) -> dict[str, NDArray[Any]]:
-    """The arrays of an archive, none of which may be larger than the file itself."""
-    arrays = {}
-    for entry in archive.infolist():
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > file_size:
-            raise ValueError(f"{entry.filename} is compressed or larger than the file")
-        name = entry.filename.removesuffix(".npy")
-        with archive.open(entry) as stream:
-            version = npy_format.read_magic(stream)
-            read_header = {
-                (1, 0): npy_format.read_array_header_1_0,
-                (2, 0): npy_format.read_array_header_2_0,
-            }[version]
-            shape, fortran_order, dtype = read_header(stream)
-            if dtype.hasobject or dtype.kind not in "biuf":
-                raise ValueError(f"{name} is not a numeric array")
-            size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            if size > entry.file_size or (name == _HEADER and size > _LARGEST_HEADER):
-                raise ValueError(f"{name} claims more bytes than the file holds")
-            data = stream.read()
-            if len(data) != size:
-                raise ValueError(f"{name} is not whole")
-        order = "F" if fortran_order else "C"
-        arrays[name] = np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
-    return arrays
+def _read_members(data: bytes) -> dict[str, bytes]:
+    """The members of an archive by name, none of which is read before all are known to be small."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+            raise ValueError("it is compressed")
+        if sum(m.file_size for m in members) > len(data):
+            raise ValueError("it claims to hold more than its size")
+        if len({m.filename for m in members}) < len(members):
+            raise ValueError("two members have one name")
+        return {m.filename: archive.read(m) for m in members}
+
+
+def _read_header(member: bytes) -> dict[str, Any]:
+    if len(member) > _MAX_HEADER:
+        raise ValueError(f"its header has {len(member)} bytes")
+    header: dict[str, Any] = json.loads(member)
+    if header["format"] != FORMAT:
+        raise ValueError(f"its format is {header['format']!r:.60}")
+    if header["version"] != VERSION:
+        raise ValueError(
+            f"its format has version {header['version']!r:.60}, this convexrelu reads {VERSION}"
+        )
+    return header
+
+
+def _read_array(member: bytes) -> NDArray[Any]:
+    """An array in numpy's format 1.0, of the types and in the spelling that `save` writes."""
+    start = 10 + int.from_bytes(member[8:10], "little")
+    header = _NPY_HEADER.fullmatch(member[10:start])
+    if member[:8] != b"\x93NUMPY\x01\x00" or header is None:
+        raise ValueError("a member is no plain array")
+    shape = tuple(int(size) for size in header[3].split(b",") if size)
+    values = np.frombuffer(member, dtype=header[1].decode(), offset=start)
+    if values.size != math.prod(shape):
+        raise ValueError(f"an array of shape {shape} has {values.size} entries")
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return native.reshape(shape, order="F" if header[2] == b"True" else "C")
+
+
+def _make_patterns(packed: Any, n_samples: Any, gates: Any, is_complete: Any) -> Patterns:
+    n_samples = _validate.integer(n_samples, "n_samples", low=1)
+    packed = _array(packed, "packed", "u", (None, -(-n_samples // 64)))
+    gates = _array(gates, "gates", "f", (None, len(packed)))
+    if len(gates) == 0 or not np.isfinite(gates).all():
+        raise ValueError("gates must be finite, of at least one feature")
+    if n_samples % 64 and (packed[:, -1] >> np.uint64(n_samples % 64)).any():
+        raise ValueError("packed has bits beyond the last sample")
+    if not isinstance(is_complete, bool):
+        raise ValueError(f"is_complete must be true or false, got {is_complete!r:.60}")
+    return patterns._restore(packed, n_samples, gates, is_complete)
+
+
+def _make_solution(
+    problem: Any,
+    lam: Any,
+    status: Any,
+    active_set: Any,
+    weights: Any,
+    dual: Any,
+    n_iter: Any,
+    gap: Any,
+    global_lower_bound: Any,
+) -> Solution:
+    if not isinstance(problem, Problem):
+        raise ValueError("problem must be a Problem")
+    n, d = problem.X.shape
+    active_set = _array(active_set, "active_set", "i", (None, 2))
+    weights = _array(weights, "weights", "f", (len(active_set), d))
+    signs = (1, -1) if problem.formulation == "relu" else (1,)
+    blocks = [(int(i), int(sign)) for i, sign in active_set]
+    if not all(0 <= i < len(problem.patterns) and sign in signs for i, sign in blocks):
+        raise ValueError("active_set names a block that the problem has not")
+    if any((i, -s) >= (j, -t) for (i, s), (j, t) in pairwise(blocks)):
+        raise ValueError("active_set is not in order")
+    if not np.isfinite(weights).all():
+        raise ValueError("weights must be finite")
+    if global_lower_bound is None:
+        global_lower_bound = math.nan
+    else:
+        global_lower_bound = _validate.number(global_lower_bound, "global_lower_bound")
+    made = solution._restore(
+        problem,
+        _validate.lam(lam),
+        _validate.choice(status, "status", tuple(_core.Status.__members__)),
+        active_set,
+        weights.T,
+        _array(dual, "dual", "f", (n,)),
+        _validate.integer(n_iter, "n_iter"),
+        global_lower_bound,
+    )
+    certificate = solution.certify(made)
+    if certificate.cone_violation > 1e-9:
+        raise ValueError("weights are outside their cones")
+    if not made.gap <= 2.0 * _validate.number(gap, "gap", low=0.0) + 1e-12:
+        raise ValueError(f"its weights have a gap of {made.gap:.1e}, not of {gap:.1e}")
+    return made
+
+
+def _array(value: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """The value, if it is an array of that kind and shape, None for any size."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != kind:
+        raise ValueError(f"{name} must be an array of type {_DTYPES[kind]}")
+    if value.ndim != len(shape) or any(
+        here != there for here, there in zip(value.shape, shape, strict=True) if there is not None
+    ):
+        raise ValueError(f"{name} has the shape {value.shape}")
+    return value
+
+
+_KINDS = {
+    kind.type.__name__: kind
+    for kind in (
+        _Kind(Network, ("hidden", "output", "gates"), Network),
+        _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
+        _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
+        _Kind(Patterns, ("packed", "n_samples", "gates", "is_complete"), _make_patterns),
+        _Kind(Problem, ("X", "y", "patterns", "formulation", "sample_weight"), Problem),
+        _Kind(
+            Solution,
+            (
+                "problem",
+                "lam",
+                "status",
+                "active_set",
+                "weights",
+                "dual",
+                "n_iter",
+                "gap",
+                "global_lower_bound",
+            ),
+            _make_solution,
+        ),
+    )
+}
+_TYPES = tuple(kind.type for kind in _KINDS.values())

@@ -64,16 +64,16 @@ class Network:
     @property
     def n_neurons(self) -> int:
         """Number of neurons m."""
-        return self.hidden.shape[0]
+        return len(self.hidden)
 
     @property
     def n_features(self) -> int:
         """Number of features d."""
-        return self.hidden.shape[1]
+        return len(self.hidden.T)
 
     @property
     def formulation(self) -> str:
-        """ "relu" or, with gates, "gated"."""
+        """The formulation of the training problem: "gated" if there are gates, else "relu"."""
         return "relu" if self.gates is None else "gated"
 
     def predict(self, X: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
@@ -147,8 +147,7 @@ class Network:
         return (
             np.array_equal(self.hidden, other.hidden)
             and np.array_equal(self.output, other.output)
-            and self.formulation == other.formulation
-            and (self.gates is None or np.array_equal(self.gates, other.gates))
+            and _equal(self.gates, other.gates)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -167,6 +166,10 @@ class Network:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         return self
+
+
+def _equal(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
 
 
 def _wrap(core: _core.Network) -> Network:

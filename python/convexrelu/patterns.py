@@ -117,8 +117,10 @@ def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gau
         The source of randomness. ``rng=seed`` draws
         ``default_rng(seed).standard_normal((d, n_gates))``, the draw of the scnn package, whose
         patterns are then the same but for the treatment of exact zeros (1[0 >= 0] = 1 here).
-    method : "gaussian"
-        Gates are Gaussian: a cell of the arrangement is found in proportion to its solid angle.
+    method : "gaussian" or "ray"
+        How gates are drawn. Gaussian ones find a cell of the arrangement in proportion to its solid
+        angle. A ray on which rank - 1 random samples vanish, moved to a random side of each, finds
+        cells nearly uniformly: narrow ones too.
 
     Returns
     -------
@@ -128,8 +130,12 @@ def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gau
     """
     X = _validate.matrix(X, "X")
     n_gates = _validate.integer(n_gates, "n_gates", low=1)
-    _validate.choice(method, "method", ("gaussian",))
-    gates = _validate.rng(rng).standard_normal((X.shape[1], n_gates))
+    _validate.choice(method, "method", ("gaussian", "ray"))
+    rng = _validate.rng(rng)
+    if method == "ray":
+        gates = _core.sample_ray_gates(X, n_gates, seed=int(rng.integers(2**63)))
+    else:
+        gates = rng.standard_normal((X.shape[1], n_gates))
     return Patterns(_core.patterns_from_gates(X, gates, distinct=True))
 
 

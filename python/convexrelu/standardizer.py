@@ -80,19 +80,24 @@ class Standardizer:
         with np.errstate(over="ignore"):
             np.subtract(X, self.x_mean, out=rows[:, :-1])
             rows[:, :-1] /= self.x_scale
-        return _in_range(rows, "standardised, X")
+        _check_range(rows, "standardised, X")
+        return rows
 
     def transform_target(self, y: Any) -> NDArray[np.float64]:
         """``(y - y_mean) / y_scale`` (n,)."""
         y = _validate.vector(y, "y")
         with np.errstate(over="ignore"):
-            return _in_range((y - self.y_mean) / self.y_scale, "standardised, y")
+            t: NDArray[np.float64] = (y - self.y_mean) / self.y_scale
+        _check_range(t, "standardised, y")
+        return t
 
     def inverse_transform_target(self, t: Any) -> NDArray[np.float64]:
         """``y_mean + y_scale t`` (n,): standardised predictions in the units of y."""
         t = _validate.vector(t, "t")
         with np.errstate(over="ignore"):
-            return _in_range(self.y_mean + self.y_scale * t, "in the units of y, t")
+            y: NDArray[np.float64] = self.y_mean + self.y_scale * t
+        _check_range(y, "in the units of y, t")
+        return y
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Standardizer):
@@ -163,7 +168,7 @@ class StandardizedNetwork:
     @property
     def n_features(self) -> int:
         """Number of raw features."""
-        return self.standardizer.x_mean.shape[0]
+        return len(self.standardizer.x_mean)
 
     @property
     def n_neurons(self) -> int:
@@ -197,15 +202,14 @@ class StandardizedNetwork:
 
 
 def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    copy = array.copy()
+    copy: NDArray[np.float64] = array.copy()
     copy.flags.writeable = False
     return copy
 
 
-def _in_range(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+def _check_range(values: NDArray[np.float64], what: str) -> None:
     if not np.isfinite(values).all():
         raise ValueError(f"{what} exceeds the range of float64")
-    return values
 
 
 def _mean_and_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

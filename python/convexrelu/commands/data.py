@@ -13,6 +13,8 @@ from convexrelu.table import InputError, Table, read_table
 
 Array = NDArray[np.float64]
 
+_SMALLEST, _LARGEST = 1e-100, 1e100  # whose squares and quotients stay within float64
+
 CONCRETE = Path(__file__).parents[1] / "data" / "concrete.csv"
 
 
@@ -81,8 +83,8 @@ def _fraction_or_path(text: str) -> float | Path:
 def read_data(arguments: argparse.Namespace, rng: np.random.Generator) -> Data:
     """Reads what the arguments name; ``rng`` draws the test rows.
 
-    Raises `InputError` if nothing could be learned: fewer than two training rows, or a target or
-    features that do not vary over them.
+    Raises `InputError` if nothing could be learned (fewer than two training rows, or a target or
+    features that do not vary over them) and if standardising could leave float64.
     """
     table = read_table(arguments.file, drop_missing=arguments.drop_missing)
     if len(table.columns) < 2:
@@ -109,6 +111,7 @@ def read_data(arguments: argparse.Namespace, rng: np.random.Generator) -> Data:
         n_dropped=n_dropped,
     )
     _check_trainable(data, table)
+    _check_range(data)
     return data
 
 
@@ -138,3 +141,17 @@ def _check_trainable(data: Data, table: Table) -> None:
             f"missing cells (most: {counts}).\nRemove the columns that are mostly empty first."
         )
     raise InputError(f"{table.path}: {problem}")
+
+
+def _check_range(data: Data) -> None:
+    train = np.column_stack([data.X, data.y])
+    test = np.column_stack([data.X_test, data.y_test])
+    size = np.abs(np.concatenate([train, test])).max(axis=0)
+    spread = train.max(axis=0) / 2 - train.min(axis=0) / 2
+    bad = (size > _LARGEST) | ((spread > 0) & (spread < _SMALLEST))
+    for j in np.flatnonzero(bad)[:1]:
+        what = f"holds {size[j]:g}" if size[j] > _LARGEST else f"varies by {2 * spread[j]:g} only"
+        raise InputError(
+            f"{data.path}: column {(*data.features, data.target)[j]!r} {what}; use another unit, "
+            f"in which numbers lie between {_SMALLEST:g} and {_LARGEST:g}"
+        )

@@ -48,8 +48,8 @@ def score(data: Data, model: StandardizedNetwork) -> Scores:
 def _score(
     y: Array, predicted: Array, scale: float, classes: tuple[float, float] | None
 ) -> dict[str, float]:
-    # In units of the scale, whose square does not overflow.
-    scores = {"rmse": scale * float(np.sqrt(np.mean(((predicted - y) / scale) ** 2)))}
+    with np.errstate(over="ignore"):  # an error of 1e200 scales may well be infinite
+        scores = {"rmse": scale * float(np.sqrt(np.mean(((predicted - y) / scale) ** 2)))}
     if classes is not None:
         middle = classes[0] / 2 + classes[1] / 2
         scores["accuracy"] = float(np.mean((predicted > middle) == (y > middle)))

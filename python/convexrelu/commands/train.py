@@ -108,11 +108,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     console.status("reading", at_once=True)
     data = read_data(arguments, np.random.default_rng(split_seed))
-    try:
-        standardizer = Standardizer.fit(data.X, data.y)
-        Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
-    except ValueError as error:
-        raise InputError(f"{data.path}: {error}") from None
+    standardizer = Standardizer.fit(data.X, data.y)
+    Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
 
     console.status("drawing gates", at_once=True)
     patterns = sample_patterns(Z, arguments.gates, rng=gate_seed)
