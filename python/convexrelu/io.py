@@ -61,25 +61,18 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
     ----------
     value : Network, StandardizedNetwork, Standardizer, Patterns, Problem or Solution
     path : str or path
-        The name of the file, which is replaced once all is written. Nothing is appended to it.
+        The name of the file, to which nothing is appended. A file of that name is replaced.
     """
     arrays: dict[str, NDArray[Any]] = {}
     tree = _take_apart(value, "", arrays)
     header = json.dumps({"format": FORMAT, "version": VERSION, "value": tree}, allow_nan=False)
 
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w") as archive:
-            archive.writestr(zipfile.ZipInfo(_HEADER), header)
-            for name, array in arrays.items():
-                info = zipfile.ZipInfo(f"{name}.npy")
-                with archive.open(info, "w", force_zip64=array.nbytes >= 1 << 30) as member:
-                    np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(_HEADER), header)
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(info, "w", force_zip64=array.nbytes >= 1 << 30) as member:
+                np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
