@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ class Console:
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         self._styled = self._out.isatty() and not plain
         self.shows_status = self._err.isatty() and os.environ.get("TERM") != "dumb"
-        self._status_time = -1.0
+        self._status_time = -math.inf
         self._status_width = 0
 
     def bold(self, text: str) -> str:
@@ -77,3 +78,4 @@ class Console:
             self._err.write(f"\r{'':{self._status_width}}\r")
             self._err.flush()
             self._status_width = 0
+            self._status_time = -math.inf
