@@ -424,7 +424,7 @@ class TestFuzz:
             with pytest.raises(ValueError, match="no whole file"):
                 load(path)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.data())
     def test_mutated_bytes(self, path: Path, data: st.DataObject) -> None:
         content = bytearray(self.data(data.draw(st.integers(0, len(VALUES) - 1)), path))
@@ -432,7 +432,7 @@ class TestFuzz:
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
         self.check(bytes(content), path)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.data())
     def test_mutated_members_with_right_checksums(self, path: Path, data: st.DataObject) -> None:
         content = self.data(data.draw(st.integers(0, len(VALUES) - 1)), path)
@@ -449,7 +449,7 @@ class TestFuzz:
                 archive.writestr(name, bytes(member))
         self.check(target.getvalue(), path)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.data())
     def test_headers_of_any_json(self, path: Path, data: st.DataObject) -> None:
         """One field of the header becomes something else."""
