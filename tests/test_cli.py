@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -493,6 +494,14 @@ class TestDocumentation:
                 name = re.search(r"--([a-z-]+)", words)[1]
                 assert str(defaults[name.replace("-", "_")]) == documented
 
+    def test_example(self, train) -> None:
+        def figures(text: str) -> list[str]:
+            varying = ("optimum", "neurons", "seconds")  # with the machine, if only by rounding
+            return [line for line in text.splitlines() if not line.startswith(varying)]
+
+        shown = self.TEXT.split("    $ convexrelu train\n")[1].split("\n\n|")[0]
+        assert figures(textwrap.dedent(shown)) == figures(train().out)
+
     def test_keys_of_the_report(self, train, regression: Path) -> None:
         documented = re.findall(r"`(\w+)`", " ".join(self.rows("| key | meaning |")))
         assert sorted(documented) == sorted(train(regression, "--json", *FAST).json)
@@ -535,7 +544,7 @@ class TestTerminal:
         assert re.search(r"\rsolve +\d+   objective \S+   gap \S+   \S+ s", terminal.output)
         assert "\x1b[1;32mcertified\x1b[0m" in terminal.output
         # The line of progress is gone before anything else is written.
-        assert re.search(r"certifying\r +\r\x1b\[2moptimum", terminal.output)
+        assert re.search(r"certifying *\r +\r\x1b\[2moptimum", terminal.output)
 
     def test_interrupt(self, tmp_path: Path) -> None:
         X = np.random.default_rng(7).normal(size=(3000, 20))
