@@ -36,7 +36,9 @@ def main() -> None:
 
     command = commands.add_parser("descent", help="solve_global against Adam on the network")
     command.add_argument("datasets", nargs="*", default=list(problems.DESCENT_LAMS))
-    command.add_argument("--lam", type=float, nargs="+", help="default: those of problems.py")
+    command.add_argument(
+        "--lam", type=float, nargs="+", help="default: two a data set, see problems.py"
+    )
     command.add_argument("--seconds", type=float, nargs="+", default=[3.0, 10.0])
     command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     command.add_argument("--threads", type=int, default=1)
@@ -112,7 +114,7 @@ def _descent(args: argparse.Namespace) -> None:
         except data.MissingData as missing:
             print(f"{name}: skipped, {missing}", flush=True)
             continue
-        for lam in args.lam or problems.DESCENT_LAMS[name]:
+        for lam in args.lam or problems.descent_lams(name):
             comparison = descent.compare(
                 name, lam, seconds=args.seconds, seeds=args.seeds, threads=args.threads
             )

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.compare.protocol import Recorder, Task, run
 
-TOLS = 10.0 ** -np.array([4, 6, 8, *range(9, 19)])  # bounds the change of an epoch, not the gap
+TOLS = 10.0 ** -np.array([4, 6, 8, *range(9, 25)])  # bounds the change of an epoch, not the gap
 
 
 def solve(task: Task, recorder: Recorder) -> None:
