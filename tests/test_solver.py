@@ -569,8 +569,10 @@ class TestStopping:
             left = iter(range(calls))
             stopped = solve(problem, lam, callback=lambda p, left=left: next(left, None) is None)
             assert stopped.status == "callback"
-            assert stopped.gap == certify(stopped).gap
-            assert stopped.gap > 1e-8
+            assert stopped.gap >= certify(stopped).gap - 1e-15
+            assert stopped.gap == pytest.approx(
+                (stopped.objective - stopped.lower_bound) / stopped.objective, abs=1e-15
+            )
 
     def test_callback_that_says_nothing_changes_nothing(self) -> None:
         problem = medium("relu", n=60, n_gates=50)
@@ -615,7 +617,8 @@ class TestTimeLimit:
             solution = solve(long_problem, lam, time_limit=limit)
             late = min(late, time.perf_counter() - start, time.process_time() - work)
             assert solution.status == "time_limit"
-            assert solution.gap == certify(solution).gap
+            # There is no time for a scan at the end: certify may prove more, never less.
+            assert solution.gap >= certify(solution).gap
             if late <= 1.1 * limit + 0.05:
                 break
         assert late <= 1.1 * limit + 0.05

@@ -126,6 +126,18 @@ void check_parts(const Problem& problem, const std::vector<Block>& active_set,
   }
 }
 
+double primal_value(const ScaledProblem& problem, double lam, const Matrix& weights,
+                    const Vector& residual) {
+  const double primal = residual.squaredNorm() / (2.0 * static_cast<double>(problem.n_samples())) +
+                        lam * weights.colwise().norm().sum();
+  return std::isnan(primal) ? kInfinity : primal;
+}
+
+double relative_gap(double primal, double dual) {
+  if (!(primal > 0.0)) return 0.0;
+  return primal < kInfinity ? std::max(0.0, (primal - dual) / primal) : 1.0;
+}
+
 }  // namespace
 
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
@@ -147,14 +159,11 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
                     const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
   check_parts(problem, active_set, weights, dual);
   const ScaledProblem& scaled = problem.scaled();
-  const double n = static_cast<double>(scaled.n_samples());
   const double scaled_lam = scaled.scaled_lam(lam);
   const Matrix scaled_weights = weights / scaled.weight_unit();
   const Vector residual =
       to_scaled(scaled, problem.y() - fitted_values(problem, active_set, weights));
-  double primal =
-      residual.squaredNorm() / (2.0 * n) + scaled_lam * scaled_weights.colwise().norm().sum();
-  if (std::isnan(primal)) primal = kInfinity;
+  const double primal = primal_value(scaled, scaled_lam, scaled_weights, residual);
 
   DualPoint best =
       dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
@@ -167,8 +176,7 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
     other.stationarity = max_or_infinity(other.stationarity, mismatch);
     if (other.value > best.value) best = other;
   }
-  double gap = 0.0;
-  if (primal > 0.0) gap = primal < kInfinity ? std::max(0.0, (primal - best.value) / primal) : 1.0;
+  const double gap = relative_gap(primal, best.value);
   const double unit = scaled.y_unit();
   const double largest_bound = std::numeric_limits<double>::max();
   return {primal * unit * unit, std::min(best.value * unit * unit, largest_bound), gap,
@@ -193,6 +201,30 @@ Solution make_solution(const Problem& problem, double lam, Status status,
           certificate.primal,
           certificate.dual,
           certificate.gap,
+          n_iter};
+}
+
+Solution make_bounded_solution(const Problem& problem, double lam, Status status,
+                               std::vector<Block> active_set, Matrix weights, Vector dual,
+                               long n_iter, double lower_bound) {
+  check_parts(problem, active_set, weights, dual);
+  const ScaledProblem& scaled = problem.scaled();
+  const double unit = scaled.y_unit() * scaled.y_unit();
+  Vector fitted = fitted_values(problem, active_set, weights);
+  Vector residual = problem.y() - fitted;
+  const double primal = primal_value(scaled, scaled.scaled_lam(lam),
+                                     weights / scaled.weight_unit(), to_scaled(scaled, residual));
+  return {problem,
+          lam,
+          status,
+          std::move(active_set),
+          std::move(weights),
+          std::move(fitted),
+          std::move(residual),
+          std::move(dual),
+          primal * unit,
+          lower_bound,
+          relative_gap(primal, lower_bound / unit),
           n_iter};
 }
 

@@ -120,43 +120,40 @@ class Solver {
     try {
       return iterate();
     } catch (const Stopped& stopped) {
-      set_ = best_;
-      r_ = best_r_;
+      return_best();
       return stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
     }
   }
 
   const WorkingSet& working_set() const { return set_; }
   const Vector& dual() const { return r_; }
+  // Proven by the scans of all blocks so far.
+  double lower_bound() const { return best_dual_; }
   long n_iter() const { return n_iter_; }
 
  private:
   Status iterate() {
     int n_stalled = 0;
-    double best_error = kInfinity;
-    remember();
+    double best_gap = kInfinity, best_deviation = kInfinity;
+    best_ = set_;
+    best_r_ = r_;
     for (;;) {
       const std::vector<BlockNorm> violated =
           blocks_above(problem_, r_, lam_ * (1.0 + kStationary), options_.n_threads, monitor_);
       const double gap = relative_gap(violated);
       if (!std::isfinite(gap)) return Status::numerical_failure;
-      const bool within = gap <= options_.tol;
-      const double stationarity = within ? largest_deviation(violated) : kInfinity;
       // Short of the tolerance progress is a smaller gap, then digits of the directions.
-      const double error = within ? std::min(stationarity, 1.0) : 1.0 + gap;
-      const bool progress = within ? error < 0.5 * best_error : gap < 0.5 * (best_error - 1.0);
+      const bool within = gap <= options_.tol;
+      const double deviation = within ? largest_deviation(violated) : kInfinity;
+      const bool progress = gap < 0.5 * best_gap || deviation < 0.5 * best_deviation;
       n_stalled = progress ? 0 : n_stalled + 1;
-      if (error < best_error) {
-        best_error = error;
-        remember();
-      }
+      best_gap = std::min(best_gap, gap);
+      keep_best(deviation, best_deviation);
       monitor_.report("solve", n_iter_, primal_ * problem_.y_unit() * problem_.y_unit(), gap);
-      if (within && stationarity <= kStationary) return Status::optimal;
+      if (deviation <= kStationary) return Status::optimal;
       const bool exhausted = n_iter_ >= options_.max_iter;
-      if (exhausted || n_stalled > (best_error <= 1.0 ? kMaxStalledOptimal : kMaxStalled)) {
-        set_ = best_;
-        r_ = best_r_;
-        if (best_error <= 1.0) return Status::optimal;
+      if (exhausted || n_stalled > (best_deviation < kInfinity ? kMaxStalledOptimal : kMaxStalled)) {
+        return_best();
         return exhausted ? Status::max_iter : Status::stalled;
       }
       update_working_set(violated);
@@ -169,14 +166,26 @@ class Solver {
     }
   }
 
-  void remember() {
-    best_ = set_;
-    best_r_ = r_;
+  // The lowest primal and the highest dual point; once within the tolerance, the most stationary pair.
+  void keep_best(double deviation, double& best_deviation) {
+    const bool better = deviation < best_deviation;
+    const bool within = better || best_deviation < kInfinity;
+    if (within ? better : primal_ < best_primal_) best_ = set_;
+    if (within ? better : dual_ > best_dual_) best_r_ = r_;
+    best_primal_ = std::min(best_primal_, primal_);
+    best_dual_ = std::max(best_dual_, dual_);
+    best_deviation = std::min(best_deviation, deviation);
   }
 
-  // The largest | ||q_b|| / lam - 1 | over the active blocks, and excess over the violated ones.
+  void return_best() {
+    set_ = best_;
+    r_ = best_r_;
+  }
+
+  // The largest of | ||q_b|| / lam - 1 | over the active blocks, the excess over the violated ones,
+  // and the distance of r from the residual of the weights.
   double largest_deviation(const std::vector<BlockNorm>& violated) {
-    double deviation = 0.0;
+    double deviation = y_norm_ > 0.0 ? (problem_.y() - fitted(set_) - r_).norm() / y_norm_ : 0.0;
     for (const BlockNorm& b : violated) deviation = std::max(deviation, b.norm / lam_ - 1.0);
     Matrix c(problem_.n_features(), set_.size());
     problem_.products().correlate(r_, set_.patterns(), c, options_.n_threads);
@@ -196,14 +205,16 @@ class Solver {
     primal_ = objective(problem_.y() - fitted(set_), set_);
     double largest = lam_;
     for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
-    return primal_ > 0.0 ? (primal_ - dual_value(r_, largest)) / primal_ : 0.0;
+    dual_ = dual_value(r_, largest);
+    return primal_ > 0.0 ? (primal_ - dual_) / primal_ : 0.0;
   }
 
   // Dual objective of r, made feasible given max_b ||q_b||.
   double dual_value(const Vector& r, double largest) const {
     const double rr = r.squaredNorm();
     const double yr = problem_.y().dot(r);
-    const double kappa = rr > 0.0 ? std::min(lam_ / largest, yr / rr) : 0.0;
+    const double limit = lam_ / largest;
+    const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
     return kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
   }
 
@@ -473,7 +484,8 @@ class Solver {
   Vector best_r_;
   double sigma_ = 0.0;
   double room_ = 0.0;  // for violated blocks to join the working set
-  double primal_ = 0.0;
+  double primal_ = 0.0, dual_ = 0.0;
+  double best_primal_ = kInfinity, best_dual_ = 0.0;
   double y_norm_;
   double x_norm_squared_;
   long n_iter_ = 0;
@@ -521,12 +533,20 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
     dual(scaled.rows()[static_cast<std::size_t>(k)]) =
         solver.dual()(k) / scaled.row_factors()(k) * scaled.y_unit();
   }
+  if (status == Status::time_limit || status == Status::callback) {
+    return make_bounded_solution(problem, lam, status, std::move(active_set), std::move(weights),
+                                 std::move(dual), solver.n_iter(),
+                                 solver.lower_bound() * scaled.y_unit() * scaled.y_unit());
+  }
   Solution solution = make_solution(problem, lam, status, std::move(active_set), std::move(weights),
                                     std::move(dual), solver.n_iter(), options.n_threads, monitor);
   if (status == Status::numerical_failure || !std::isfinite(solution.objective)) {
     return zero_for_failure(problem, lam, solver.n_iter(), monitor);
   }
-  if (status == Status::optimal && !(solution.gap <= options.tol)) {
+  // The certificate has the last word.
+  if (solution.gap <= options.tol) {
+    solution.status = Status::optimal;
+  } else if (status == Status::optimal) {
     solution.status = Status::stalled;
   }
   return solution;

@@ -67,6 +67,12 @@ Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
                        int n_threads, Monitor& monitor);
 
+// The same with a lower bound that a scan of all blocks has proven already, where there is no time for
+// another; dual need not attain it.
+Solution make_bounded_solution(const Problem& problem, double lam, Status status,
+                               std::vector<Block> active_set, Matrix weights, Vector dual,
+                               long n_iter, double lower_bound);
+
 // f (n) = sum_b A_b w_b on the problem's own X, in the caller's units.
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights);
