@@ -30,9 +30,10 @@ Index factor_cholesky(MatrixRef A, const CholeskyOptions& options) {
     auto diagonal = A.block(begin, begin, width, width);
     const auto left = A.block(begin, 0, width, begin);
     if (begin > 0) diagonal.triangularView<Eigen::Lower>() -= left * left.transpose();
-    Eigen::internal::llt_inplace<double, Eigen::Lower>::blocked(diagonal);
+    // A column whose pivot is not positive keeps its old diagonal; NaN is not noticed.
+    const Index failed = Eigen::internal::llt_inplace<double, Eigen::Lower>::blocked(diagonal);
     for (Index j = 0; j < width; ++j) {
-      if (!(diagonal(j, j) > 0.0)) return begin + j;
+      if (j == failed || !(diagonal(j, j) > 0.0)) return begin + j;
     }
     parallel_for(n_stripes(below), options.n_threads, [&](Index stripe) {
       const Index first = begin + width + stripe * kStripe;

@@ -73,6 +73,22 @@ void indefinite_is_found() {
   }
 }
 
+// The diagonal alone does not tell.
+void indefinite_of_positive_diagonal_is_found() {
+  for (const Index n : {2, 7, 40, 128, 129, 300}) {
+    Matrix A = Matrix::Identity(n, n);
+    A(n - 1, n - 2) = A(n - 2, n - 1) = 2.0;
+    CHECK(factor_cholesky(A) == n - 1);
+    Matrix ones = Matrix::Ones(n, n);
+    CHECK(factor_cholesky(ones) == 1);
+    Matrix late = positive_definite(n, 9);
+    late.row(n - 1) = 3.0 * late.row(n - 2);
+    late.col(n - 1) = 3.0 * late.col(n - 2);
+    late(n - 1, n - 1) = 8.9 * late(n - 2, n - 2);
+    CHECK(factor_cholesky(late) == n - 1);
+  }
+}
+
 void condition_is_estimated() {
   double worst = 1.0;
   for (std::uint64_t seed = 0; seed < 60; ++seed) {
@@ -111,6 +127,7 @@ int main() {
   RUN(factors_and_solves);
   RUN(bits_do_not_depend_on_threads);
   RUN(indefinite_is_found);
+  RUN(indefinite_of_positive_diagonal_is_found);
   RUN(condition_is_estimated);
   RUN(can_be_stopped);
   return failed_checks == 0 ? 0 : 1;
