@@ -32,8 +32,13 @@ void bind_patterns(py::module_& m) {
       .def_property_readonly("n_samples", &Patterns::n_samples)
       .def_property_readonly("n_features", &Patterns::n_features)
       .def_property_readonly("is_complete", &Patterns::is_complete)
-      .def_property_readonly("gates", &Patterns::gates,
-                             py::return_value_policy::reference_internal)
+      .def_property_readonly(
+          "gates",
+          [](const Patterns& self) -> const Matrix& {
+            watched(std::nullopt, py::none(), [&](Monitor& monitor) { self.gates(monitor); });
+            return self.gates();
+          },
+          py::return_value_policy::reference_internal)
       .def_property_readonly("packed", [](const py::object& self) {
         const BitMatrix& masks = self.cast<const Patterns&>().masks();
         py::array_t<BitMatrix::Word> view({masks.n_cols(), masks.words_per_col()},

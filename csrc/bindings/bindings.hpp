@@ -26,6 +26,7 @@ void bind_monitor(py::module_& m);  // Progress
 void bind_hyperplanes(py::module_& m);
 void bind_cone(py::module_& m);
 void bind_patterns(py::module_& m);
+void bind_cell_tree(py::module_& m);
 void bind_problem(py::module_& m);
 void bind_solution(py::module_& m);
 void bind_network(py::module_& m);

@@ -14,6 +14,7 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_hyperplanes(m);
   convexrelu::bind_cone(m);
   convexrelu::bind_patterns(m);
+  convexrelu::bind_cell_tree(m);
   convexrelu::bind_problem(m);
   convexrelu::bind_solution(m);
   convexrelu::bind_network(m);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -34,60 +35,99 @@ using Word = BitMatrix::Word;
 struct Arrangement {
   Hyperplanes planes;
   std::vector<Index> columns;  // r of them span the column space
-  Vector column_units;         // (r)
-  RootCones roots;             // rows: one sample of each hyperplane, in these columns
+  std::vector<int> column_exponents;
+  RootCones roots;  // rows: one sample of each hyperplane, in these columns
 
   int rank() const { return roots.rank(); }
 
   // Coordinates (r, p) to gates (d, p) of unit length.
   Matrix expand(const Matrix& points, Index n_features) const {
     Matrix gates = Matrix::Zero(n_features, points.cols());
-    for (std::size_t j = 0; j < columns.size(); ++j) {
-      const Index i = static_cast<Index>(j);
-      gates.row(columns[j]) = points.row(i) / column_units[i];
-    }
     for (Index p = 0; p < gates.cols(); ++p) {
-      gates.col(p) /= gates.col(p).cwiseAbs().maxCoeff();
+      int largest = std::numeric_limits<int>::min();
+      for (std::size_t j = 0; j < columns.size(); ++j) {
+        const double x = points(static_cast<Index>(j), p);
+        if (x != 0.0) largest = std::max(largest, std::ilogb(x) - column_exponents[j]);
+      }
+      for (std::size_t j = 0; j < columns.size(); ++j) {
+        gates(columns[j], p) =
+            std::ldexp(points(static_cast<Index>(j), p), -column_exponents[j] - largest);
+      }
       gates.col(p).normalize();
     }
     return gates;
   }
 };
 
-double power_of_two_near(double x) { return x > 0.0 ? std::ldexp(1.0, std::ilogb(x)) : 1.0; }
+int exponent_of(double x) { return x == 0.0 ? 0 : std::ilogb(x); }
+
+// X with its rows and columns divided by powers of two, to have largest entries in [1, 2). Cells do not
+// depend on these units; whether two rows are parallel up to rounding does.
+struct BalancedMatrix {
+  Matrix X;
+  std::vector<int> column_exponents;
+
+  // Divides the columns first, or the rows.
+  BalancedMatrix(Matrix unbalanced, bool columns_first)
+      : X(std::move(unbalanced)), column_exponents(static_cast<std::size_t>(X.cols())) {
+    for (const bool columns : {columns_first, !columns_first}) {
+      columns ? divide_columns() : divide_rows();
+    }
+  }
+
+  void divide_columns() {
+    for (Index j = 0; j < X.cols(); ++j) {
+      const int exponent = exponent_of(X.col(j).cwiseAbs().maxCoeff());
+      for (double& x : X.col(j)) x = std::ldexp(x, -exponent);
+      column_exponents[static_cast<std::size_t>(j)] = exponent;
+    }
+  }
+
+  void divide_rows() {
+    const Vector largest = X.cwiseAbs().rowwise().maxCoeff();
+    for (Index k = 0; k < X.rows(); ++k) {
+      for (double& x : X.row(k)) x = std::ldexp(x, -exponent_of(largest[k]));
+    }
+  }
+
+  double sum_of_exponents() const {
+    return X.unaryExpr([](double x) { return double(exponent_of(x)); }).sum();
+  }
+};
+
+// Each order undoes scales that the other one does not; the better one leaves the entries larger.
+BalancedMatrix balance(ConstMatrixRef X) {
+  BalancedMatrix a(X, true), b(X, false);
+  return a.sum_of_exponents() >= b.sum_of_exponents() ? a : b;
+}
 
 Arrangement arrange(ConstMatrixRef X) {
   if (X.rows() == 0 || X.cols() == 0) throw_invalid("X must have rows and columns");
   if (!X.allFinite()) throw_invalid("X must be finite");
-  // Cells do not depend on the units of the columns, but whether two rows are parallel would.
-  Vector units(X.cols());
-  for (Index j = 0; j < X.cols(); ++j) units[j] = power_of_two_near(X.col(j).cwiseAbs().maxCoeff());
-  const Matrix scaled = X * units.cwiseInverse().asDiagonal();
+  const BalancedMatrix balanced = balance(X);
 
   Arrangement arrangement;
-  arrangement.planes = find_hyperplanes(scaled);
+  arrangement.planes = find_hyperplanes(balanced.X);
   const Hyperplanes& planes = arrangement.planes;
-  arrangement.columns = pivot_columns(scaled, planes);
+  arrangement.columns = pivot_columns(balanced.X, planes);
   const Index r = static_cast<Index>(arrangement.columns.size());
   if (r == 0) return arrangement;
 
   // The rows themselves, not their unit normals: integers stay integers.
   Matrix rows(r, planes.size());
-  for (Index l = 0; l < planes.size(); ++l) {
-    const Index k =
-        planes.samples[static_cast<std::size_t>(planes.offsets[static_cast<std::size_t>(l)])];
-    const double unit = power_of_two_near(scaled.row(k).cwiseAbs().maxCoeff());
-    for (Index j = 0; j < r; ++j) {
-      rows(j, l) = scaled(k, arrangement.columns[static_cast<std::size_t>(j)]) / unit;
+  for (Index j = 0; j < r; ++j) {
+    const std::size_t column =
+        static_cast<std::size_t>(arrangement.columns[static_cast<std::size_t>(j)]);
+    arrangement.column_exponents.push_back(balanced.column_exponents[column]);
+    for (Index l = 0; l < planes.size(); ++l) {
+      const std::size_t first =
+          static_cast<std::size_t>(planes.offsets[static_cast<std::size_t>(l)]);
+      rows(j, l) = balanced.X(planes.samples[first], static_cast<Index>(column));
     }
   }
   arrangement.roots = find_root_cones(rows);
   Matrix& values = arrangement.roots.values;
   values.array().rowwise() /= values.array().abs().colwise().maxCoeff();
-  arrangement.column_units.resize(r);
-  for (Index j = 0; j < r; ++j) {
-    arrangement.column_units[j] = units[arrangement.columns[static_cast<std::size_t>(j)]];
-  }
   return arrangement;
 }
 
@@ -378,11 +418,10 @@ BitMatrix find_masks(const Arrangement& arrangement, Index n_samples,
   return BitMatrix(n_samples, std::move(words));
 }
 
-Matrix find_gates(const Matrix& X, const EnumerationOptions& options) {
+Matrix find_gates(const Matrix& X, const EnumerationOptions& options, Monitor& monitor) {
   const Arrangement arrangement = arrange(X);
   const int r = arrangement.rank();
   if (r == 0) return Matrix::Zero(X.cols(), 1);
-  Monitor monitor;
   Census census(kInfinity, monitor);
   const SampleBits bits(arrangement.planes, X.rows());
   Enumeration<Output::points> cells(arrangement, bits, options.tol, options.n_threads, census);
@@ -499,17 +538,22 @@ class RaySampler {
 
 Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options, Monitor& monitor) {
   BitMatrix masks = find_masks(arrange(X), X.rows(), options, monitor);
-  const auto gates = [X = Matrix(X), options] { return find_gates(X, options); };
+  const auto gates = [X = Matrix(X), options](Monitor& watch) {
+    return find_gates(X, options, watch);
+  };
   return Patterns(std::move(masks), X.cols(), gates, true);
 }
 
-Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed) {
+Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed, Monitor& monitor) {
   const Arrangement arrangement = arrange(X);
   const int r = arrangement.rank();
   if (r == 0) return Matrix(X.cols(), 0);
   RaySampler sampler(arrangement.roots.values, seed);
   Matrix points(r, n_gates);
-  for (Index i = 0; i < n_gates; ++i) points.col(i) = arrangement.roots.rays * sampler.draw();
+  for (Index i = 0; i < n_gates; ++i) {
+    monitor.check();
+    points.col(i) = arrangement.roots.rays * sampler.draw();
+  }
   return arrangement.expand(points, X.cols());
 }
 

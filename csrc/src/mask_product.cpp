@@ -24,8 +24,9 @@ constexpr Index kWordBits = BitMatrix::kWordBits;
 constexpr int kSlabFeatures = 16;
 
 // Larger tables pay from kManySums sums on, as long as they (32 and 44 KB) stay close to the core.
-// With small tables wider rows are better.
+// With small tables wider rows are better, of up to four vector registers.
 constexpr Index kManySums = 128;
+constexpr int kWideLanes = std::min(16, 4 * Eigen::internal::packet_traits<double>::size);
 template <typename Scalar, int kLanes>
 using LargeTables = SubsetSums<Scalar, kLanes, kLanes * sizeof(Scalar) <= 16 ? 8 : 6>;
 template <typename Scalar, int kLanes>
@@ -146,6 +147,17 @@ struct ScaledVector {
   double scale_x = 1.0;
 };
 
+// What is done with a sum, called from many loops: functors, because compilers do not inline a lambda
+// into all of them.
+template <typename Subsets>
+struct AddRow {
+  typename Subsets::Number* sums;
+
+  EIGEN_ALWAYS_INLINE void operator()(Index i, const typename Subsets::Row& sum) const {
+    Subsets::map(sums + i * Subsets::kWidth) += sum;
+  }
+};
+
 // Row i of the sums = sum over the samples k of pattern i of r_k x_k, i < count, for the columns
 // of the slab from j on. word(i, w) is word w of pattern i.
 template <typename Subsets, typename WordOf>
@@ -165,9 +177,7 @@ void sum_over_samples(const Slab& slab, Index j, const ScaledVector& vector, Ind
     }
     subsets.tabulate(n_rows);
     const Index w = first / kWordBits;
-    subsets.for_each_sum(
-        count, [&](Index i) { return word(i, w); },
-        [&](Index i, const auto& sum) { Subsets::map(sums + i * kLanes) += sum; });
+    subsets.for_each_sum(count, [&](Index i) { return word(i, w); }, AddRow<Subsets>{sums});
   }
 }
 
@@ -200,7 +210,7 @@ template <typename WordOf>
 void correlate_patterns(const Slabs& slabs, Index n_features, const ConstMatrixRef& R,
                         Index n_patterns, const WordOf& word, int n_threads, MatrixRef& C) {
   if (n_patterns < kManySums) {
-    correlate_by<SmallTables, 16>(slabs, n_features, R, n_patterns, word, n_threads, C);
+    correlate_by<SmallTables, kWideLanes>(slabs, n_features, R, n_patterns, word, n_threads, C);
   } else {
     correlate_by<LargeTables, 8>(slabs, n_features, R, n_patterns, word, n_threads, C);
   }
@@ -213,16 +223,17 @@ int exponent_of(double x) {
   return std::max(exponent, -1020);
 }
 
-// Bit j of word k becomes bit k of word j: swaps of ever smaller blocks across the diagonal
-// (Warren, Hacker's Delight, section 7-3).
-void transpose(Word* words) {
-  Word mask = 0x00000000FFFFFFFF;
-  for (int size = 32; size > 0; size /= 2, mask ^= mask << size) {
-    for (int k = 0; k < 64; k = ((k | size) + 1) & ~size) {
+// Bit j of word k becomes bit k of word j, j, k < 64, where the words from n on are zero: swaps of ever
+// larger blocks across the diagonal (after Warren, Hacker's Delight, section 7-3).
+void transpose(Word* words, int n) {
+  for (int size = 1; size < 64; size *= 2) {
+    const Word mask = ~Word{0} / ((Word{1} << size) + 1);  // the low half of each 2 size bits
+    for (int k = 0; k < n; k = ((k | size) + 1) & ~size) {
       const Word swap = ((words[k] >> size) ^ words[k | size]) & mask;
       words[k] ^= swap << size;
       words[k | size] ^= swap;
     }
+    n = (n + 2 * size - 1) / (2 * size) * (2 * size);
   }
 }
 
@@ -239,7 +250,7 @@ void gather_words(const BitMatrix& masks, const ListPart& part, Index first_word
     Word* const block = part.words + w * kWordBits;
     for (int b = 0; b < part.size; ++b) block[b] = masks.col(part.patterns[b])[first_word + w];
     std::fill(block + part.size, block + kWordBits, Word{0});
-    transpose(block);
+    transpose(block, part.size);
   }
 }
 
@@ -247,12 +258,31 @@ void gather_words(const BitMatrix& masks, const ListPart& part, Index first_word
 constexpr int kPartialSums = 8;
 using PartialSums = Eigen::Map<Eigen::Array<double, kPartialSums, 1>>;
 
+template <int kLanes>
+struct AddProduct {
+  static constexpr int kSums = std::min(kPartialSums, kLanes);
+  using Row = Eigen::Array<double, kLanes, 1>;
+
+  const Slab& slab;
+  Index column;
+  Index first;
+  double* sums;
+
+  EIGEN_ALWAYS_INLINE void operator()(Index k, const Row& u) const {
+    const DataRow<kLanes> x = data_row<kLanes>(slab, first + k, column);
+    Eigen::Array<double, kSums, 1> products = u.template head<kSums>() * x.template head<kSums>();
+    for (int lane = kSums; lane < kLanes; lane += kSums) {
+      products += u.template segment<kSums>(lane) * x.template segment<kSums>(lane);
+    }
+    PartialSums(sums + k * kPartialSums).template head<kSums>() += products;
+  }
+};
+
 // Adds x_k . (sum of the U_b whose pattern b holds sample k) for samples first ... first + count -
 // 1, as far as kLanes columns of the slab from j on go.
 template <int kLanes>
 void add_forward(const Slab& slab, Index j, Index feature, const ConstMatrixRef& U,
                  const ListPart& part, Index first, Index count, const Workspace& workspace) {
-  constexpr int kSums = std::min(kPartialSums, kLanes);
   SmallTables<double, kLanes> subsets(workspace.tables<double>());
   const Index n_used = std::min<Index>(kLanes, U.rows() - feature);
   for (int b = 0; b < part.size; ++b) {
@@ -261,17 +291,9 @@ void add_forward(const Slab& slab, Index j, Index feature, const ConstMatrixRef&
     std::copy_n(&U.coeffRef(feature, part.first + b), n_used, row.data());
   }
   subsets.tabulate(part.size);
-  double* const sums = workspace.sums<double>();
   subsets.for_each_sum(
       count, [&](Index k) { return part.words[k]; },
-      [&](Index k, const auto& u) {
-        const auto x = data_row<kLanes>(slab, first + k, j);
-        PartialSums sum(sums + k * kPartialSums);
-        for (int lane = 0; lane < kLanes; lane += kSums) {
-          sum.template head<kSums>() +=
-              u.template segment<kSums>(lane) * x.template segment<kSums>(lane);
-        }
-      });
+      AddProduct<kLanes>{slab, j, first, workspace.sums<double>()});
 }
 
 }  // namespace
@@ -362,32 +384,33 @@ void MaskProduct::forward(const std::vector<Index>& patterns, ConstMatrixRef U, 
   constexpr Index kMinWordsPerWorker = 4;
   const Index n_listed = static_cast<Index>(patterns.size());
   const Index n_parts = BitMatrix::words_for(n_listed);
-  for_each_pass(
-      masks_->words_per_col(), kSamplesPerPass / kWordBits, kMinWordsPerWorker,
-      n_parts * kSamplesPerPass, n_threads,
-      [&](const Workspace& workspace, Index first_word, Index n_words) {
-        const Index first = first_word * kWordBits;
-        const Index count = std::min(n_samples() - first, n_words * kWordBits);
-        const auto part_of_list = [&](Index part) {
-          const Index start = part * kWordBits;
-          return ListPart{patterns.data() + start, start,
-                          static_cast<int>(std::min(kWordBits, n_listed - start)),
-                          workspace.words() + part * kSamplesPerPass};
-        };
-        for (Index part = 0; part < n_parts; ++part) {
-          gather_words(*masks_, part_of_list(part), first_word, n_words);
-        }
-        double* const sums = workspace.sums<double>();
-        std::fill_n(sums, count * kPartialSums, 0.0);
-        for_each_block<16>(slabs_, [&](auto lanes, const Slab& slab, Index j, Index feature) {
-          for (Index part = 0; part < n_parts; ++part) {
-            add_forward<lanes>(slab, j, feature, U, part_of_list(part), first, count, workspace);
-          }
-        });
-        for (Index k = 0; k < count; ++k) {
-          f[first + k] = PartialSums(sums + k * kPartialSums).sum();
-        }
-      });
+  for_each_pass(masks_->words_per_col(), kSamplesPerPass / kWordBits, kMinWordsPerWorker,
+                n_parts * kSamplesPerPass, n_threads,
+                [&](const Workspace& workspace, Index first_word, Index n_words) {
+                  const Index first = first_word * kWordBits;
+                  const Index count = std::min(n_samples() - first, n_words * kWordBits);
+                  const auto part_of_list = [&](Index part) {
+                    const Index start = part * kWordBits;
+                    return ListPart{patterns.data() + start, start,
+                                    static_cast<int>(std::min(kWordBits, n_listed - start)),
+                                    workspace.words() + part * kSamplesPerPass};
+                  };
+                  for (Index part = 0; part < n_parts; ++part) {
+                    gather_words(*masks_, part_of_list(part), first_word, n_words);
+                  }
+                  double* const sums = workspace.sums<double>();
+                  std::fill_n(sums, count * kPartialSums, 0.0);
+                  for_each_block<kWideLanes>(
+                      slabs_, [&](auto lanes, const Slab& slab, Index j, Index feature) {
+                        for (Index part = 0; part < n_parts; ++part) {
+                          add_forward<lanes>(slab, j, feature, U, part_of_list(part), first, count,
+                                             workspace);
+                        }
+                      });
+                  for (Index k = 0; k < count; ++k) {
+                    f[first + k] = PartialSums(sums + k * kPartialSums).sum();
+                  }
+                });
 }
 
 }  // namespace convexrelu

@@ -164,8 +164,14 @@ const BitMatrix& Patterns::masks() const { return data_->masks; }
 bool Patterns::is_complete() const { return data_->is_complete; }
 
 const Matrix& Patterns::gates() const {
+  Monitor unwatched;
+  return gates(unwatched);
+}
+
+const Matrix& Patterns::gates(Monitor& monitor) const {
   if (data_->gate_source) {
-    std::call_once(data_->gates_made, [this] { data_->gates = data_->gate_source(); });
+    std::call_once(data_->gates_made,
+                   [&] { data_->gates = data_->gate_source(monitor); });
   }
   return data_->gates;
 }

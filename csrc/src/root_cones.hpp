@@ -2,7 +2,8 @@
 // R^r into 2^r simplicial cones.
 //
 //   rows (r, h)     normals of the hyperplanes, of rank r
-//   base (r)        hyperplanes of the root cones, as independent as a pivoted QR finds them
+//   base (r)        hyperplanes of the root cones, as independent as a pivoted QR finds them; others
+//                   are the rest
 //   rays (r, r)     ray j lies on all base hyperplanes but the j-th, and on the positive side of that one
 //   values (r, h)   values(j, l) = n_l.v_j
 //
@@ -11,6 +12,7 @@
 
 #include <Eigen/LU>
 #include <Eigen/QR>
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -20,20 +22,12 @@
 namespace convexrelu {
 
 struct RootCones {
-  std::vector<int> base;
+  std::vector<int> base, others;
   Matrix rays;
   Matrix values;
 
   int rank() const { return static_cast<int>(base.size()); }
 
-  // Hyperplanes that are not in the base.
-  std::vector<int> others() const {
-    std::vector<int> rest;
-    for (int l = 0; l < values.cols(); ++l) {
-      if (std::find(base.begin(), base.end(), l) == base.end()) rest.push_back(l);
-    }
-    return rest;
-  }
 };
 
 // One of the root cones: on the negative side of the base hyperplanes whose bits are set. Its candidates
@@ -44,7 +38,7 @@ class RootCone {
       : rank_(roots.rank()) {
     store_.n_words = (rank_ + kWordBits - 1) / kWordBits;
     store_.n_coordinates = has_coordinates ? rank_ : 0;
-    store_.candidates = roots.others();
+    store_.candidates = roots.others;
     store_.stride = n_blocks(static_cast<int>(store_.candidates.size())) * Lanes::kSize;
     store_.make_room(rank_);
     store_.facets.assign(static_cast<std::size_t>(store_.n_words * kWordBits), 0);
@@ -103,6 +97,10 @@ inline RootCones find_root_cones(const Matrix& rows) {
   cones.rays = solve_accurately(base.transpose(), Matrix::Identity(r, r));
   for (Index j = 0; j < r; ++j)
     cones.values.col(cones.base[static_cast<std::size_t>(j)]).setUnit(j);
+  for (int l = 0; l < rows.cols(); ++l) {
+    const bool in_base = std::find(cones.base.begin(), cones.base.end(), l) != cones.base.end();
+    if (!in_base) cones.others.push_back(l);
+  }
   return cones;
 }
 

@@ -61,7 +61,7 @@ class SubsetSums {
   // The sum over the rows of a group that are in the subset. The group's field of the word is
   // moved to where it counts numbers instead of rows, so that it is the offset into the table.
   template <int group>
-  RowMap sum_of_group(Word word) const {
+  EIGEN_ALWAYS_INLINE RowMap sum_of_group(Word word) const {
     constexpr int kShift = group * kBits - kLaneShift;
     constexpr Word kField = static_cast<Word>(kEntries - 1) << kLaneShift;
     const Word moved = kShift >= 0 ? word >> (kShift & 63) : word << (-kShift & 63);
@@ -69,7 +69,7 @@ class SubsetSums {
   }
 
   template <int... pair>
-  Row sum_of_pairs(Word word, std::integer_sequence<int, 0, pair...>) const {
+  EIGEN_ALWAYS_INLINE Row sum_of_pairs(Word word, std::integer_sequence<int, 0, pair...>) const {
     Row even = sum_of_group<0>(word);
     Row odd = sum_of_group<1>(word);
     ((even += sum_of_group<2 * pair>(word), add_odd<2 * pair + 1>(word, odd)), ...);
@@ -77,7 +77,7 @@ class SubsetSums {
   }
 
   template <int group>
-  void add_odd(Word word, Row& odd) const {
+  EIGEN_ALWAYS_INLINE void add_odd(Word word, Row& odd) const {
     if constexpr (group < kGroups) odd += sum_of_group<group>(word);
   }
 

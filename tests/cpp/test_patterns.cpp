@@ -137,7 +137,7 @@ void gates_on_demand_are_computed_once() {
   int calls = 0;
   const Patterns patterns(
       BitMatrix(4, 2), 3,
-      [&] {
+      [&](Monitor&) {
         ++calls;
         return Matrix(Matrix::Ones(3, 2));
       },

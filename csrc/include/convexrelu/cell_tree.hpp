@@ -37,6 +37,6 @@ Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options,
 // ray on which r - 1 random hyperplanes meet, moved into one of the cells around it by
 // random signs on these. A Gaussian gate finds a cell by its solid angle, which leaves narrow cells
 // out. Empty if X is zero. The same seed gives the same gates on every machine, up to rounding.
-Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed);
+Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed, Monitor& monitor);
 
 }  // namespace convexrelu

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "convexrelu/bit_matrix.hpp"
+#include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
 
 namespace convexrelu {
@@ -20,7 +21,7 @@ namespace convexrelu {
 // A list of patterns. Immutable, and a copy shares its data.
 class Patterns {
  public:
-  using GateSource = std::function<Matrix()>;
+  using GateSource = std::function<Matrix(Monitor&)>;
 
   Patterns() : Patterns(BitMatrix(), Matrix()) {}
 
@@ -35,6 +36,7 @@ class Patterns {
   Index n_features() const;
   const BitMatrix& masks() const;
   const Matrix& gates() const;
+  const Matrix& gates(Monitor& monitor) const;  // watched, where they are yet to be computed
   bool is_complete() const;  // every full-dimensional cell of the arrangement is here
 
  private:

@@ -1,0 +1,133 @@
+// The solver and the certificate from C++; the mathematics is tested from Python, with oracles.
+
+#include <cmath>
+#include <random>
+#include <stdexcept>
+#include <string>
+
+#include "check.hpp"
+#include "convexrelu/solver.hpp"
+
+using namespace convexrelu;
+
+namespace {
+
+using Rng = std::mt19937_64;
+
+// Integers (ties, repeated and zero rows) or Gaussian.
+Problem random_problem(Rng& rng, Formulation formulation, bool whole, Index n = 12, Index p = 20) {
+  std::normal_distribution<double> normal;
+  const auto random = [&](Index rows, Index cols) {
+    Matrix matrix(rows, cols);
+    for (double& entry : matrix.reshaped()) {
+      entry = whole ? static_cast<double>(rng() % 5) - 2.0 : normal(rng);
+    }
+    return matrix;
+  };
+  const Matrix X = random(n, 4);
+  return {X, random(n, 1), patterns_from_gates(X, random(4, p)), formulation};
+}
+
+void answers_carry_their_certificate() {
+  Rng rng(1);
+  Monitor monitor;
+  for (int trial = 0; trial < 200; ++trial) {
+    const Formulation formulation = trial % 2 ? Formulation::relu : Formulation::gated;
+    const Problem problem = random_problem(rng, formulation, trial % 4 < 2);
+    for (const double ratio : {2.0, 0.5, 0.05, 0.002}) {
+      const double lam = ratio * problem.lambda_max();
+      const Solution s = solve(problem, lam, {}, monitor);
+      const Certificate c = certify(problem, lam, s.active_set, s.weights, s.dual, 1, monitor);
+      CHECK(s.status == Status::optimal);
+      CHECK(s.gap <= 1e-9 && s.gap == c.gap);
+      CHECK(s.objective == c.primal && s.lower_bound == c.dual);
+      CHECK(c.cone_violation <= 1e-12);
+      CHECK(s.weights.cols() == static_cast<Index>(s.active_set.size()));
+      CHECK((ratio > 1.0) == s.active_set.empty());
+      for (Index j = 0; j < s.weights.cols(); ++j) CHECK(s.weights.col(j).norm() > 0.0);
+    }
+  }
+}
+
+void what_a_callback_throws_passes_through() {
+  struct Mine {};
+  Rng rng(2);
+  const Problem problem = random_problem(rng, Formulation::relu, false);
+  Monitor monitor(kInfinity, [](const Progress&) -> bool { throw Mine{}; });
+  bool caught = false;
+  try {
+    solve(problem, 0.1 * problem.lambda_max(), {}, monitor);
+  } catch (const Mine&) {
+    caught = true;
+  }
+  CHECK(caught);
+}
+
+void stopping_is_no_error() {
+  Rng rng(3);
+  const Problem problem = random_problem(rng, Formulation::relu, false, 60, 100);
+  const double lam = 0.01 * problem.lambda_max();
+  Monitor over(0.0);
+  CHECK(solve(problem, lam, {}, over).status == Status::time_limit);
+  Monitor asked(kInfinity, [](const Progress&) { return true; });
+  CHECK(solve(problem, lam, {}, asked).status == Status::callback);
+  SolveOptions few;
+  few.max_iter = 1;
+  Monitor monitor;
+  const Solution s = solve(problem, lam, few, monitor);
+  CHECK(s.status == Status::max_iter && s.n_iter <= 1 && s.gap > 1e-8);
+}
+
+void bits_do_not_depend_on_threads() {
+  Rng rng(4);
+  Monitor monitor;
+  for (const Formulation formulation : {Formulation::relu, Formulation::gated}) {
+    const Problem problem = random_problem(rng, formulation, false, 80, 600);
+    SolveOptions threaded;
+    threaded.n_threads = 4;
+    const Solution one = solve(problem, 0.03 * problem.lambda_max(), {}, monitor);
+    const Solution many = solve(problem, 0.03 * problem.lambda_max(), threaded, monitor);
+    CHECK(one.weights == many.weights && one.dual == many.dual && one.n_iter == many.n_iter);
+  }
+}
+
+void parts_that_are_no_solution_are_refused() {
+  Rng rng(5);
+  Monitor monitor;
+  const Problem problem = random_problem(rng, Formulation::gated, true);
+  const auto refuses = [&](Block block, const Matrix& weights, const Vector& dual) {
+    try {
+      certify(problem, 0.1, {block}, weights, dual, 1, monitor);
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  const Matrix weights = Matrix::Ones(4, 1);
+  const Vector dual = Vector::Zero(12);
+  CHECK(!refuses({0, +1}, weights, dual));
+  CHECK(refuses({problem.n_patterns(), +1}, weights, dual));
+  CHECK(refuses({-1, +1}, weights, dual));
+  CHECK(refuses({0, -1}, weights, dual));  // gated: one sign
+  CHECK(refuses({0, +1}, Matrix::Ones(3, 1), dual));
+  CHECK(refuses({0, +1}, Matrix::Ones(4, 2), dual));
+  CHECK(refuses({0, +1}, Matrix::Constant(4, 1, kNaN), dual));
+  CHECK(refuses({0, +1}, weights, Vector::Zero(11)));
+}
+
+void statuses_have_names() {
+  CHECK(std::string(to_string(Status::optimal)) == "optimal");
+  CHECK(std::string(to_string(Status::numerical_failure)) == "numerical_failure");
+}
+
+}  // namespace
+
+int main() {
+  RUN(answers_carry_their_certificate);
+  RUN(what_a_callback_throws_passes_through);
+  RUN(stopping_is_no_error);
+  RUN(bits_do_not_depend_on_threads);
+  RUN(parts_that_are_no_solution_are_refused);
+  RUN(statuses_have_names);
+  return failed_checks == 0 ? 0 : 1;
+}
