@@ -79,12 +79,13 @@ def lambda_max(instance: Instance) -> float:
     return _largest_projection(instance, instance.y, 0.0)
 
 
-def project_onto_cone(rows: np.ndarray, c: np.ndarray) -> np.ndarray:
+def project_onto_cone(rows: np.ndarray, c: np.ndarray, short: float = 0.0) -> np.ndarray:
     """The projection of c onto {u : rows u >= 0}, rows of unit length.
 
     It is q = c + rows_F' rho with rho >= 0 the non-negative least squares solution of min ||q||,
     found by the active set method of Lawson and Hanson (1974). The result always has this form, so
     ||q|| bounds the length of the projection from above even where rounding stops the search early.
+    It falls from step to step, and the search ends as soon as it is not above `short`.
     """
     if len(rows) == 0:
         return c
@@ -97,7 +98,7 @@ def project_onto_cone(rows: np.ndarray, c: np.ndarray) -> np.ndarray:
         slack = rows @ q
         slack[face + list(refused)] = 0.0
         worst = int(np.argmin(slack))
-        if slack[worst] >= -TOL * length:
+        if slack[worst] >= -TOL * length or np.linalg.norm(q) <= short:
             break
         trial, multipliers = _extend_face(rows, c, face, rho, worst)
         if worst not in trial:
@@ -172,7 +173,7 @@ def _largest_projection(instance: Instance, residual: np.ndarray, floor: float) 
                 break
             rows = instance.cone(chunk.start + j)
             for sign in instance.signs:
-                q = project_onto_cone(rows, sign * correlations[j])
+                q = project_onto_cone(rows, sign * correlations[j], max(largest, floor))
                 largest = max(largest, np.linalg.norm(q))
     return float(largest)
 
