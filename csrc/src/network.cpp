@@ -169,7 +169,7 @@ Vector Network::predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const
             patterns_from_gates(rows, gates_->middleRows(first, n_cols).transpose());
         for (Index j = 0; j < n_cols; ++j) {
           for (Index k = 0; k < n_rows; ++k) {
-            if (!open.masks().test(k, j)) outputs(k, j) = 0.0;
+            outputs(k, j) = open.masks().test(k, j) ? outputs(k, j) : 0.0;
           }
         }
       } else {
