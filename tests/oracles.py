@@ -163,7 +163,7 @@ def minimise(problem: Problem, lam: float) -> Minimum:
 def network_objective(
     X: Array, y: Array, lam: float, hidden: Array, output: Array, gates: Array | None = None
 ) -> float:
-    """1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2), the problem of the network itself."""
+    """1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2), the network's own problem."""
     inner = X @ hidden.T
     active = inner >= 0 if gates is None else X @ gates >= 0
     f = (active * inner) @ output

@@ -91,7 +91,9 @@ def designs(draw: st.DrawFn, max_n: int = 8, max_d: int = 4) -> Array:
         )
     )
     row, column = st.integers(0, n - 1), st.integers(0, d - 1)
-    for kind in draw(st.lists(st.sampled_from("copy zero columns constant".split()), max_size=3)):
+    for kind in draw(
+        st.lists(st.sampled_from(["copy", "zero", "columns", "constant"]), max_size=3)
+    ):
         if kind == "copy":  # duplicate, antiparallel and proportional rows
             factor = draw(st.sampled_from([1.0, -1.0, 2.0, -0.1, 1 / 3]))
             X[draw(row)] = factor * X[draw(row)]
@@ -124,7 +126,7 @@ def targets(draw: st.DrawFn, X: Array) -> Array:
 def gate_sets(draw: st.DrawFn, X: Array, max_gates: int = 8) -> Array:
     """Gates (p, d), one a row: integers and rows of X lie on the rows' hyperplanes; repetitions and
     opposites are common."""
-    n, d = X.shape
+    d = X.shape[1]
     p = draw(st.integers(1, max_gates))
     gates = draw(st.one_of(integers((p, d), -2, 2), reals((p, d))))
     extra = st.tuples(

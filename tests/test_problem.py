@@ -13,10 +13,10 @@ import joblib
 import numpy as np
 import pytest
 from hypothesis import given
-
-from convexrelu import Problem, patterns_from_gates, sample_patterns, solve
 from tests import oracles
 from tests.strategies import Case, cases
+
+from convexrelu import Problem, patterns_from_gates, sample_patterns, solve
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.integers(-2, 3, (7, 3)).astype(float)

@@ -1,4 +1,4 @@
-"""Solution and its certificate: no point, weights or dual candidate can make it say what is not so."""
+"""Solution and its certificate: no weights or dual candidate can make it say what is not so."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracles
+from tests.strategies import Case, cases
 
 from convexrelu import (
     Certificate,
     Problem,
     Solution,
+    _core,
     certify,
     patterns_from_gates,
     sample_patterns,
     solve,
 )
-from convexrelu import _core
-from tests import oracles
-from tests.strategies import Case, cases
 
 GENERATOR = np.random.default_rng(1)
 X = GENERATOR.integers(-2, 3, (8, 3)).astype(float)
@@ -37,7 +37,7 @@ PROBLEMS = {
 
 
 def candidate(problem: Problem, lam: float, active_set: Any, weights: Any, dual: Any) -> Solution:
-    """A solution of given parts, as a pickle would restore it: nobody says that they are optimal."""
+    """A solution of given parts, as a pickle would restore it: nobody says they are optimal."""
     active_set = np.asarray(active_set, dtype=np.int64).reshape(-1, 2)
     weights = np.asarray(weights, dtype=float).reshape(len(active_set), problem.X.shape[1])
     core = _core.make_solution(
@@ -149,7 +149,7 @@ class TestGarbage:
             lambda r: 1e-200 * r,
             lambda r: 5e-324 * np.sign(r),
             lambda r: r[::-1].copy(),
-            lambda r: Y,
+            lambda r: 0 * r + Y,
             lambda r: np.eye(len(r))[2],
         ],
         ids=[
@@ -230,7 +230,7 @@ class TestGarbage:
 
 
 class TestNetwork:
-    """The objective of the network that the weights mean is the convex one (Pilanci & Ergen 2020)."""
+    """The network that the weights mean has the convex objective (Pilanci & Ergen 2020)."""
 
     @given(cases(formulations=("relu",), ratios=(0.5, 0.1, 1e-3)))
     def test_relu(self, case: Case) -> None:

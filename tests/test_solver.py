@@ -11,7 +11,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import joblib
@@ -19,6 +18,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracles
+from tests.strategies import FORMULATIONS, Case, cases
+from tests.test_solution import candidate
 
 from convexrelu import (
     Problem,
@@ -29,9 +31,6 @@ from convexrelu import (
     sample_patterns,
     solve,
 )
-from tests import oracles
-from tests.strategies import FORMULATIONS, Case, cases
-from tests.test_solution import candidate
 
 GENERATOR = np.random.default_rng(2)
 EPSILON = np.finfo(float).eps
@@ -319,7 +318,8 @@ class TestScale:
         ("a", "b"),
         [
             (1e200, 1.0), (1.0, 1e200), (1e200, 1e-200), (1e-200, 1e200), (1e300, 1e-300),
-            (1e-300, 1e300), (1e-310, 1.0), (1.0, 1e-310), (1e307, 1.0), (1.0, 1e307), (1e307, 1e-320),
+            (1e-300, 1e300), (1e-310, 1.0), (1.0, 1e-310), (1e307, 1.0), (1.0, 1e307),
+            (1e307, 1e-320),
         ],
     )  # fmt: skip
     def test_beyond_what_squares_can_hold(self, a: float, b: float, formulation: str) -> None:
@@ -567,7 +567,7 @@ class TestStopping:
         assert seen[-1].objective == pytest.approx(full.objective, rel=1e-8)
         for calls in (1, 2, 3):
             left = iter(range(calls))
-            stopped = solve(problem, lam, callback=lambda p, left=left: next(left, None) is None)
+            stopped = solve(problem, lam, callback=lambda _, left=left: next(left, None) is None)
             assert stopped.status == "callback"
             assert stopped.gap >= certify(stopped).gap - 1e-15
             assert stopped.gap == pytest.approx(
@@ -578,7 +578,8 @@ class TestStopping:
         problem = medium("relu", n=60, n_gates=50)
         lam = 0.01 * problem.lambda_max
         for nothing in (None, 0, False, "", np.False_):
-            assert_same_bits(solve(problem, lam, callback=lambda p: nothing), solve(problem, lam))
+            quiet = solve(problem, lam, callback=lambda _, nothing=nothing: nothing)
+            assert_same_bits(quiet, solve(problem, lam))
 
     def test_callback_that_raises(self) -> None:
         problem = medium("relu", n=30, n_gates=20)
@@ -589,13 +590,13 @@ class TestStopping:
         with pytest.raises(LookupError, match="no more"):
             solve(problem, 0.01, callback=raises)
         with pytest.raises(ValueError, match="truth value"):
-            solve(problem, 0.01, callback=lambda p: np.zeros(2))
+            solve(problem, 0.01, callback=lambda _: np.zeros(2))
         assert solve(problem, 0.01).status == "optimal"
 
     def test_callback_may_solve(self) -> None:
         problem = medium("relu", n=30, n_gates=20)
         inner: list[Solution] = []
-        outer = solve(problem, 0.01, callback=lambda p: inner.append(solve(problem, 0.02)))
+        outer = solve(problem, 0.01, callback=lambda _: inner.append(solve(problem, 0.02)))
         assert_same_bits(outer, solve(problem, 0.01))
         for solution in inner:
             assert_same_bits(solution, solve(problem, 0.02))
@@ -772,16 +773,3 @@ class TestArguments:
         np.testing.assert_array_equal(start.weights, before)
         np.testing.assert_array_equal(PROBLEM.X, X)
         np.testing.assert_array_equal(PROBLEM.y, y)
-
-
-def frozen(name: str) -> Callable[[Case], Any]:
-    return lambda case: pytest.param(case, id=name)
-
-
-# Cases on which an earlier solver failed, and how.
-FROZEN: list[Any] = []
-
-
-@pytest.mark.parametrize("case", FROZEN)
-def test_frozen(case: Case) -> None:
-    check_optimal(case.problem, case.lam, solve(case.problem, case.lam))

@@ -40,8 +40,7 @@ void bind_solution(py::module_& m) {
       .def_readonly("problem", &Solution::problem)
       .def_readonly("lam", &Solution::lam)
       .def_readonly("status", &Solution::status)
-      .def_property_readonly("active_set",
-                             [](const Solution& s) { return to_array(s.active_set); })
+      .def_property_readonly("active_set", [](const Solution& s) { return to_array(s.active_set); })
       .def_property_readonly(
           "weights", [](const Solution& s) -> const Matrix& { return s.weights; },
           py::return_value_policy::reference_internal)

@@ -17,14 +17,17 @@ class KktSystem::Impl {
     n_threads_ = n_threads;
     form_ = requested_ != Form::automatic ? requested_ : cheapest_form();
     switch (form_) {
-      case Form::n_form: return factor_n_form(n_threads, monitor);
-      case Form::iterative: return prepare_iterative();
-      default: return factor_m_form(n_threads, monitor);
+      case Form::n_form:
+        return factor_n_form(n_threads, monitor);
+      case Form::iterative:
+        return prepare_iterative();
+      default:
+        return factor_m_form(n_threads, monitor);
     }
   }
 
-  void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
-             double accuracy, Monitor& monitor) const {
+  void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
+             Monitor& monitor) const {
     constexpr double kRefined = 1e-6;
     if (form_ == Form::iterative) return solve_iterative(g1, g2, dr, dalpha, accuracy, monitor);
     solve_factored(g1, g2, dr, dalpha);
@@ -57,14 +60,14 @@ class KktSystem::Impl {
     double alpha;
     double delta;
     std::vector<Index> face;
-    bool radial;       // alpha = 0: the basis is e_b itself
-    bool whole_space;  // no active row
-    Matrix basis;      // (d, width) unless whole_space
-    Vector direction;  // e_b in R^d
-    Vector local;      // Q_b' e_b
-    Index offset;      // first coordinate
-    Index width;       // m_b
-    Index gram_offset; // its columns in Z and Z'Z, -1 if not there
+    bool radial;        // alpha = 0: the basis is e_b itself
+    bool whole_space;   // no active row
+    Matrix basis;       // (d, width) unless whole_space
+    Vector direction;   // e_b in R^d
+    Vector local;       // Q_b' e_b
+    Index offset;       // first coordinate
+    Index width;        // m_b
+    Index gram_offset;  // its columns in Z and Z'Z, -1 if not there
   };
 
   Index size_k() const { return static_cast<Index>(slots_.size()); }
@@ -130,8 +133,8 @@ class KktSystem::Impl {
     double m_cost = std::pow(m, 3) / 3.0 + 2.0 * n_samples * m * fresh;
     if (n_samples * n_samples > kLargestMatrix) n_cost = kInfinity;
     if (m * std::max(m, n_samples) > kLargestMatrix) m_cost = kInfinity;
-    const double iterative_cost = kMaskedProductCost * kConjugateGradients * 4.0 * n_samples *
-                                  static_cast<double>(d()) * k;
+    const double iterative_cost =
+        kMaskedProductCost * kConjugateGradients * 4.0 * n_samples * static_cast<double>(d()) * k;
     if (can_iterate && iterative_cost < std::min(n_cost, m_cost)) return Form::iterative;
     return n_cost < m_cost ? Form::n_form : Form::m_form;
   }
@@ -269,8 +272,7 @@ class KktSystem::Impl {
     for (Slot& slot : slots_) slot.gram_offset = slot.offset;
   }
 
-  void solve_factored(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr,
-                      VectorRef dalpha) const {
+  void solve_factored(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha) const {
     const double n_samples = static_cast<double>(n());
     if (form_ == Form::n_form) {
       dr = g1;
@@ -325,8 +327,7 @@ class KktSystem::Impl {
     const Vector along = directions_.cwiseProduct(x).colwise().sum().transpose();
     out /= n_samples;
     out += x * alpha_.cwiseInverse().asDiagonal();
-    out += directions_ *
-           (radial_ - alpha_.cwiseInverse()).cwiseProduct(along).asDiagonal();
+    out += directions_ * (radial_ - alpha_.cwiseInverse()).cwiseProduct(along).asDiagonal();
   }
 
   void solve_iterative(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
@@ -339,8 +340,7 @@ class KktSystem::Impl {
     problem_.products().correlate(g1, patterns_, residual, n_threads_);
     residual /= n_samples;
     for (Index b = 0; b < size_k(); ++b) {
-      residual.col(b) -= directions_.col(b) *
-                         (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
+      residual.col(b) -= directions_.col(b) * (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
     }
     preconditioner_->apply(residual, preconditioned);
     Matrix p = preconditioned;
@@ -398,11 +398,11 @@ class KktSystem::Impl {
   std::vector<Slot> slots_;
   std::vector<Index> patterns_;
   Index m_ = 0;
-  Matrix sample_gram_;   // XX'/n, lower half; made when the n-form first needs it
-  Matrix z_, gram_;      // m-form: Z (n, m), Z'Z/n (m, m)
-  Matrix matrix_;        // the factor of H or of the m-form
-  Matrix b_, half_;      // n-form: B and L^-1 B
-  Matrix schur_;         // n-form: the factor of B' H^-1 B + Delta
+  Matrix sample_gram_;  // XX'/n, lower half; made when the n-form first needs it
+  Matrix z_, gram_;     // m-form: Z (n, m), Z'Z/n (m, m)
+  Matrix matrix_;       // the factor of H or of the m-form
+  Matrix b_, half_;     // n-form: B and L^-1 B
+  Matrix schur_;        // n-form: the factor of B' H^-1 B + Delta
   double norm_ = 0.0, schur_norm_ = 0.0;
   std::unique_ptr<KroneckerPreconditioner> preconditioner_;  // made when first needed
   Vector alpha_, radial_;  // iterative: alpha_b and delta_b / (n + alpha_b delta_b)

@@ -45,14 +45,15 @@ class KroneckerPreconditioner {
 
 inline KroneckerPreconditioner::KroneckerPreconditioner(const Matrix& X) {
   Matrix gram = Matrix::Zero(X.cols(), X.cols());
-  gram.selfadjointView<Eigen::Lower>().rankUpdate(X.transpose(), 1.0 / static_cast<double>(X.rows()));
+  gram.selfadjointView<Eigen::Lower>().rankUpdate(X.transpose(),
+                                                  1.0 / static_cast<double>(X.rows()));
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram);
   V_ = eigen.eigenvectors();
   l_ = eigen.eigenvalues().cwiseMax(0.0);
 }
 
-inline void KroneckerPreconditioner::setup(const Matrix& overlap, const Vector& alpha, const Vector& rho,
-                                    const Matrix& directions) {
+inline void KroneckerPreconditioner::setup(const Matrix& overlap, const Vector& alpha,
+                                           const Vector& rho, const Matrix& directions) {
   const Index k = alpha.size();
   const Vector root = alpha.cwiseSqrt();
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(root.asDiagonal() * overlap *

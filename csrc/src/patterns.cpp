@@ -170,8 +170,7 @@ const Matrix& Patterns::gates() const {
 
 const Matrix& Patterns::gates(Monitor& monitor) const {
   if (data_->gate_source) {
-    std::call_once(data_->gates_made,
-                   [&] { data_->gates = data_->gate_source(monitor); });
+    std::call_once(data_->gates_made, [&] { data_->gates = data_->gate_source(monitor); });
   }
   return data_->gates;
 }

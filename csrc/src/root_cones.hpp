@@ -27,7 +27,6 @@ struct RootCones {
   Matrix values;
 
   int rank() const { return static_cast<int>(base.size()); }
-
 };
 
 // One of the root cones: on the negative side of the base hyperplanes whose bits are set. Its candidates

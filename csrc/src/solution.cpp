@@ -212,8 +212,8 @@ Solution make_bounded_solution(const Problem& problem, double lam, Status status
   const double unit = scaled.y_unit() * scaled.y_unit();
   Vector fitted = fitted_values(problem, active_set, weights);
   Vector residual = problem.y() - fitted;
-  const double primal = primal_value(scaled, scaled.scaled_lam(lam),
-                                     weights / scaled.weight_unit(), to_scaled(scaled, residual));
+  const double primal = primal_value(scaled, scaled.scaled_lam(lam), weights / scaled.weight_unit(),
+                                     to_scaled(scaled, residual));
   return {problem,
           lam,
           status,

@@ -8,9 +8,9 @@ of optimal networks; every answer carries a certificate recomputed from the data
 from __future__ import annotations
 
 from convexrelu._core import LimitExceeded, Progress, __version__
+from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
-from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
 from convexrelu.problem import Problem
 from convexrelu.solution import Certificate, Solution, certify

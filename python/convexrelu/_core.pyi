@@ -67,7 +67,6 @@ class Patterns:
 def patterns_from_gates(
     X: NDArray[np.float64], gates: NDArray[np.float64], distinct: bool
 ) -> Patterns: ...
-
 def enumerate_patterns(
     X: NDArray[np.float64],
     max_patterns: float,
@@ -162,9 +161,7 @@ def make_solution(
     n_iter: int,
     global_lower_bound: float,
 ) -> Solution: ...
-def certify(
-    solution: Solution, n_threads: int
-) -> tuple[float, float, float, float, float]: ...
+def certify(solution: Solution, n_threads: int) -> tuple[float, float, float, float, float]: ...
 
 class Network:
     def __init__(

@@ -31,7 +31,9 @@ def _real(value: Any, name: str) -> Array:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise ValueError(f"{name} must be a rectangular array of numbers, got ragged rows") from None
+        raise ValueError(
+            f"{name} must be a rectangular array of numbers, got ragged rows"
+        ) from None
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
     if array.dtype.kind == "c":
@@ -115,7 +117,7 @@ def number(
     try:
         result = float(value)
     except OverflowError:  # an integer of hundreds of digits
-        result = np.inf if value > 0 else -np.inf
+        result = -np.inf if value < 0 else np.inf
     too_low = result <= low if open_low else result < low
     if not np.isfinite(result) or too_low or result > high:
         bounds = []
@@ -151,7 +153,7 @@ def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
 
 
 def lam(value: Any, name: str = "lam") -> float:
-    """A regularisation strength: positive. With 0 the optimum need not exist as a finite network."""
+    """A regularisation strength: positive. With 0 an optimal network need not be finite."""
     return number(value, name, low=0.0, open_low=True)
 
 

@@ -20,8 +20,8 @@ def enumerate_patterns(
     """Every activation pattern that the samples can have.
 
     The hyperplanes x_k . u = 0 cut R^d into cells, and a cell has one pattern. Any vector lies in
-    the closure of a cell, so a problem over these patterns is the training problem of a ReLU network of
-    any width. Ties, duplicates, 0/1 features, a bias column and rank loss need no care.
+    the closure of a cell, so a problem over these patterns is the training problem of a ReLU
+    network of any width. Ties, duplicates, 0/1 features, a bias column and rank loss need no care.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def enumerate_patterns(
     -------
     Patterns
         Complete. The second half are the mirror images of the first, in the same order: the bits of
-        non-zero rows complemented. A zero row has bit 1. ``gates`` are points inside the cells; they
-        are computed, by a second walk, when first asked for.
+        non-zero rows complemented. A zero row has bit 1. ``gates`` are points inside the cells;
+        they are computed, by a second walk, when first asked for.
 
     Raises
     ------

@@ -49,13 +49,14 @@ class Patterns:
 
     @property
     def packed(self) -> NDArray[np.uint64]:
-        """The bits (P, ceil(n / 64)), read-only, no copy: sample k is bit k % 64 of word k // 64."""
+        """The bits (P, ceil(n / 64)), a read-only view: sample k is bit k % 64 of word k // 64."""
         return self._core.packed
 
     @property
     def masks(self) -> NDArray[np.bool_]:
         """All patterns as booleans (n, P), unpacked at each access."""
-        return self._unpack(self.packed).T
+        masks: NDArray[np.bool_] = self._unpack(self.packed).T
+        return masks
 
     def _unpack(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         octets = words.astype("<u8", copy=False).view(np.uint8)
@@ -83,7 +84,9 @@ class Patterns:
 
     def __repr__(self) -> str:
         complete = ", complete" if self.is_complete else ""
-        return f"<Patterns: {len(self)} of {self.n_samples} samples in R^{self.n_features}{complete}>"
+        return (
+            f"<Patterns: {len(self)} of {self.n_samples} samples in R^{self.n_features}{complete}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of the words: the view belongs to this object's memory.

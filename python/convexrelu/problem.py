@@ -96,7 +96,7 @@ class Problem:
 
     @property
     def formulation(self) -> str:
-        """ "relu" or "gated"."""
+        """Which of the two problems: "relu" or "gated"."""
         return self._core.formulation.name
 
     @property
@@ -115,7 +115,9 @@ class Problem:
     def __repr__(self) -> str:
         n, d = self.X.shape
         weighted = "" if self.sample_weight is None else ", weighted"
-        return f"<Problem: {self.formulation}, n={n}, d={d}, {len(self.patterns)} patterns{weighted}>"
+        return (
+            f"<Problem: {self.formulation}, n={n}, d={d}, {len(self.patterns)} patterns{weighted}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (

@@ -86,7 +86,8 @@ class Solution:
     @property
     def weights(self) -> NDArray[np.float64]:
         """Their weights (k, d), read-only."""
-        return self._core.weights.T
+        weights: NDArray[np.float64] = self._core.weights.T
+        return weights
 
     @property
     def fitted(self) -> NDArray[np.float64]:
@@ -101,7 +102,8 @@ class Solution:
     @property
     def dual(self) -> NDArray[np.float64]:
         """The solver's dual point (n,), read-only: the residual, to more digits than y - fitted has
-        where lam is small."""
+        where lam is small.
+        """
         return self._core.dual
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from convexrelu import _core, _validate
 from convexrelu.problem import Problem
@@ -73,7 +72,9 @@ def solve(
             raise TypeError(f"warm_start must be a Solution, got {type(warm_start).__name__}")
         here, there = problem, warm_start.problem
         if here.formulation != there.formulation or here.patterns != there.patterns:
-            raise ValueError("warm_start must be of a problem with the same patterns and formulation")
+            raise ValueError(
+                "warm_start must be of a problem with the same patterns and formulation"
+            )
     max_iter = None if max_iter is None else _validate.integer(max_iter, "max_iter")
     core = _core.solve(
         problem._core,

@@ -54,15 +54,15 @@ class KktSystem {
   // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). Cost 2 n^2 or m^2, plus two products
   // with Z. accuracy: the relative residual at which the iterative form stops; the others solve to
   // rounding and take a step of iterative refinement if accuracy is below 1e-6. Polls the monitor.
-  void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
-             double accuracy, Monitor& monitor) const;
+  void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
+             Monitor& monitor) const;
 
   // Reciprocal condition number of the factored matrices, estimated in the 1-norm; 1 where none was
   // factored.
   double reciprocal_condition() const;
 
-  Form form() const;               // the one that the last factor() chose
-  Index size() const;              // sum of free dimensions m of the last factor()
+  Form form() const;   // the one that the last factor() chose
+  Index size() const;  // sum of free dimensions m of the last factor()
 
  private:
   class Impl;

@@ -20,8 +20,8 @@
 namespace convexrelu {
 
 struct SolveOptions {
-  double tol = 1e-8;               // relative gap
-  long max_iter = 100000;          // factorisations
+  double tol = 1e-8;       // relative gap
+  long max_iter = 100000;  // factorisations
   int n_threads = 1;
   const Solution* warm_start = nullptr;  // on a problem of the same patterns; any lam
 };
