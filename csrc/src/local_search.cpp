@@ -1,0 +1,370 @@
+#include "convexrelu/local_search.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "convexrelu/hyperplanes.hpp"
+#include "convexrelu/parallel.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+constexpr Index kChunk = 64;  // points that ascend together
+
+// Steps of the ascent: how they grow, shrink and end, and the rise that counts in float32.
+constexpr float kGrowth = 1.5F;
+constexpr float kShrinkage = 0.4F;
+constexpr float kSmallestStep = 5e-3F;
+constexpr float kRise = 1e-6F;
+
+// Directions with a larger cosine are one: before the polish, and after it.
+constexpr double kSameBasin = 0.99;
+constexpr double kSameMaximum = 1.0 - 1e-8;
+
+// Reach of the polish, in ||x_k||: first, last, and how it shrinks.
+constexpr double kFirstReach = 0.1;
+constexpr double kLastReach = 1e-9;
+constexpr double kReachShrinkage = 0.3;
+constexpr int kMaxMoves = 24;
+constexpr int kMaxSweeps = 80;
+constexpr double kSweepAccuracy = 1e-9;
+constexpr double kPolished = 1e-12;
+
+bool precedes(const Matrix& normals, Index a, Index b) {
+  return std::lexicographical_compare(normals.col(a).begin(), normals.col(a).end(),
+                                      normals.col(b).begin(), normals.col(b).end());
+}
+
+template <typename Body>
+void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Body& body) {
+  const std::thread::id owner = std::this_thread::get_id();
+  const auto keep_going = [&] {
+    if (std::this_thread::get_id() == owner) monitor.check();
+    return !monitor.stop_requested();
+  };
+  parallel_for(n_chunks, n_threads, [&](Index chunk) { body(chunk, keep_going); });
+  monitor.check();
+}
+
+}  // namespace
+
+Matrix random_directions(Index d, Index m, std::uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  const auto uniform = [&] {  // in (0, 1]
+    return static_cast<double>((engine() >> 11) + 1) * 0x1p-53;
+  };
+  Matrix directions(d, m);
+  for (double& entry : directions.reshaped()) {  // Box & Muller 1958
+    const double radius = std::sqrt(-2.0 * std::log(uniform()));
+    entry = radius * std::cos(2.0 * 3.14159265358979323846 * uniform());
+  }
+  directions.colwise().normalize();
+  return directions;
+}
+
+// n F(u) = sum_l rho_l (n_l.u)_+ + slope.u over the distinct hyperplanes: (-z)_+ = z_+ - z.
+// Divided by max |rho|, so that float32 can hold it.
+class LocalSearch::Target {
+ public:
+  Target(const LocalSearch& search, ConstVectorRef r)
+      : rho(Vector::Zero(search.normals_.cols())), slope(Vector::Zero(search.d_)) {
+    for (Index k = 0; k < r.size(); ++k) {
+      const Index l = search.plane_[static_cast<std::size_t>(k)];
+      if (l < 0) continue;
+      rho(l) += r(k) * std::abs(search.length_(k));
+      if (search.length_(k) < 0.0) slope += (r(k) * search.length_(k)) * search.normals_.col(l);
+    }
+    unit = std::max(rho.size() > 0 ? rho.lpNorm<Eigen::Infinity>() : 0.0,
+                    slope.size() > 0 ? slope.lpNorm<Eigen::Infinity>() : 0.0);
+    if (unit > 0.0) {
+      rho /= unit;
+      slope /= unit;
+    }
+    rho32 = rho.cast<float>();
+    slope32 = slope.cast<float>();
+  }
+
+  Vector rho, slope;
+  double unit;
+  Eigen::VectorXf rho32, slope32;
+};
+
+// The ascent of up to kChunk points, each with its sign, in float32.
+class LocalSearch::Chunk {
+ public:
+  Chunk(const LocalSearch& search, const Target& target, Eigen::MatrixXf starts,
+        Eigen::VectorXf signs)
+      : points(std::move(starts)),
+        search_(search),
+        target_(target),
+        signs_(std::move(signs)),
+        steps_(Eigen::VectorXf::Ones(signs_.size())),
+        live_(static_cast<std::size_t>(signs_.size())) {
+    std::iota(live_.begin(), live_.end(), Index{0});
+    trial_ = points;
+    evaluate();
+    slopes_ = trial_slopes_;
+    values = trial_values_;
+  }
+
+  template <typename KeepGoing>
+  void ascend(int n_steps, const KeepGoing& keep_going) {
+    for (int step = 0; step < n_steps && !live_.empty() && keep_going(); ++step) {
+      trial_.resize(points.rows(), static_cast<Index>(live_.size()));
+      for (std::size_t i = 0; i < live_.size(); ++i) {
+        const Index j = live_[i];
+        const float norm = slopes_.col(j).norm();
+        auto next = trial_.col(static_cast<Index>(i));
+        next = (1.0F - steps_(j)) * points.col(j) +
+               (norm > 0.0F ? steps_(j) / norm : 0.0F) * slopes_.col(j);
+        const float length = next.norm();
+        if (length > 0.0F) next /= length;
+      }
+      evaluate();
+      std::vector<Index> still;
+      for (std::size_t i = 0; i < live_.size(); ++i) {
+        const Index j = live_[i], t = static_cast<Index>(i);
+        if (trial_values_(t) > values(j) + kRise * std::abs(values(j))) {
+          points.col(j) = trial_.col(t);
+          slopes_.col(j) = trial_slopes_.col(t);
+          values(j) = trial_values_(t);
+          steps_(j) = std::min(1.0F, kGrowth * steps_(j));
+        } else {
+          steps_(j) *= kShrinkage;
+        }
+        if (steps_(j) > kSmallestStep) still.push_back(j);
+      }
+      live_ = std::move(still);
+    }
+  }
+
+  Eigen::MatrixXf points;  // (d, size) unit columns
+  Eigen::VectorXf values;  // sign n F, in units of the target
+
+ private:
+  // Slopes and values of the trial points.
+  void evaluate() {
+    active_.noalias() = search_.rows32_ * trial_;
+    const float* const rho = target_.rho32.data();
+    for (Index j = 0; j < active_.cols(); ++j) {
+      float* const z = active_.col(j).data();
+      for (Index l = 0; l < active_.rows(); ++l) z[l] = z[l] > 0.0F ? rho[l] : 0.0F;
+    }
+    trial_slopes_.noalias() = search_.normals32_ * active_;
+    trial_values_.resize(trial_.cols());
+    for (Index j = 0; j < trial_.cols(); ++j) {
+      auto slope = trial_slopes_.col(j);
+      slope = signs_(live_[static_cast<std::size_t>(j)]) * (slope + target_.slope32);
+      trial_values_(j) = slope.dot(trial_.col(j));
+    }
+  }
+
+  const LocalSearch& search_;
+  const Target& target_;
+  Eigen::VectorXf signs_, steps_;
+  std::vector<Index> live_;
+  Eigen::MatrixXf slopes_, trial_, trial_slopes_, active_;
+  Eigen::VectorXf trial_values_;
+};
+
+class LocalSearch::Polisher {
+ public:
+  Polisher(const LocalSearch& search, const Target& target) : search_(search), target_(target) {}
+
+  LocalMaximum evaluated(Vector u, int sign) {
+    sign_ = sign;
+    const double value = evaluate(u);
+    return {std::move(u), sign, value};
+  }
+
+  // Moves u uphill until no slope within the last reach leads further.
+  template <typename KeepGoing>
+  LocalMaximum polished(Vector u, int sign, const KeepGoing& keep_going) {
+    sign_ = sign;
+    double value = evaluate(u);
+    Vector z = z_, slope = slope_;
+    double reach = kFirstReach;
+    for (int move = 0; move < kMaxMoves && reach > kLastReach && keep_going(); ++move) {
+      const Vector q = shortest_slope(z, slope, reach);
+      const double norm = q.norm();
+      if (!(norm > 0.0)) break;
+      const Vector next = q / norm;
+      const double next_value = evaluate(next);
+      const bool rises = next_value > value * (1.0 + kPolished);
+      if (!rises || next_value < value * (1.0 + 1e-8)) reach *= kReachShrinkage;
+      if (rises) {
+        u = next;
+        value = next_value;
+        z = z_;
+        slope = slope_;
+      }
+      if (std::abs(value - norm) <= kPolished * norm) break;
+    }
+    return {std::move(u), sign, value};
+  }
+
+ private:
+  // Returns sign n F(u); leaves N'u and its slope behind.
+  double evaluate(const Vector& u) {
+    z_.noalias() = search_.normals_.transpose() * u;
+    active_ = (z_.array() > 0.0).select(target_.rho, 0.0);
+    slope_.noalias() = search_.normals_ * active_;
+    slope_ = sign_ * (slope_ + target_.slope);
+    return slope_.dot(u);
+  }
+
+  // argmin || slope + sum_A (tau_l - bit_l) s rho_l n_l || over 0 <= tau <= 1, by coordinate descent.
+  Vector shortest_slope(const Vector& z, Vector q, double reach) {
+    near_.clear();
+    for (Index l = 0; l < z.size(); ++l) {
+      if (sign_ * target_.rho(l) < 0.0 && std::abs(z(l)) <= reach) near_.push_back(l);
+    }
+    const Index k = static_cast<Index>(near_.size());
+    columns_.resize(q.size(), k);
+    tau_.resize(k);
+    for (Index i = 0; i < k; ++i) {
+      const Index l = near_[static_cast<std::size_t>(i)];
+      columns_.col(i) = search_.normals_.col(l);
+      tau_(i) = z(l) > 0.0 ? 1.0 : 0.0;
+    }
+    for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
+      double largest = 0.0;
+      for (Index i = 0; i < k; ++i) {
+        const double weight = sign_ * target_.rho(near_[static_cast<std::size_t>(i)]);
+        const double next = std::clamp(tau_(i) - columns_.col(i).dot(q) / weight, 0.0, 1.0);
+        const double change = next - tau_(i);
+        if (change == 0.0) continue;
+        tau_(i) = next;
+        q += (change * weight) * columns_.col(i);
+        largest = std::max(largest, std::abs(change));
+      }
+      if (largest < kSweepAccuracy) break;
+    }
+    return q;
+  }
+
+  const LocalSearch& search_;
+  const Target& target_;
+  int sign_ = 1;
+  Vector z_, active_, slope_, tau_;
+  std::vector<Index> near_;
+  Matrix columns_;
+};
+
+LocalSearch::LocalSearch(ConstMatrixRef X)
+    : n_(X.rows()),
+      d_(X.cols()),
+      plane_(static_cast<std::size_t>(X.rows()), -1),
+      length_(Vector::Zero(X.rows())) {
+  const Hyperplanes planes = find_hyperplanes(X);
+  const Index h = planes.size();
+  // A side and an order that do not depend on those of the rows.
+  Matrix oriented = planes.normals;
+  std::vector<int> side(static_cast<std::size_t>(h), 1);
+  for (Index l = 0; l < h; ++l) {
+    const auto normal = oriented.col(l);
+    const auto first =
+        std::find_if(normal.begin(), normal.end(), [](double v) { return v != 0.0; });
+    if (*first > 0.0) continue;
+    oriented.col(l) *= -1.0;
+    side[static_cast<std::size_t>(l)] = -1;
+  }
+  std::vector<Index> order(static_cast<std::size_t>(h));
+  std::iota(order.begin(), order.end(), Index{0});
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) { return precedes(oriented, a, b); });
+  std::vector<Index> place(order.size());
+  normals_.resize(d_, h);
+  for (std::size_t l = 0; l < order.size(); ++l) {
+    normals_.col(static_cast<Index>(l)) = oriented.col(order[l]);
+    place[static_cast<std::size_t>(order[l])] = static_cast<Index>(l);
+  }
+  for (Index k = 0; k < n_; ++k) {
+    const std::size_t row = static_cast<std::size_t>(k);
+    if (planes.plane[row] < 0) continue;
+    const std::size_t l = static_cast<std::size_t>(planes.plane[row]);
+    plane_[row] = place[l];
+    length_(k) = side[l] * planes.orientation[row] * X.row(k).stableNorm();
+  }
+  normals32_ = normals_.cast<float>();
+  rows32_ = normals32_.transpose();
+}
+
+std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef starts,
+                                                const LocalSearchOptions& options,
+                                                Monitor& monitor) const {
+  const Target target(*this, r);
+  if (target.unit == 0.0) return {};
+
+  // Every start twice, once for each sign.
+  std::vector<Index> used;
+  for (Index j = 0; j < starts.cols(); ++j) {
+    if (starts.col(j).stableNorm() > 0.0) used.push_back(j);
+  }
+  const Index m = static_cast<Index>(used.size());
+  Eigen::MatrixXf points(d_, 2 * m);
+  Eigen::VectorXf signs(2 * m), values(2 * m);
+  for (Index j = 0; j < m; ++j) {
+    points.col(j) = starts.col(used[static_cast<std::size_t>(j)]).stableNormalized().cast<float>();
+    points.col(m + j) = points.col(j);
+    signs(j) = 1.0F;
+    signs(m + j) = -1.0F;
+  }
+  const Index n_chunks = (2 * m + kChunk - 1) / kChunk;
+  watched_for(n_chunks, options.n_threads, monitor, [&](Index index, const auto& keep_going) {
+    const Index first = index * kChunk, size = std::min(kChunk, 2 * m - first);
+    Chunk chunk(*this, target, points.middleCols(first, size), signs.segment(first, size));
+    chunk.ascend(options.n_steps, keep_going);
+    points.middleCols(first, size) = chunk.points;
+    values.segment(first, size) = chunk.values;
+  });
+
+  // The best distinct points.
+  std::vector<Index> order(static_cast<std::size_t>(2 * m));
+  std::iota(order.begin(), order.end(), Index{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](Index a, Index b) { return values(a) > values(b); });
+  const std::size_t n_wanted =
+      static_cast<std::size_t>(options.n_polished > 0 ? options.n_polished : options.n_results);
+  std::vector<Index> chosen;
+  for (const Index j : order) {
+    if (chosen.size() == n_wanted || !(values(j) > 0.0F)) break;
+    const bool seen = std::any_of(chosen.begin(), chosen.end(), [&](Index i) {
+      return signs(i) == signs(j) && points.col(i).dot(points.col(j)) > kSameBasin;
+    });
+    if (!seen) chosen.push_back(j);
+  }
+
+  std::vector<LocalMaximum> maxima(chosen.size());
+  watched_for(static_cast<Index>(chosen.size()), options.n_threads, monitor,
+              [&](Index i, const auto& keep_going) {
+                Polisher polisher(*this, target);
+                const Index j = chosen[static_cast<std::size_t>(i)];
+                const Vector u = points.col(j).cast<double>().normalized();
+                const int sign = signs(j) > 0.0F ? 1 : -1;
+                maxima[static_cast<std::size_t>(i)] = options.n_polished > 0
+                                                          ? polisher.polished(u, sign, keep_going)
+                                                          : polisher.evaluated(u, sign);
+              });
+  for (LocalMaximum& maximum : maxima) {
+    maximum.value *= target.unit / static_cast<double>(n_);
+  }
+  std::stable_sort(maxima.begin(), maxima.end(),
+                   [](const LocalMaximum& a, const LocalMaximum& b) { return a.value > b.value; });
+  std::vector<LocalMaximum> results;
+  for (LocalMaximum& maximum : maxima) {
+    if (static_cast<Index>(results.size()) == options.n_results) break;
+    if (!(maximum.value > options.floor)) break;
+    const bool seen = std::any_of(results.begin(), results.end(), [&](const LocalMaximum& other) {
+      return other.sign == maximum.sign && other.direction.dot(maximum.direction) > kSameMaximum;
+    });
+    if (!seen) results.push_back(std::move(maximum));
+  }
+  return results;
+}
+
+}  // namespace convexrelu
