@@ -248,7 +248,11 @@ class CellWriter : public CellVisitor {
     if constexpr (kOutput == Output::points) {
       if (conflicts.size() > 0) return true;
       Eigen::Map<Vector> point(values_->extend(rank_), rank_);
-      point = Eigen::Map<const Matrix>(cone.coordinates, rank_, cone.n_rays).rowwise().mean();
+      const Eigen::Map<const Matrix> rays(cone.coordinates, rank_, cone.n_rays);
+      // One by one: the order in which Eigen's reductions add depends on where the data lie.
+      point = rays.col(0);
+      for (Index j = 1; j < rays.cols(); ++j) point += rays.col(j);
+      point /= static_cast<double>(rays.cols());
       count();
     } else {
       if (conflicts.size() > 1) return true;
