@@ -174,7 +174,10 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
     const double y_norm = scaled.y().norm();
     const double mismatch = y_norm > 0.0 ? (r - residual).norm() / y_norm : 0.0;
     other.stationarity = max_or_infinity(other.stationarity, mismatch);
-    if (other.value > best.value) best = other;
+    // Where the values differ by rounding, the more stationary point is the better one.
+    const double rounding = 4.0 * kEpsilon * best.value;
+    const bool tie = std::abs(other.value - best.value) <= rounding;
+    if (tie ? other.stationarity < best.stationarity : other.value > best.value) best = other;
   }
   const double gap = relative_gap(primal, best.value);
   const double unit = scaled.y_unit();

@@ -27,6 +27,10 @@ constexpr int kMaxNewtonSteps = 60;
 constexpr double kFirstSigma = 30.0;
 constexpr double kLargestSigma = 1e12;
 constexpr double kSigmaGrowth = 6.0;
+// Within the tolerance: what is left to do there is to move weight between blocks that are nearly
+// the same neuron, whose ||q_b|| differ in the square of their distance.
+constexpr double kLastSigmaGrowth = 100.0;
+constexpr double kLargestLastSigma = 1e10;  // times the mean of ||w_b|| / lam
 // The working set starts with this many blocks times max ||q_b|| / lam; the number of violated ones
 // that may join grows by the second factor from round to round.
 constexpr double kFirstBlocks = 2.0;
@@ -44,9 +48,11 @@ constexpr double kRegularisation = 1e-10;
 // Blocks outside count as violated beyond this, relative to lam, and | ||q_b|| / lam - 1 | over the
 // active ones is rounding below it.
 constexpr double kStationary = 1e-11;
+// Rounding of primal and dual value, relative to them.
+constexpr double kSmallestGap = 1e-15;
 // Rounds without progress after which the answer is as good as it gets: within the tolerance, and
 // short of it.
-constexpr int kMaxStalledOptimal = 4;
+constexpr int kMaxStalledOptimal = 6;
 constexpr int kMaxStalled = 12;
 
 // The working set and the present point: the blocks outside are zero.
@@ -139,18 +145,19 @@ class Solver {
     best_r_ = r_;
     for (;;) {
       const std::vector<BlockNorm> violated =
-          blocks_above(problem_, r_, lam_ * (1.0 + kStationary), options_.n_threads, monitor_);
+          blocks_above(problem_, r_, lam_ * (1.0 + stationary()), options_.n_threads, monitor_);
       const double gap = relative_gap(violated);
       if (!std::isfinite(gap)) return Status::numerical_failure;
       // Short of the tolerance progress is a smaller gap, then digits of the directions.
       const bool within = gap <= options_.tol;
       const double deviation = within ? largest_deviation(violated) : kInfinity;
-      const bool progress = gap < 0.5 * best_gap || deviation < 0.5 * best_deviation;
+      const bool progress = std::max(gap, kSmallestGap) < 0.5 * best_gap ||
+                            deviation < 0.5 * best_deviation;
       n_stalled = progress ? 0 : n_stalled + 1;
       best_gap = std::min(best_gap, gap);
       keep_best(deviation, best_deviation);
       monitor_.report("solve", n_iter_, primal_ * problem_.y_unit() * problem_.y_unit(), gap);
-      if (deviation <= kStationary) return Status::optimal;
+      if (deviation <= stationary()) return Status::optimal;
       const bool exhausted = n_iter_ >= options_.max_iter;
       if (exhausted || n_stalled > (best_deviation < kInfinity ? kMaxStalledOptimal : kMaxStalled)) {
         return_best();
@@ -159,11 +166,20 @@ class Solver {
       update_working_set(violated);
       if (proximal_step()) {
         if (gap < kPolishGap) polish();
-        sigma_ = std::min(sigma_ * kSigmaGrowth, kLargestSigma / x_norm_squared_);
+        const double mean_norm = set_.size() > 0 ? set_.weights.colwise().norm().mean() : 0.0;
+        sigma_ = std::min(
+            sigma_ * (within ? kLastSigmaGrowth : kSigmaGrowth),
+            std::max(kLargestSigma / x_norm_squared_, kLargestLastSigma * mean_norm / lam_));
       } else {
         sigma_ /= kSigmaGrowth;
       }
     }
+  }
+
+  // What | ||q_b|| / lam - 1 | may be: rounding of X'r shows in it where lam is small.
+  double stationary() const {
+    const double largest = std::sqrt(x_norm_squared_ / n_) * r_.norm();
+    return std::max(kStationary, 4.0 * kEpsilon * largest / lam_);
   }
 
   // The lowest primal and the highest dual point; once within the tolerance, the most stationary pair.
@@ -335,7 +351,9 @@ class Solver {
       if (step <= kSmallestStep) break;
       r_ += step * dr;
       const double residual = next.gradient.norm();
-      n_slow = step == 1.0 && residual > 0.5 * at.gradient.norm() ? n_slow + 1 : 0;
+      const bool slow = (step == 1.0 || std::abs(next.value - at.value) <= noise(at)) &&
+                        residual > 0.5 * at.gradient.norm();
+      n_slow = slow ? n_slow + 1 : 0;
       at = std::move(next);
       const double length = (at.prox - set_.weights).norm();
       accurate = residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length;
@@ -354,9 +372,12 @@ class Solver {
   bool decreased(const Evaluation& at, const Evaluation& next, double predicted,
                  const Vector& dr) const {
     if (next.value <= at.value + kSufficientDecrease * predicted) return true;
-    const double noise = 16.0 * kEpsilon * std::max(std::abs(at.value), y_norm_ * y_norm_ / n_);
-    return std::abs(next.value - at.value) <= noise &&
+    return std::abs(next.value - at.value) <= noise(at) &&
            next.gradient.dot(dr) <= 0.9 * std::abs(at.gradient.dot(dr));
+  }
+
+  double noise(const Evaluation& at) const {
+    return 16.0 * kEpsilon * std::max(std::abs(at.value), y_norm_ * y_norm_ / n_);
   }
 
   bool newton_direction(const Evaluation& at, Vector& dr) {
@@ -434,6 +455,8 @@ class Solver {
         kept.faces.push_back(std::move(trial.faces[static_cast<std::size_t>(j)]));
         kept_alpha.push_back(next);
       }
+      // Leaving at a weight other than zero, they leave the fit with a jump.
+      if (kept.size() < k) last = kInfinity;
       trial = std::move(kept);
       alpha = std::move(kept_alpha);
     }
@@ -449,6 +472,7 @@ class Solver {
         kkt_.reciprocal_condition() > kDependent) {
       return true;
     }
+    if (n_iter_ >= options_.max_iter) return false;
     for (KktSystem::Member& member : members) {
       member.delta = n_ * x_norm_squared_ * kRegularisation;
     }
