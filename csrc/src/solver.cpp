@@ -151,15 +151,16 @@ class Solver {
       // Short of the tolerance progress is a smaller gap, then digits of the directions.
       const bool within = gap <= options_.tol;
       const double deviation = within ? largest_deviation(violated) : kInfinity;
-      const bool progress = std::max(gap, kSmallestGap) < 0.5 * best_gap ||
-                            deviation < 0.5 * best_deviation;
+      const bool progress =
+          std::max(gap, kSmallestGap) < 0.5 * best_gap || deviation < 0.5 * best_deviation;
       n_stalled = progress ? 0 : n_stalled + 1;
       best_gap = std::min(best_gap, gap);
       keep_best(deviation, best_deviation);
       monitor_.report("solve", n_iter_, primal_ * problem_.y_unit() * problem_.y_unit(), gap);
       if (deviation <= stationary()) return Status::optimal;
       const bool exhausted = n_iter_ >= options_.max_iter;
-      if (exhausted || n_stalled > (best_deviation < kInfinity ? kMaxStalledOptimal : kMaxStalled)) {
+      if (exhausted ||
+          n_stalled > (best_deviation < kInfinity ? kMaxStalledOptimal : kMaxStalled)) {
         return_best();
         return exhausted ? Status::max_iter : Status::stalled;
       }
@@ -267,7 +268,9 @@ class Solver {
                      [](const BlockNorm& a, const BlockNorm& b) { return a.norm > b.norm; });
     if (room_ == 0.0 && !violated.empty()) room_ = kFirstBlocks * violated.front().norm / lam_;
     const double room = std::max(room_, static_cast<double>(kept.size()));
-    if (static_cast<double>(violated.size()) > room) violated.resize(static_cast<std::size_t>(room));
+    if (room < static_cast<double>(violated.size())) {
+      violated.resize(static_cast<std::size_t>(room));
+    }
     room_ *= kRoomGrowth;
 
     const Index size = static_cast<Index>(kept.size() + violated.size());
@@ -287,10 +290,10 @@ class Solver {
   // phi and what it takes to go on from a point r.
   struct Evaluation {
     double value;
-    Vector gradient;            // n times that of phi: r - y + sum_b A_b prox_b
-    Matrix prox;                // (d, k)
-    Matrix direction;           // (d, k) unit, for active blocks
-    Vector shrink;              // (k) sigma lam / ||Proj||, 1 for blocks at zero
+    Vector gradient;   // n times that of phi: r - y + sum_b A_b prox_b
+    Matrix prox;       // (d, k)
+    Matrix direction;  // (d, k) unit, for active blocks
+    Vector shrink;     // (k) sigma lam / ||Proj||, 1 for blocks at zero
   };
 
   Evaluation evaluate(const Vector& r) {
@@ -487,8 +490,8 @@ class Solver {
     double largest = lam_;
     for (Index j = 0; j < set_.size(); ++j) {
       const Block block = set_.blocks[static_cast<std::size_t>(j)];
-      largest = std::max(largest,
-                         projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
+      largest =
+          std::max(largest, projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
     }
     const double primal = objective(problem_.y() - fitted(point), point);
     return primal > 0.0 ? (primal - dual_value(r, largest)) / primal : 0.0;
@@ -516,9 +519,8 @@ class Solver {
 };
 
 Solution zero_for_failure(const Problem& problem, double lam, long n_iter, Monitor& monitor) {
-  return make_solution(problem, lam, Status::numerical_failure, {},
-                       Matrix(problem.n_features(), 0), Vector::Zero(problem.n_samples()), n_iter,
-                       1, monitor);
+  return make_solution(problem, lam, Status::numerical_failure, {}, Matrix(problem.n_features(), 0),
+                       Vector::Zero(problem.n_samples()), n_iter, 1, monitor);
 }
 
 }  // namespace
