@@ -1,4 +1,4 @@
-// What all bindings share: the register functions, and how Python watches a long call.
+// What all bindings share: how Python watches a long call.
 //
 // Rules of this floor: a binding converts and forwards, it computes nothing. The GIL is released
 // in watched() and nowhere else; C++ exceptions become Python ones in bind_error() and nowhere
@@ -19,18 +19,6 @@
 namespace convexrelu {
 
 namespace py = pybind11;
-
-// One per concept, each in bind_<module>.cpp; module.cpp calls them, lower floors first.
-void bind_error(py::module_& m);    // LimitExceeded, and the translation of exceptions
-void bind_monitor(py::module_& m);  // Progress
-void bind_hyperplanes(py::module_& m);
-void bind_cone(py::module_& m);
-void bind_patterns(py::module_& m);
-void bind_cell_tree(py::module_& m);
-void bind_problem(py::module_& m);
-void bind_solution(py::module_& m);
-void bind_network(py::module_& m);
-void bind_solver(py::module_& m);
 
 // The argument `time_limit`: None or a number of seconds >= 0. ValueError otherwise.
 double time_limit_from(std::optional<double> seconds);

@@ -1,6 +1,24 @@
 // The extension module, compiled once per instruction-set level; python/convexrelu/_core.py
 // picks one of them.
-#include "bindings.hpp"
+#include <pybind11/pybind11.h>
+
+namespace convexrelu {
+
+namespace py = pybind11;
+
+// One per concept, each in bind_<module>.cpp; lower floors first.
+void bind_error(py::module_& m);    // LimitExceeded, and the translation of exceptions
+void bind_monitor(py::module_& m);  // Progress
+void bind_hyperplanes(py::module_& m);
+void bind_cone(py::module_& m);
+void bind_patterns(py::module_& m);
+void bind_cell_tree(py::module_& m);
+void bind_problem(py::module_& m);
+void bind_solution(py::module_& m);
+void bind_network(py::module_& m);
+void bind_solver(py::module_& m);
+
+}  // namespace convexrelu
 
 PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   // What is defined below calls itself convexrelu._core.<name>, whatever the level, so that a
