@@ -1,0 +1,280 @@
+"""What is promised of the whole: degenerate data, bad input, nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.strategies import FORMULATIONS
+from tests.test_monitor import least
+from tests.test_solver import GEOMETRY
+
+import convexrelu
+from convexrelu import (
+    Network,
+    Problem,
+    Standardizer,
+    certify,
+    enumerate_patterns,
+    patterns_from_gates,
+    sample_patterns,
+    solve,
+    to_network,
+)
+
+
+class TestDegenerateGeometry:
+    """From the data to the network over all patterns, on data that break solvers."""
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    @pytest.mark.parametrize("name", sorted(set(GEOMETRY) - {"0/1 features"}))
+    def test_enumerate_solve_certify_to_network(self, name: str, formulation: str) -> None:
+        X, y = GEOMETRY[name]
+        if formulation == "gated":
+            X, y = X[:8], y[:8]  # each pattern is a feature map of its own
+        patterns = enumerate_patterns(X)
+        problem = Problem(X, y, patterns, formulation=formulation)
+        sampled = Problem(X, y, sample_patterns(X, 10, rng=0), formulation=formulation)
+        scale = problem.lambda_max or 1.0
+        for ratio in (2.0, 1.0, 0.5, 0.1, 1e-3):
+            lam = ratio * scale
+            solution = solve(problem, lam)
+            certificate = certify(solution)
+            assert solution.status == "optimal"
+            assert certificate.gap <= 1e-9
+            assert certificate.cone_violation <= 1e-12
+            assert solution.lower_bound <= solve(sampled, lam).objective * (1 + 1e-12)
+
+            network = to_network(solution)
+            assert network.n_neurons == len(solution.active_set)
+            value = network.objective(X, y, lam)
+            assert value == pytest.approx(solution.objective, rel=1e-12, abs=1e-300)
+            size = np.abs(y).max() or 1.0
+            np.testing.assert_allclose(network.predict(X), solution.fitted, atol=1e-12 * size)
+            assert (ratio < 1.0 and scale > 1e-12 * size) or network.n_neurons == 0
+
+    def test_many_patterns_of_bits(self) -> None:
+        X, y = GEOMETRY["0/1 features"]
+        patterns = enumerate_patterns(X)
+        problem = Problem(X, y, patterns)
+        solution = solve(problem, 0.1 * problem.lambda_max)
+        assert solution.status == "optimal"
+        assert certify(solution).gap <= 1e-9
+
+    def test_repeated_patterns_change_nothing(self) -> None:
+        for name, (X, y) in GEOMETRY.items():
+            gates = np.random.default_rng(0).standard_normal((X.shape[1], 8))
+            once = Problem(X, y, patterns_from_gates(X, gates))
+            twice = Problem(X, y, patterns_from_gates(X, np.hstack([gates, gates])))
+            lam = 0.1 * (once.lambda_max or 1.0)
+            assert twice.lambda_max == once.lambda_max
+            here, there = solve(once, lam), solve(twice, lam)
+            assert there.objective == pytest.approx(here.objective, rel=1e-9), name
+
+
+class Sparse:
+    """What scipy's sparse matrices look like."""
+
+    nnz = 3
+
+    def toarray(self) -> Any:
+        return X
+
+
+X = np.random.default_rng(4).integers(-2, 3, (6, 3)).astype(float)
+Y = np.random.default_rng(4).standard_normal(6)
+PATTERNS = sample_patterns(X, 8, rng=0)
+NETWORK = Network(np.ones((2, 3)), np.ones(2))
+
+# Everything that takes data, as a function of them.
+OF_X: dict[str, Callable[[Any], Any]] = {
+    "enumerate_patterns": enumerate_patterns,
+    "sample_patterns": lambda X: sample_patterns(X, 8, rng=0),
+    "patterns_from_gates": lambda X: patterns_from_gates(X, np.eye(3)),
+    "Problem": lambda X: Problem(X, Y, PATTERNS),
+    "Network.predict": NETWORK.predict,
+    "Network.objective": lambda X: NETWORK.objective(X, Y, 0.1),
+    "Standardizer.fit": lambda X: Standardizer.fit(X, Y),
+}
+OF_Y: dict[str, Callable[[Any], Any]] = {
+    "Problem": lambda y: Problem(X, y, PATTERNS),
+    "Network.objective": lambda y: NETWORK.objective(X, y, 0.1),
+    "Standardizer.fit": lambda y: Standardizer.fit(X, y),
+}
+OF_LAM: dict[str, Callable[[Any], Any]] = {
+    "solve": lambda lam: solve(Problem(X, Y, PATTERNS), lam),
+    "Network.objective": lambda lam: NETWORK.objective(X, Y, lam),
+}
+
+
+def with_entry(array: Any, value: float) -> Any:
+    changed = array.copy()
+    changed.flat[1] = value
+    return changed
+
+
+def not_numbers(good: Any) -> dict[str, Any]:
+    return {
+        "nan": with_entry(good, np.nan),
+        "inf": with_entry(good, np.inf),
+        "complex": good + 0j,
+        "text": good.astype(str),
+        "bytes": good.astype("S4"),
+        "objects": np.full(good.shape, object()),
+        "dates": good.astype("M8[s]"),
+        "records": np.zeros(good.shape, dtype=[("a", float)]),
+        "masked": np.ma.masked_less(good, 0.0),
+        "huge integers": np.full(good.shape, 10**400, dtype=object),
+        "sparse": Sparse(),
+        "nothing": None,
+        "a word": "data.csv",
+        "a dict": {"a": 1},
+        "a number": 1.0,
+    }
+
+
+BAD_X = {
+    **not_numbers(X),
+    "ragged": [[1.0, 2.0, 3.0], [1.0]],
+    "no rows": np.empty((0, 3)),
+    "no columns": np.empty((6, 0)),
+    "one dimension": X[0],
+    "three dimensions": X[None],
+}
+BAD_Y = {
+    **not_numbers(Y),
+    "ragged": [[1.0], [1.0, 2.0]],
+    "too short": Y[:5],
+    "too long": np.append(Y, 1.0),
+    "empty": np.empty(0),
+    "two columns": np.column_stack([Y, Y]),
+    "a row": Y[None],
+}
+BAD_LAM = {
+    "negative": -0.1,
+    "nan": np.nan,
+    "inf": np.inf,
+    "text": "0.1",
+    "nothing": None,
+    "complex": 0.1j,
+    "a bool": True,
+    "two": np.ones(2),
+    "huge": 10**400,
+}
+
+
+def check_refused(call: Callable[[Any], Any], value: Any, name: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(value)
+    message = str(caught.value)
+    assert message.split()[0].split("[")[0] == name  # it begins with the name of the argument
+    assert len(message) < 300
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("kind", BAD_X)
+    @pytest.mark.parametrize("name", OF_X)
+    def test_X(self, name: str, kind: str) -> None:
+        check_refused(OF_X[name], BAD_X[kind], "X")
+
+    @pytest.mark.parametrize("kind", BAD_Y)
+    @pytest.mark.parametrize("name", OF_Y)
+    def test_y(self, name: str, kind: str) -> None:
+        check_refused(OF_Y[name], BAD_Y[kind], "y")
+
+    @pytest.mark.parametrize("kind", BAD_LAM)
+    @pytest.mark.parametrize("name", OF_LAM)
+    def test_lam(self, name: str, kind: str) -> None:
+        check_refused(OF_LAM[name], BAD_LAM[kind], "lam")
+
+    def test_lam_0_is_refused_with_the_reason(self) -> None:
+        with pytest.raises(ValueError, match="lam must be a finite number > 0, got 0"):
+            solve(Problem(X, Y, PATTERNS), 0.0)
+
+    @pytest.mark.timing
+    def test_is_refused_in_50_ms(self) -> None:
+        large = np.zeros((300_000, 10))
+        large[-1, -1] = np.nan
+
+        def seconds() -> float:
+            start = time.perf_counter()
+            for call in (OF_X["enumerate_patterns"], OF_X["Problem"]):
+                check_refused(call, large, "X")
+            return (time.perf_counter() - start) / 2
+
+        assert least(seconds) < 0.05
+
+
+def good_kinds(good: Any, folder: Path) -> dict[str, Any]:
+    """The same integers in every form that numpy has for them."""
+    wide = np.zeros((2 * len(good), *(2 * n for n in good.shape[1:])))
+    wide[(slice(None, None, 2),) * good.ndim] = good
+    read_only = good.copy()
+    read_only.flags.writeable = False
+    memory_map = np.memmap(folder / "data.bin", dtype=float, mode="w+", shape=good.shape)
+    memory_map[:] = good
+    return {
+        "lists": good.tolist(),
+        "float16": good.astype(np.float16),
+        "float32": good.astype(np.float32),
+        "longdouble": good.astype(np.longdouble),
+        "int8": good.astype(np.int8),
+        "int64": good.astype(int),
+        "big-endian": good.astype(">f8"),
+        "objects": good.astype(int).astype(object),
+        "Fortran": np.asfortranarray(good),
+        "strided": wide[(slice(None, None, 2),) * good.ndim],
+        "reversed": good[::-1].copy()[::-1],
+        "read-only": read_only,
+        "memory map": memory_map,
+        "masked, no entry": np.ma.masked_array(good),
+    }
+
+
+class TestGoodInput:
+    @pytest.mark.parametrize("name", OF_X)
+    def test_every_form_of_X_gives_the_same(self, name: str, tmp_path: Path) -> None:
+        expected = OF_X[name](X)
+        for kind, value in good_kinds(X, tmp_path).items():
+            before = np.array(value, copy=True)
+            result = OF_X[name](value)
+            if name == "Problem":
+                np.testing.assert_array_equal(result.X, X, err_msg=kind)
+            elif isinstance(expected, np.ndarray):
+                np.testing.assert_array_equal(result, expected, err_msg=kind)
+            else:
+                assert result == expected, kind
+            np.testing.assert_array_equal(value, before, err_msg=kind)
+
+    def test_every_form_of_y_gives_the_same(self, tmp_path: Path) -> None:
+        y = np.round(3 * Y)
+        expected = solve(Problem(X, y, PATTERNS), 0.1)
+        for kind, value in good_kinds(y, tmp_path).items():
+            before = np.array(value, copy=True)
+            solution = solve(Problem(X, value, PATTERNS), 0.1)
+            np.testing.assert_array_equal(solution.weights, expected.weights, err_msg=kind)
+            np.testing.assert_array_equal(value, before, err_msg=kind)
+
+    def test_a_target_inside_the_data(self) -> None:
+        """y may be a view of X: nothing is written to either."""
+        data = X.copy()
+        solution = solve(Problem(data, data[:, 0], enumerate_patterns(data)), 0.01)
+        again = solve(Problem(data, data[:, 0].copy(), enumerate_patterns(data)), 0.01)
+        np.testing.assert_array_equal(data, X)
+        np.testing.assert_array_equal(solution.weights, again.weights)
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    problem = Problem(X, Y, enumerate_patterns(X))
+    to_network(solve(problem, 0.1 * problem.lambda_max)).predict(X)
+    with pytest.raises(ValueError, match="lam"):
+        solve(problem, -1.0)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_exceptions_are_of_python() -> None:
+    assert issubclass(convexrelu.LimitExceeded, RuntimeError)
