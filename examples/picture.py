@@ -1,7 +1,7 @@
 """Draws docs/picture.svg: `python examples/picture.py`.
 
 40 points of one variable. Left: how far gradient descent (30 neurons, 20 random starts) stays above
-the lower bound, proven by the exact solution, on the objective of every network. Right: the networks
+the lower bound, proven by the exact solution, on the objective of any network. Right: the networks
 that minimise the training problem for four strengths of regularisation.
 """
 

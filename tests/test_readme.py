@@ -1,17 +1,22 @@
-"""The README: its examples print what it shows, its two commands are those that CI runs."""
+"""The README and the guide: examples print what is shown, the two commands are those of CI."""
 
 from __future__ import annotations
 
 import doctest
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 TEXT = README.read_text()
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_examples_print_what_is_shown() -> None:
+@pytest.mark.parametrize("path", ["README.md", "docs/guide.md"])
+def test_examples_print_what_is_shown(path: str) -> None:
     result = doctest.testfile(
-        str(README), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8"
+        str(ROOT / path), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8"
     )
     assert result.attempted > 0
     assert result.failed == 0
@@ -26,7 +31,8 @@ def test_is_short() -> None:
     assert len(TEXT.splitlines()) < 200
 
 
-def test_links_lead_somewhere() -> None:
-    targets = {part.split(")")[0] for part in TEXT.split("](")[1:]}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = {part.split(")")[0] for part in page.read_text().split("](")[1:]}
     local = {target.split("#")[0] for target in targets if "://" not in target} - {""}
-    assert [target for target in sorted(local) if not (README.parent / target).exists()] == []
+    assert [target for target in sorted(local) if not (page.parent / target).exists()] == []
