@@ -53,14 +53,21 @@ def _real(value: Any, name: str) -> Array:
 
 
 def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
+    result = np.empty(array.shape)
     for index, entry in np.ndenumerate(array):
+        place = ", ".join(str(i) for i in index)
         if not isinstance(entry, numbers.Real):
-            place = ", ".join(str(i) for i in index)
             raise TypeError(
                 f"{name} must be an array of numbers, but {name}[{place}] is "
                 f"{entry!r:.60} ({type(entry).__name__})"
             )
-    return array.astype(np.float64)
+        try:
+            result[index] = float(entry)
+        except OverflowError:  # an integer of hundreds of digits
+            raise ValueError(
+                f"{name} must fit float64, but {name}[{place}] is larger than 1e308"
+            ) from None
+    return result
 
 
 def matrix(value: Any, name: str, *, n_cols: int | None = None, min_rows: int = 1) -> Array:
