@@ -85,6 +85,7 @@ def main() -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(OUT, metadata={"Date": None, "Creator": None})
     plt.close(figure)
+    OUT.write_text("".join(line.rstrip() + "\n" for line in OUT.read_text().splitlines()))
 
 
 if __name__ == "__main__":

@@ -538,9 +538,7 @@ class Terminal:
 
 class TestTerminal:
     def test_shows_progress_and_colour(self) -> None:
-        # Long enough for the line, which is written a few times a second, to tell of the solver.
-        work = ["--gates", "1000", "--lam-ratio", "0.001"]
-        terminal = Terminal(sys.executable, "-m", "convexrelu", "train", *work)
+        terminal = Terminal(sys.executable, "-m", "convexrelu", "train", "--gates", "100")
         terminal.read_until(None)
         assert terminal.exit_status() == 0
         assert re.search(r"\rsolve +\d+   objective \S+   gap \S+   \S+ s", terminal.output)

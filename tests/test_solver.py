@@ -609,6 +609,7 @@ def long_problem() -> Problem:
 
 
 class TestTimeLimit:
+    @pytest.mark.timing
     @pytest.mark.parametrize("limit", [0.0, 0.05, 0.3, 1.0])
     def test_is_kept(self, long_problem: Problem, limit: float) -> None:
         lam = 1e-4 * long_problem.lambda_max
@@ -630,6 +631,7 @@ class TestTimeLimit:
 
 
 class TestInterrupt:
+    @pytest.mark.timing
     def test_ctrl_c_at_any_moment(self) -> None:
         """In a process of its own; seconds of CPU from the signal to KeyboardInterrupt."""
         script = textwrap.dedent(

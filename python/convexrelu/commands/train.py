@@ -166,11 +166,16 @@ def _progress(console: Console) -> Callable[[Progress], None] | None:
     if not console.shows_status:
         return None
 
+    is_first = True
+
     def show(progress: Progress) -> None:
+        nonlocal is_first
         console.status(
             f"{progress.phase} {progress.iteration:5d}   objective {progress.objective:.6g}   "
-            f"gap {progress.gap:.1e}   {progress.seconds:.1f} s"
+            f"gap {progress.gap:.1e}   {progress.seconds:.1f} s",
+            at_once=is_first,
         )
+        is_first = False
 
     return show
 
