@@ -41,7 +41,7 @@ BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows) {
 
 ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sample_weight,
                              const Patterns& patterns, Formulation formulation)
-    : formulation_(formulation) {
+    : formulation_(formulation), n_callers_samples_(X.rows()) {
   const Index n = X.rows();
   for (Index k = 0; k < n; ++k) {
     if (sample_weight.size() == 0 || sample_weight(k) > 0.0) rows_.push_back(k);
@@ -80,6 +80,22 @@ bool ScaledProblem::in_range() const {
   const int x = std::ilogb(X_unit_), y = std::ilogb(y_unit_);
   const auto holds = [](int exponent) { return std::abs(exponent) <= kLargestExponent; };
   return holds(x + y) && holds(y - x) && holds(2 * y);
+}
+
+Vector ScaledProblem::to_scaled(const Vector& v) const {
+  Vector scaled(n_samples());
+  for (Index k = 0; k < scaled.size(); ++k) {
+    scaled(k) = v(rows_[static_cast<std::size_t>(k)]) / y_unit_ * row_factors_(k);
+  }
+  return scaled;
+}
+
+Vector ScaledProblem::from_scaled(const Vector& v) const {
+  Vector result = Vector::Zero(n_callers_samples_);
+  for (Index k = 0; k < v.size(); ++k) {
+    result(rows_[static_cast<std::size_t>(k)]) = v(k) / row_factors_(k) * y_unit_;
+  }
+  return result;
 }
 
 void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {

@@ -34,16 +34,6 @@ const char* to_string(Status status) {
 
 namespace {
 
-// A vector over the samples of the caller, in the units of y, as one over the scaled rows.
-Vector to_scaled(const ScaledProblem& problem, const Vector& v) {
-  Vector scaled(problem.n_samples());
-  for (Index k = 0; k < scaled.size(); ++k) {
-    scaled(k) = v(problem.rows()[static_cast<std::size_t>(k)]) / problem.y_unit() *
-                problem.row_factors()(k);
-  }
-  return scaled;
-}
-
 struct DualPoint {
   double value;  // of the dual, scaled units
   double stationarity;
@@ -162,12 +152,12 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
   const double scaled_lam = scaled.scaled_lam(lam);
   const Matrix scaled_weights = weights / scaled.weight_unit();
   const Vector residual =
-      to_scaled(scaled, problem.y() - fitted_values(problem, active_set, weights));
+      scaled.to_scaled(problem.y() - fitted_values(problem, active_set, weights));
   const double primal = primal_value(scaled, scaled_lam, scaled_weights, residual);
 
   DualPoint best =
       dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
-  const Vector r = to_scaled(scaled, dual);
+  const Vector r = scaled.to_scaled(dual);
   if (r.allFinite() && r != residual) {
     DualPoint other =
         dual_value(scaled, scaled_lam, active_set, scaled_weights, r, n_threads, monitor);
@@ -216,7 +206,7 @@ Solution make_bounded_solution(const Problem& problem, double lam, Status status
   Vector fitted = fitted_values(problem, active_set, weights);
   Vector residual = problem.y() - fitted;
   const double primal = primal_value(scaled, scaled.scaled_lam(lam), weights / scaled.weight_unit(),
-                                     to_scaled(scaled, residual));
+                                     scaled.to_scaled(residual));
   return {problem,
           lam,
           status,

@@ -553,12 +553,7 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
     active_set.push_back(block(order[j]));
     weights.col(static_cast<Index>(j)) = set.weights.col(order[j]) * scaled.weight_unit();
   }
-  // The dual point in the caller's units; samples of weight 0 have no part in it.
-  Vector dual = Vector::Zero(problem.n_samples());
-  for (Index k = 0; k < scaled.n_samples(); ++k) {
-    dual(scaled.rows()[static_cast<std::size_t>(k)]) =
-        solver.dual()(k) / scaled.row_factors()(k) * scaled.y_unit();
-  }
+  Vector dual = scaled.from_scaled(solver.dual());
   if (status == Status::time_limit || status == Status::callback) {
     return make_bounded_solution(problem, lam, status, std::move(active_set), std::move(weights),
                                  std::move(dual), solver.n_iter(),

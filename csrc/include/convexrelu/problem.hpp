@@ -60,6 +60,11 @@ class ScaledProblem {
   const std::vector<Index>& rows() const { return rows_; }
   const Vector& row_factors() const { return row_factors_; }
 
+  // Between vectors over the caller's samples, in the units of y, and over the rows here. Samples of
+  // weight zero are left out, and come back as zeros.
+  Vector to_scaled(const Vector& v) const;
+  Vector from_scaled(const Vector& v) const;
+
   // columns <- s_b D_b columns, columns (n, any).
   void apply_mask(Block block, MatrixRef columns) const;
 
@@ -72,6 +77,7 @@ class ScaledProblem {
 
  private:
   Formulation formulation_;
+  Index n_callers_samples_;
   double X_unit_ = 1.0, y_unit_ = 1.0;
   std::vector<Index> rows_;
   Vector row_factors_;
