@@ -17,6 +17,7 @@ void bind_problem(py::module_& m);
 void bind_solution(py::module_& m);
 void bind_network(py::module_& m);
 void bind_solver(py::module_& m);
+void bind_sensitivity(py::module_& m);
 
 }  // namespace convexrelu
 
@@ -37,4 +38,5 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_solution(m);
   convexrelu::bind_network(m);
   convexrelu::bind_solver(m);
+  convexrelu::bind_sensitivity(m);
 }

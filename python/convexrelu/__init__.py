@@ -13,22 +13,26 @@ from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
 from convexrelu.problem import Problem
+from convexrelu.sensitivity import Gradient, Sensitivity, differentiate
 from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
 
 __all__ = [
     "Certificate",
+    "Gradient",
     "LimitExceeded",
     "Network",
     "Patterns",
     "Problem",
     "Progress",
+    "Sensitivity",
     "Solution",
     "StandardizedNetwork",
     "Standardizer",
     "__version__",
     "certify",
+    "differentiate",
     "enumerate_patterns",
     "load",
     "max_pattern_count",

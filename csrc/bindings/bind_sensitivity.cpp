@@ -1,0 +1,55 @@
+#include "bindings.hpp"
+#include "convexrelu/sensitivity.hpp"
+
+namespace convexrelu {
+
+void bind_sensitivity(py::module_& m) {
+  const auto to_tuple = [](const Gradient& g) { return py::make_tuple(g.lam, g.y, g.X); };
+  const auto run = [](const auto& work) { return watched(std::nullopt, py::none(), work); };
+
+  py::class_<Sensitivity>(m, "Sensitivity")
+      .def(py::init([run](const Solution& solution) {
+             return run([&](Monitor& monitor) { return Sensitivity(solution, monitor); });
+           }),
+           py::arg("solution"))
+      .def_property_readonly("solution", &Sensitivity::solution,
+                             py::return_value_policy::reference_internal)
+      .def_property_readonly("differentiable", &Sensitivity::differentiable)
+      .def_property_readonly("differentiable_in_X", &Sensitivity::differentiable_in_X)
+      .def_property_readonly("why", &Sensitivity::why)
+      .def("d_lam",
+           [run](const Sensitivity& s) {
+             return run([&](Monitor& monitor) { return s.d_lam(monitor); });
+           })
+      .def("d_fitted_d_lam",
+           [run](const Sensitivity& s) {
+             return run([&](Monitor& monitor) { return s.d_fitted_d_lam(monitor); });
+           })
+      .def("d_fitted_d_y",
+           [run](const Sensitivity& s) {
+             return run([&](Monitor& monitor) { return s.d_fitted_d_y(monitor); });
+           })
+      .def("d_objective", [to_tuple](const Sensitivity& s) { return to_tuple(s.d_objective()); })
+      .def(
+          "jvp",
+          [run](const Sensitivity& s, double d_lam, const Vector& d_y, const Matrix& d_X) {
+            return run([&](Monitor& monitor) { return s.jvp(d_lam, d_y, d_X, monitor); });
+          },
+          py::arg("d_lam"), py::arg("d_y"), py::arg("d_X"))
+      .def(
+          "vjp",
+          [run, to_tuple](const Sensitivity& s, const Matrix& grad_weights) {
+            return to_tuple(run([&](Monitor& monitor) { return s.vjp(grad_weights, monitor); }));
+          },
+          py::arg("grad_weights"))
+      .def(
+          "predictions",
+          [run](const Sensitivity& s, ConstMatrixRef X) {
+            const PredictionSensitivity p =
+                run([&](Monitor& monitor) { return s.predictions(X, monitor); });
+            return py::make_tuple(p.d_lam, p.d_y);
+          },
+          py::arg("X"));
+}
+
+}  // namespace convexrelu

@@ -1,0 +1,180 @@
+"""How an optimum moves with lam, y and X."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+from convexrelu.solution import Solution
+
+Array = NDArray[np.float64]
+
+
+class Gradient(NamedTuple):
+    """The derivatives of one number with respect to everything a solution depends on."""
+
+    lam: float
+    y: Array
+    """(n,)"""
+    X: Array
+    """(n, d), with the patterns as they are; nan where not differentiable in X."""
+
+
+class PredictionSensitivity(NamedTuple):
+    """Derivatives of predictions at m new rows; nan for rows on a kink that moves."""
+
+    d_lam: Array
+    """(m,)"""
+    d_y: Array
+    """(m, n)"""
+
+
+class Sensitivity:
+    """The derivatives of an optimum. Made by `differentiate`; immutable.
+
+    With the patterns as they are the weights w_b = alpha_b q_b of a unique optimum are a smooth
+    function of lam, y and X as long as the same neurons are active and their kinks stay on the same
+    samples; the derivatives come from the linear system of the optimality conditions. Neurons that
+    two neighbouring patterns share are one neuron here.
+
+    Where the optimum is no such function, ``differentiable`` is False, ``why`` says what stands
+    in the way, and what does not exist is nan: a tie (a block that is about to become active), a
+    zero multiplier (a neuron about to move its kink off a sample) or dependent activations (the
+    optimum is not unique). The objective always has its derivatives in lam and y.
+    """
+
+    def __init__(self, core: _core.Sensitivity, solution: Solution) -> None:
+        self._core = core
+        self._solution = solution
+
+    @property
+    def solution(self) -> Solution:
+        """What the derivatives are of: the solution given, or a more accurate one of its problem
+        where it was not accurate to 1e-9.
+        """
+        return self._solution
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the weights are differentiable in lam and y."""
+        return self._core.differentiable
+
+    @property
+    def differentiable_in_X(self) -> bool:
+        """Whether they are in X too: not where a kink lies on samples whose rows are parallel or
+        dependent, because these would have to move together, and not where a row is zero (relu).
+        """
+        return self._core.differentiable_in_X
+
+    @property
+    def why(self) -> str:
+        """What stands in the way of derivatives; empty where nothing does."""
+        return self._core.why
+
+    @cached_property
+    def d_lam(self) -> Array:
+        """Derivatives of the weights with respect to lam (k, d), in the order of
+        ``solution.active_set``.
+        """
+        return self._core.d_lam().T
+
+    @cached_property
+    def d_fitted_d_lam(self) -> Array:
+        """Derivatives of the fitted values with respect to lam (n,)."""
+        return self._core.d_fitted_d_lam()
+
+    @cached_property
+    def d_fitted_d_y(self) -> Array:
+        """Derivatives (n, n) of the fitted values (rows) with respect to y (columns). n solves."""
+        return self._core.d_fitted_d_y()
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """The trace of ``d_fitted_d_y``: how many independent numbers the fit takes from y (Stein
+        1981).
+        """
+        return float(np.trace(self.d_fitted_d_y))
+
+    @cached_property
+    def d_objective(self) -> Gradient:
+        """Derivatives of the objective, in the 1/(2n) scaling: ``sum_b ||w_b||`` in lam."""
+        return Gradient(*self._core.d_objective())
+
+    def jvp(self, *, d_lam: float = 0.0, d_y: Any = None, d_X: Any = None) -> Array:
+        """The change of the weights (k, d) for a change of lam, y (n,) and X (n, d).
+
+        The derivative in the direction given; one solve with a matrix factored already. The
+        patterns stay as they are.
+        """
+        n, d = self.solution.problem.X.shape
+        d_lam = _validate.number(d_lam, "d_lam")
+        y = np.empty(0) if d_y is None else _validate.vector(d_y, "d_y", size=n)
+        X = np.empty((0, 0)) if d_X is None else _validate.matrix(d_X, "d_X", n_cols=d)
+        if d_X is not None and len(X) != n:
+            raise ValueError(f"d_X must have {n} rows, got {len(X)}")
+        return self._core.jvp(d_lam, y, X).T
+
+    def vjp(self, grad_weights: Any) -> Gradient:
+        """The derivatives of a number whose gradient with respect to the weights (k, d) is given.
+
+        The transpose of `jvp`; one solve gives all of lam, y and X.
+        """
+        k, d = self.solution.weights.shape
+        grad = _validate.matrix(grad_weights, "grad_weights", n_cols=d, min_rows=0)
+        if len(grad) != k:
+            raise ValueError(
+                f"grad_weights must have a row per active block ({k}), got {len(grad)}"
+            )
+        return Gradient(*self._core.vjp(grad.T))
+
+    def predictions(self, X: Any) -> PredictionSensitivity:
+        """Derivatives of ``to_network(solution).predict(X)`` in lam (m,) and in y (m, n).
+
+        A solve per row of X (m, d). Rows on the kink of a neuron that turns have none: nan.
+        """
+        X = _validate.matrix(X, "X", n_cols=self.solution.problem.X.shape[1])
+        return PredictionSensitivity(*self._core.predictions(X))
+
+    def __repr__(self) -> str:
+        state = "differentiable" if self.differentiable else f"not differentiable: {self.why}"
+        return f"<Sensitivity: lam={self.solution.lam:.6g}, {state}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (differentiate, (self.solution,))
+
+
+def differentiate(solution: Solution) -> Sensitivity:
+    """The derivatives of an optimum with respect to lam, y and X.
+
+    Parameters
+    ----------
+    solution : Solution
+        An optimum of the problem over its own patterns. Where its certificate leaves more than
+        1e-9 of stationarity it is solved further first.
+
+    Returns
+    -------
+    Sensitivity
+        Whether the weights are differentiable, and if so, everything that moves with them.
+
+    Raises
+    ------
+    ValueError
+        Where 1e-9 cannot be reached, naming what was, and for a solution pruned below the minimum.
+
+    Notes
+    -----
+    Mishkin & Pilanci (2023, section 3) give the derivatives of minimal solutions, with the
+    objective ``1/2 ||.||^2 + lambda sum_b ||w_b||``: their lambda is n times the one here.
+
+    Cost: one scan of the patterns (2 n d P), and the factorisation of a matrix of the order
+    min(n, free dimensions of the active blocks).
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+    core = _core.Sensitivity(solution._core)
+    return Sensitivity(core, Solution(core.solution, solution.problem))

@@ -1,0 +1,439 @@
+"""differentiate: derivatives against differences of solutions, refusal where there are none."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests import oracles
+from tests.strategies import FORMULATIONS, Case, cases
+
+from convexrelu import (
+    Problem,
+    Sensitivity,
+    Solution,
+    differentiate,
+    enumerate_patterns,
+    patterns_from_gates,
+    sample_patterns,
+    solve,
+    to_network,
+)
+
+Array = NDArray[np.float64]
+Curve = Callable[[float], Array]
+
+RATIOS = (0.9, 0.5, 0.1, 0.03)
+
+
+def assign(base: Solution, other: Solution) -> Array:
+    """The weights of another solution, each added to the active block of the base that is its
+    neuron. relu: the one of its sign with the nearest direction, whatever the pattern.
+    """
+    result = np.zeros(base.weights.shape)
+    units = base.weights / np.linalg.norm(base.weights, axis=1, keepdims=True)
+    for (pattern, sign), w in zip(other.active_set, other.weights, strict=True):
+        closeness = units @ w / np.linalg.norm(w)
+        closeness[base.active_set[:, 1] != sign] = -2
+        if base.problem.formulation == "gated":
+            closeness[base.active_set[:, 0] != pattern] = -2
+        j = int(np.argmax(closeness))
+        if closeness[j] < 0.99:
+            return np.full(base.weights.shape, np.nan)
+        result[j] += w
+    return result
+
+
+def by_neuron(base: Solution, rows: Array) -> Array:
+    """Rows of parallel weights added up, each in the place of all of them."""
+    units = base.weights / np.linalg.norm(base.weights, axis=1, keepdims=True)
+    same = (units @ units.T > 1 - 1e-12) & (base.active_set[:, 1:] == base.active_set[:, 1])
+    if base.problem.formulation == "gated":
+        masks = base.problem.patterns.masks[:, base.active_set[:, 0]].T
+        same &= (masks[:, None] == masks).all(axis=2)
+    return same.astype(float) @ rows
+
+
+def derivative(curve: Curve, steps: tuple[float, ...]) -> Array | None:
+    """The derivative at 0 by central differences extrapolated to order 6, at the first step at
+    which two orders agree; None where they never do: there is an event nearby.
+    """
+    for h in steps:
+        first, second, third = (
+            (curve(s * h) - curve(-s * h)) / (2 * s * h) for s in (1.0, 0.5, 0.25)
+        )
+        low, high = (4 * second - first) / 3, (4 * third - second) / 3
+        best = (16 * high - low) / 15
+        if np.abs(best - high).max(initial=0.0) <= 1e-8 * np.abs(best).max(initial=1e-300):
+            return best
+    return None
+
+
+def altered(problem: Problem, dX: Array | float = 0.0, dy: Array | float = 0.0) -> Problem:
+    return Problem(
+        problem.X + dX,
+        problem.y + dy,
+        problem.patterns,
+        formulation=problem.formulation,
+        sample_weight=problem.sample_weight,
+    )
+
+
+def check(sensitivity: Sensitivity, rng: np.random.Generator) -> int:
+    """Compares all derivatives with differences of solved problems; how many could be."""
+    solution = sensitivity.solution
+    problem, lam = solution.problem, solution.lam
+    n, d = problem.X.shape
+    dy = rng.standard_normal(n) * np.abs(problem.y).max(initial=1e-300)
+    dX = rng.standard_normal((n, d)) * np.abs(problem.X).max()
+    curves: dict[str, Callable[[float], Solution]] = {
+        "lam": lambda t: solve(problem, lam * (1 + t)),
+        "y": lambda t: solve(altered(problem, dy=t * dy), lam),
+    }
+    motions: dict[str, dict[str, Any]] = {"lam": {"d_lam": lam}, "y": {"d_y": dy}}
+    if sensitivity.differentiable_in_X:
+        curves["X"] = lambda t: solve(altered(problem, dX=t * dX), lam)
+        motions["X"] = {"d_X": dX}
+    count = 0
+    for name, curve in curves.items():
+        motion = sensitivity.jvp(**motions[name])
+        assert np.isfinite(motion).all()
+        found = derivative(lambda t, c=curve: assign(solution, c(t)), (1e-3, 1e-4, 1e-5))  # type: ignore[misc]
+        if found is None:
+            continue
+        count += 1
+        expected, actual = by_neuron(solution, found), by_neuron(solution, motion)
+        np.testing.assert_allclose(
+            actual, expected, rtol=0, atol=1e-6 * np.abs(expected).max(initial=0.0)
+        )
+    return count
+
+
+def full_arrangement(seed: int, n: int, d: int, ratio: float) -> Solution:
+    """A relu solution over all patterns: some neurons have their kinks on samples."""
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([rng.standard_normal((n, d - 1)), np.ones(n)])
+    problem = Problem(X, rng.standard_normal(n), enumerate_patterns(X))
+    return solve(problem, ratio * problem.lambda_max)
+
+
+class TestDerivatives:
+    @given(cases(ratios=RATIOS), st.integers(0, 99))
+    @settings(max_examples=150)
+    def test_agree_with_differences(self, case: Case, seed: int) -> None:
+        sensitivity = differentiate(solve(case.problem, case.lam))
+        assume(sensitivity.differentiable)
+        check(sensitivity, np.random.default_rng(seed))
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    @pytest.mark.parametrize("weighted", [False, True])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_on_gaussian_data(self, formulation: str, weighted: bool, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        n, d = 14 + seed, 3 + seed % 3
+        X = rng.standard_normal((n, d))
+        problem = Problem(
+            X,
+            rng.standard_normal(n),
+            sample_patterns(X, 15, rng=seed),
+            formulation=formulation,
+            sample_weight=rng.integers(0, 3, n) + (np.arange(n) == 0) if weighted else None,
+        )
+        sensitivity = differentiate(solve(problem, 0.1 * problem.lambda_max))
+        assert sensitivity.differentiable_in_X
+        assert sensitivity.why == ""
+        assert check(sensitivity, rng) >= 1
+
+    @pytest.mark.parametrize(("n", "d"), [(8, 2), (7, 3)])
+    @pytest.mark.parametrize("ratio", [0.3, 0.03])
+    def test_with_shadows(self, n: int, d: int, ratio: float) -> None:
+        """Over all patterns a neuron on a kink belongs to both sides: no tie."""
+        n_checked = n_shared = 0
+        for seed in range(8):
+            solution = full_arrangement(seed, n, d, ratio)
+            sensitivity = differentiate(solution)
+            if not sensitivity.differentiable:
+                assert "not unique" in sensitivity.why
+                continue
+            q = oracles.directions(solution.problem, solution.dual)
+            norms = np.linalg.norm(q, axis=1)
+            directions = q[norms >= solution.lam * (1 - 1e-9)] / solution.lam
+            n_shared += len(directions) > len(np.unique(directions.round(7), axis=0))
+            n_checked += check(sensitivity, np.random.default_rng(seed))
+        assert n_checked >= 6
+        assert n_shared >= 2
+
+    @given(cases(ratios=RATIOS), st.integers(0, 99))
+    def test_vjp_is_the_transpose_of_jvp(self, case: Case, seed: int) -> None:
+        sensitivity = differentiate(solve(case.problem, case.lam))
+        assume(sensitivity.differentiable and len(sensitivity.solution.weights))
+        rng = np.random.default_rng(seed)
+        X, y = case.problem.X, case.problem.y
+        grad = rng.standard_normal(sensitivity.solution.weights.shape)
+        pulled = sensitivity.vjp(grad)
+        motions: dict[str, Any] = {"d_lam": case.lam, "d_y": rng.standard_normal(y.shape)}
+        terms = [case.lam * pulled.lam, pulled.y * motions["d_y"]]
+        if sensitivity.differentiable_in_X:
+            motions["d_X"] = rng.standard_normal(X.shape)
+            terms.append(pulled.X * motions["d_X"])
+        else:
+            assert np.isnan(pulled.X).all()
+        forward = [grad * sensitivity.jvp(**{name: m}) for name, m in motions.items()]
+        for there, back in zip(forward, terms, strict=True):
+            size = np.abs(there).sum() + np.abs(back).sum()
+            assert abs(there.sum() - np.sum(back)) <= 1e-9 * size + 1e-13
+
+    @given(cases(ratios=RATIOS))
+    def test_of_the_fit_are_those_of_the_weights(self, case: Case) -> None:
+        sensitivity = differentiate(solve(case.problem, case.lam))
+        assume(sensitivity.differentiable)
+        problem, active = case.problem, sensitivity.solution.active_set
+        n = len(problem.y)
+        by_weights = oracles.fitted(problem, active, sensitivity.d_lam)
+        size = np.abs(sensitivity.d_lam).sum() * np.abs(problem.X).max()
+        np.testing.assert_allclose(
+            sensitivity.d_fitted_d_lam, by_weights, atol=1e-9 * size + 1e-300
+        )
+        hat = sensitivity.d_fitted_d_y
+        assert hat.shape == (n, n)
+        for k, unit in enumerate(np.eye(n)):
+            expected = oracles.fitted(problem, active, sensitivity.jvp(d_y=unit))
+            np.testing.assert_allclose(hat[:, k], expected, atol=1e-8)
+        assert sensitivity.degrees_of_freedom == np.trace(hat)
+        assert (
+            -1e-9
+            <= sensitivity.degrees_of_freedom
+            <= min(n, problem.X[0].size * len(active)) + 1e-9
+        )
+
+    def test_of_predictions(self) -> None:
+        rng = np.random.default_rng(5)
+        X, X_new = rng.standard_normal((15, 3)), rng.standard_normal((20, 3))
+        y, dy = rng.standard_normal((2, 15))
+        for formulation in FORMULATIONS:
+            problem = Problem(X, y, sample_patterns(X, 10, rng=0), formulation=formulation)
+            lam = 0.1 * problem.lambda_max
+            d_lam, d_y = differentiate(solve(problem, lam)).predictions(X_new)
+            h = 1e-5
+
+            def predict(t: float, dy: Array | float, problem: Problem = problem) -> Array:
+                return to_network(solve(altered(problem, dy=dy), t)).predict(X_new)
+
+            by_lam = (predict(lam * (1 + h), 0.0) - predict(lam * (1 - h), 0.0)) / (2 * h * lam)
+            np.testing.assert_allclose(d_lam, by_lam, atol=1e-6 * np.abs(by_lam).max())
+            by_y = (predict(lam, h * dy) - predict(lam, -h * dy)) / (2 * h)
+            np.testing.assert_allclose(d_y @ dy, by_y, atol=1e-6 * np.abs(by_y).max())
+
+    def test_of_predictions_on_the_samples_are_those_of_the_fit(self) -> None:
+        for seed in range(6):
+            sensitivity = differentiate(full_arrangement(seed, 7, 3, 0.1))
+            if sensitivity.differentiable:
+                d_lam, d_y = sensitivity.predictions(sensitivity.solution.problem.X)
+                np.testing.assert_allclose(d_lam, sensitivity.d_fitted_d_lam, rtol=1e-8, atol=1e-9)
+                np.testing.assert_allclose(d_y, sensitivity.d_fitted_d_y, rtol=1e-8, atol=1e-9)
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_of_the_objective(self, formulation: str) -> None:
+        rng = np.random.default_rng(3)
+        X, y = rng.standard_normal((12, 3)), rng.standard_normal(12)
+        weight = rng.integers(1, 4, 12)
+        problem = Problem(
+            X, y, sample_patterns(X, 10, rng=0), formulation=formulation, sample_weight=weight
+        )
+        lam = 0.1 * problem.lambda_max
+        gradient = differentiate(solve(problem, lam)).d_objective
+        dX, dy = rng.standard_normal(X.shape), rng.standard_normal(12)
+        for name, curve, expected in (
+            ("lam", lambda t: solve(problem, lam + t).objective, gradient.lam),
+            ("y", lambda t: solve(altered(problem, dy=t * dy), lam).objective, gradient.y @ dy),
+            (
+                "X",
+                lambda t: solve(altered(problem, dX=t * dX), lam).objective,
+                (gradient.X * dX).sum(),
+            ),
+        ):
+            found = derivative(lambda t, c=curve: np.array([c(t)]), (1e-3,))  # type: ignore[misc]
+            assert found is not None, name
+            assert found[0] == pytest.approx(expected, rel=1e-8), name
+
+
+class TestByHand:
+    def test_one_sample(self) -> None:
+        """w = (x y - lam) / x^2."""
+        x, y, lam = 2.0, 3.0, 1.0
+        for formulation in FORMULATIONS:
+            problem = Problem(
+                [[x]], [y], patterns_from_gates([[x]], [[1.0]]), formulation=formulation
+            )
+            s = differentiate(solve(problem, lam))
+            assert s.d_lam[0, 0] == pytest.approx(-1 / x**2, rel=1e-12)
+            assert s.d_fitted_d_lam[0] == pytest.approx(-1 / x, rel=1e-12)
+            assert s.jvp(d_y=[1.0])[0, 0] == pytest.approx(1 / x, rel=1e-12)
+            assert s.jvp(d_X=[[1.0]])[0, 0] == pytest.approx(-y / x**2 + 2 * lam / x**3, rel=1e-12)
+            assert s.degrees_of_freedom == pytest.approx(1.0, rel=1e-12)
+            assert s.d_objective.lam == pytest.approx((x * y - lam) / x**2, rel=1e-12)
+            assert s.d_objective.y[0] == pytest.approx(lam / x, rel=1e-12)
+
+    def test_group_lasso_with_orthonormal_columns(self) -> None:
+        """X = sqrt(n) I, all bits on: w = (1 - lam/||c||) c, c = X'y/n."""
+        n, lam = 3, 0.2
+        y = np.array([1.0, -2.0, 0.5])
+        X = np.sqrt(n) * np.eye(n)
+        problem = Problem(X, y, patterns_from_gates(X, np.ones((n, 1))), formulation="gated")
+        s = differentiate(solve(problem, lam))
+        c = X.T @ y / n
+        size = np.linalg.norm(c)
+        np.testing.assert_allclose(s.d_lam[0], -c / size, rtol=1e-12)
+        hat = (1 - lam / size) * np.eye(n) + lam / size**3 * np.outer(c, c)
+        np.testing.assert_allclose(s.d_fitted_d_y, hat, rtol=1e-12, atol=1e-13)
+
+    def test_zero_solution(self) -> None:
+        problem = Problem(np.eye(2), [1.0, -1.0], patterns_from_gates(np.eye(2), np.eye(2)))
+        s = differentiate(solve(problem, 2 * problem.lambda_max))
+        assert s.differentiable_in_X
+        assert s.d_lam.shape == (0, 2)
+        assert s.jvp(d_X=np.eye(2)).shape == (0, 2)
+        assert not s.d_fitted_d_y.any()
+        assert s.degrees_of_freedom == 0.0
+        assert s.d_objective.lam == 0.0
+        np.testing.assert_allclose(s.d_objective.y, problem.y / 2)
+        assert not s.predictions(np.eye(2)).d_y.any()
+
+
+class TestScale:
+    @pytest.mark.parametrize(("a", "b"), [(1e6, 1e-3), (2.0**-40, 2.0**30), (1e120, 1e100)])
+    def test_follows_the_data(self, a: float, b: float) -> None:
+        """X -> a X, y -> b y, lam -> a b lam: w -> w b/a."""
+        rng = np.random.default_rng(1)
+        X, y = rng.standard_normal((10, 3)), rng.standard_normal(10)
+        patterns = sample_patterns(X, 8, rng=0)
+        problem, scaled = Problem(X, y, patterns), Problem(a * X, b * y, patterns)
+        lam = 0.1 * problem.lambda_max
+        one, other = differentiate(solve(problem, lam)), differentiate(solve(scaled, a * b * lam))
+        dX, dy = rng.standard_normal(X.shape), rng.standard_normal(10)
+        for kwargs, scaled_kwargs in (
+            ({"d_lam": lam}, {"d_lam": a * b * lam}),
+            ({"d_y": dy}, {"d_y": b * dy}),
+            ({"d_X": dX}, {"d_X": a * dX}),
+        ):
+            np.testing.assert_allclose(
+                other.jvp(**scaled_kwargs) * (a / b), one.jvp(**kwargs), rtol=1e-8, atol=1e-10
+            )
+        np.testing.assert_allclose(other.d_fitted_d_y, one.d_fitted_d_y, rtol=1e-8, atol=1e-10)
+
+
+class TestRefusal:
+    def test_tie_at_lambda_max(self) -> None:
+        problem = Problem([[1.0]], [1.0], patterns_from_gates([[1.0]], [[1.0]]))
+        s = differentiate(solve(problem, problem.lambda_max))
+        assert not s.differentiable
+        assert "a tie: block (0, +1)" in s.why
+        assert s.d_objective.lam == 0.0
+
+    def test_zero_multiplier(self) -> None:
+        """The kink lies on sample 1, whose residual is zero: nothing holds it there."""
+        X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, 0.0])
+        s = differentiate(solve(Problem(X, y, patterns_from_gates(X, [[1.0], [1.0]])), 0.1))
+        assert not s.differentiable
+        assert s.why == "a zero multiplier: block (0, +1) on the kink of sample 1"
+        assert np.isnan(s.d_lam).all()
+
+    def test_dependent_activations(self) -> None:
+        """On a line, neurons x_+ with kinks to the left of all samples are the same function."""
+        X = np.column_stack([np.arange(1.0, 5.0), np.ones(4)])
+        problem = Problem(X, [0.0, 1.0, 0.0, 2.0], enumerate_patterns(X))
+        states = [
+            differentiate(solve(problem, ratio * problem.lambda_max))
+            for ratio in (0.5, 0.1, 0.01, 0.001)
+        ]
+        assert any("not unique" in s.why for s in states)
+        assert all(np.isnan(s.d_lam).all() for s in states if not s.differentiable)
+
+    @given(cases(ratios=(1.0, 0.5, 0.1)))
+    def test_what_does_not_exist_is_nan(self, case: Case) -> None:
+        solution = solve(case.problem, case.lam)
+        s = differentiate(solution)
+        assert bool(s.why) == (not s.differentiable_in_X)
+        assert s.differentiable or not s.differentiable_in_X
+        assert np.isfinite(s.d_lam).all() == (s.differentiable or not s.d_lam.size)
+        assert np.isfinite(s.d_objective.X).all() == s.differentiable_in_X
+        norms = np.linalg.norm(solution.weights, axis=1).sum()
+        assert s.d_objective.lam == pytest.approx(norms, rel=1e-8, abs=1e-12)
+        v = oracles.weights_of(case.problem)
+        np.testing.assert_allclose(s.d_objective.y, v * solution.dual, rtol=1e-7, atol=1e-12)
+
+    def test_parallel_rows_on_a_kink(self) -> None:
+        """Both rows hold the neuron; if only one moves, the derivative depends on which way."""
+        X = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+        y = np.array([-1.0, -1.0, 1.0])
+        gates = np.array([[1.0], [1.0]])
+        s = differentiate(solve(Problem(X, y, patterns_from_gates(X, gates)), 0.1))
+        assert s.differentiable
+        assert not s.differentiable_in_X
+        assert "parallel" in s.why
+        assert np.isnan(s.jvp(d_X=np.ones((3, 2)))).all()
+        assert np.isfinite(s.jvp(d_y=np.ones(3))).all()
+
+
+class TestAccuracy:
+    def test_rough_solutions_are_polished(self) -> None:
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((30, 4)), rng.standard_normal(30)
+        problem = Problem(X, y, sample_patterns(X, 30, rng=0))
+        lam = 0.05 * problem.lambda_max
+        rough = solve(problem, lam, max_iter=6)
+        assert rough.gap > 1e-8
+        s = differentiate(rough)
+        assert s.solution is not rough
+        assert s.solution.gap < 1e-10
+        np.testing.assert_allclose(s.d_lam, differentiate(solve(problem, lam)).d_lam, rtol=1e-7)
+
+
+class TestErrors:
+    SENSITIVITY = differentiate(
+        solve(Problem([[2.0]], [3.0], patterns_from_gates([[2.0]], [[1.0]])), 1.0)
+    )
+
+    def test_solution(self) -> None:
+        with pytest.raises(TypeError, match="solution must be a Solution, got int"):
+            differentiate(1)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("kwargs", "message"),
+        [
+            ({"d_lam": "1"}, "d_lam must be a real number"),
+            ({"d_y": [1.0, 2.0]}, "d_y must have as many entries"),
+            ({"d_X": [[1.0, 2.0]]}, "d_X must have 1 columns"),
+            ({"d_X": [[1.0], [2.0]]}, "d_X must have 1 rows"),
+            ({"d_y": [np.nan]}, "d_y must be finite"),
+        ],
+    )
+    def test_jvp(self, kwargs: dict[str, Any], message: str) -> None:
+        with pytest.raises((TypeError, ValueError), match=message):
+            self.SENSITIVITY.jvp(**kwargs)
+
+    def test_vjp(self) -> None:
+        with pytest.raises(
+            ValueError, match=r"grad_weights must have a row per active block \(1\)"
+        ):
+            self.SENSITIVITY.vjp(np.zeros((2, 1)))
+        with pytest.raises(ValueError, match="grad_weights must have 1 columns"):
+            self.SENSITIVITY.vjp(np.zeros((1, 2)))
+
+    def test_predictions(self) -> None:
+        with pytest.raises(ValueError, match="X must have 1 columns"):
+            self.SENSITIVITY.predictions([[1.0, 2.0]])
+
+
+def test_pickle_and_copy() -> None:
+    s = TestErrors.SENSITIVITY
+    for other in (pickle.loads(pickle.dumps(s)), copy.deepcopy(s)):
+        np.testing.assert_array_equal(other.d_lam, s.d_lam)
+    assert repr(s) == "<Sensitivity: lam=1, differentiable>"
