@@ -264,6 +264,97 @@ class TestDerivatives:
             assert found[0] == pytest.approx(expected, rel=1e-8), name
 
 
+def limit(curve: Callable[[float], Array], side: float, steps: tuple[float, ...]) -> Array | None:
+    """The one-sided derivative of a curve in t at 0+ or 0-, as far as its value at 0 is a limit."""
+    for h in steps:
+        values = [curve(side * s * h) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
+        # The derivative at 0 of the polynomial through five points beside it.
+        first = np.tensordot([-77 / 12, 107 / 6, -39 / 2, 61 / 6, -25 / 12], values, 1) / (side * h)
+        low = np.tensordot([-13 / 3, 19 / 2, -7.0, 11 / 6], values[:4], 1) / (side * h)
+        if np.abs(first - low).max(initial=0.0) <= 1e-4 * np.abs(first).max(initial=1e-300):
+            return first
+    return None
+
+
+class TestOneSided:
+    def test_entering_at_lambda_max(self) -> None:
+        problem = Problem([[2.0]], [3.0], patterns_from_gates([[2.0]], [[1.0]]))
+        s = differentiate(solve(problem, problem.lambda_max))
+        below, above = s.one_sided("below"), s.one_sided("above")
+        assert below.differentiable
+        np.testing.assert_array_equal(below.active_set, [[0, 1]])
+        np.testing.assert_array_equal(below.weights, [[0.0]])
+        np.testing.assert_allclose(below.d_lam, [[-1 / 4]])
+        np.testing.assert_allclose(below.d_fitted_d_y, [[1.0]])
+        assert above.differentiable
+        assert above.d_lam.shape == (0, 1)
+        assert above.degrees_of_freedom == 0.0
+        assert np.isnan(s.d_fitted_d_lam).all()
+
+    def test_a_kink_that_leaves_its_sample(self) -> None:
+        """Sample 1 has residual 0 at this lam, +- on either side: the kink is on it on one only."""
+        X, y = np.array([[1.0, 0.0], [0.3, 1.0]]), np.array([1.0, 0.0])
+        problem = Problem(X, y, patterns_from_gates(X, [[1.0, 1.0], [1.0, -1.0]]))
+        for lam in (0.1, 0.2):
+            s = differentiate(solve(problem, lam))
+            assert s.differentiable
+
+    @given(cases(ratios=(1.0, 0.5, 0.1)))
+    @settings(max_examples=150)
+    def test_agree_with_differences_of_the_fit(self, case: Case) -> None:
+        problem, lam = case.problem, case.lam
+        s = differentiate(solve(problem, lam))
+        for side, sign in (("below", -1.0), ("above", 1.0)):
+            here = s.one_sided(side)
+            assert here.differentiable == (not here.why or here.why.startswith("in X"))
+            if s.differentiable:
+                np.testing.assert_array_equal(here.d_lam, s.d_lam)
+            size = np.abs(here.d_fitted_d_lam).max(initial=0.0)
+            if not np.isfinite(size):
+                continue
+            found = limit(lambda t: solve(problem, lam * (1 + t)).fitted, sign, (1e-3, 1e-4))
+            if found is not None:
+                room = 1e-4 * np.abs(found).max() + 1e-7 * np.abs(problem.y).max(initial=0.0)
+                np.testing.assert_allclose(lam * here.d_fitted_d_lam, found, rtol=0, atol=room)
+            if np.isfinite(here.d_lam).all():
+                fitted = oracles.fitted(problem, here.active_set, here.d_lam)
+                scale = np.abs(here.d_lam).sum() * np.abs(problem.X).max()
+                room = 1e-7 * scale + 1e-9 * size + 1e-300
+                np.testing.assert_allclose(here.d_fitted_d_lam, fitted, rtol=0, atol=room)
+                at_lam = oracles.fitted(problem, here.active_set, here.weights)
+                room = 1e-7 * np.abs(problem.y).max(initial=0.0)
+                np.testing.assert_allclose(at_lam, s.solution.fitted, rtol=0, atol=room)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_at_a_breakpoint(self, seed: int) -> None:
+        """Where the active set changes between two lams, bisected: what holds on either side."""
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((12, 3)), rng.standard_normal(12)
+        formulation = FORMULATIONS[seed % 2]
+        problem = Problem(X, y, sample_patterns(X, 12, rng=seed), formulation=formulation)
+
+        def active(lam: float) -> bytes:
+            return solve(problem, lam).active_set.tobytes()
+
+        high = 0.5 * problem.lambda_max
+        low = next(lam for lam in np.geomspace(high, high / 100, 30) if active(lam) != active(high))
+        while low < high * (1 - 1e-15):
+            middle = (low + high) / 2
+            if middle in (low, high):
+                break
+            low, high = (low, middle) if active(middle) != active(high) else (middle, high)
+        s = differentiate(solve(problem, high))
+        for side, lam in (("below", high * (1 - 1e-5)), ("above", high * (1 + 1e-5))):
+            here, there = s.one_sided(side), differentiate(solve(problem, lam))
+            if s.differentiable:
+                continue
+            assert here.differentiable
+            np.testing.assert_array_equal(here.active_set, there.active_set)
+            size = np.abs(there.d_lam).max()
+            np.testing.assert_allclose(here.d_lam, there.d_lam, rtol=0, atol=1e-2 * size)
+            np.testing.assert_allclose(here.d_fitted_d_y, there.d_fitted_d_y, rtol=0, atol=1e-2)
+
+
 class TestByHand:
     def test_one_sample(self) -> None:
         """w = (x y - lam) / x^2."""
@@ -426,6 +517,10 @@ class TestErrors:
             self.SENSITIVITY.vjp(np.zeros((2, 1)))
         with pytest.raises(ValueError, match="grad_weights must have 1 columns"):
             self.SENSITIVITY.vjp(np.zeros((1, 2)))
+
+    def test_side(self) -> None:
+        with pytest.raises(ValueError, match="side must be 'below' or 'above', got 'left'"):
+            self.SENSITIVITY.one_sided("left")
 
     def test_predictions(self) -> None:
         with pytest.raises(ValueError, match="X must have 1 columns"):

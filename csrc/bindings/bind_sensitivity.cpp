@@ -17,6 +17,25 @@ void bind_sensitivity(py::module_& m) {
       .def_property_readonly("differentiable", &Sensitivity::differentiable)
       .def_property_readonly("differentiable_in_X", &Sensitivity::differentiable_in_X)
       .def_property_readonly("why", &Sensitivity::why)
+      .def_property_readonly("active_set",
+                             [](const Sensitivity& s) {
+                               Eigen::Matrix<Index, Eigen::Dynamic, 2, Eigen::RowMajor> array(
+                                   static_cast<Index>(s.active_set().size()), 2);
+                               for (Index j = 0; j < array.rows(); ++j) {
+                                 const Block b = s.active_set()[static_cast<std::size_t>(j)];
+                                 array.row(j) << b.pattern, b.sign;
+                               }
+                               return array;
+                             })
+      .def_property_readonly("weights", &Sensitivity::weights,
+                             py::return_value_policy::reference_internal)
+      .def(
+          "one_sided",
+          [run](const Sensitivity& s, bool above) {
+            const Side side = above ? Side::above : Side::below;
+            return run([&](Monitor& monitor) { return s.one_sided(side, monitor); });
+          },
+          py::arg("above"))
       .def("d_lam",
            [run](const Sensitivity& s) {
              return run([&](Monitor& monitor) { return s.d_lam(monitor); });

@@ -44,12 +44,16 @@ class Sensitivity:
     Where the optimum is no such function, ``differentiable`` is False, ``why`` says what stands
     in the way, and what does not exist is nan: a tie (a block that is about to become active), a
     zero multiplier (a neuron about to move its kink off a sample) or dependent activations (the
-    optimum is not unique). The objective always has its derivatives in lam and y.
+    optimum is not unique). The objective always has its derivatives in lam and y, the fit that in
+    lam where both sides agree, and `one_sided` gives the derivatives from either.
     """
 
-    def __init__(self, core: _core.Sensitivity, solution: Solution) -> None:
+    def __init__(
+        self, core: _core.Sensitivity, solution: Solution, side: str | None = None
+    ) -> None:
         self._core = core
         self._solution = solution
+        self._side = side
 
     @property
     def solution(self) -> Solution:
@@ -75,11 +79,23 @@ class Sensitivity:
         """What stands in the way of derivatives; empty where nothing does."""
         return self._core.why
 
+    @property
+    def active_set(self) -> NDArray[np.int64]:
+        """The blocks (k, 2) whose weights are differentiated: ``solution.active_set``; from one
+        side, the blocks that are active there.
+        """
+        return self._core.active_set
+
+    @property
+    def weights(self) -> Array:
+        """Their weights (k, d), read-only: ``solution.weights``, or what they tend to from the
+        side.
+        """
+        return self._core.weights.T
+
     @cached_property
     def d_lam(self) -> Array:
-        """Derivatives of the weights with respect to lam (k, d), in the order of
-        ``solution.active_set``.
-        """
+        """Derivatives of the weights with respect to lam (k, d), in the order of ``active_set``."""
         return self._core.d_lam().T
 
     @cached_property
@@ -123,7 +139,7 @@ class Sensitivity:
 
         The transpose of `jvp`; one solve gives all of lam, y and X.
         """
-        k, d = self.solution.weights.shape
+        k, d = self.weights.shape
         grad = _validate.matrix(grad_weights, "grad_weights", n_cols=d, min_rows=0)
         if len(grad) != k:
             raise ValueError(
@@ -139,12 +155,39 @@ class Sensitivity:
         X = _validate.matrix(X, "X", n_cols=self.solution.problem.X.shape[1])
         return PredictionSensitivity(*self._core.predictions(X))
 
+    def one_sided(self, side: str) -> Sensitivity:
+        """The limits of the derivatives from one side of lam.
+
+        Parameters
+        ----------
+        side : {"below", "above"}
+            Where lam comes from.
+
+        Returns
+        -------
+        Sensitivity
+            Of the same lam. Its ``active_set`` and ``weights`` are the limits too: a block about to
+            enter has zero weights, and a neuron whose kink is about to leave a sample is in the
+            block that it goes to. ``differentiable`` is True where the derivatives exist on that
+            side; where ties persist there or the optimum is not unique, those in y and X are nan,
+            and in lam those that not all optima share. Where this object is ``differentiable``, the
+            same derivatives.
+        """
+        side = _validate.choice(side, "side", ("below", "above"))
+        return Sensitivity(self._core.one_sided(side == "above"), self.solution, side)
+
     def __repr__(self) -> str:
+        where = "" if self._side is None else f" from {self._side}"
         state = "differentiable" if self.differentiable else f"not differentiable: {self.why}"
-        return f"<Sensitivity: lam={self.solution.lam:.6g}, {state}>"
+        return f"<Sensitivity: lam={self.solution.lam:.6g}{where}, {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (differentiate, (self.solution,))
+        return (_restore, (self.solution, self._side))
+
+
+def _restore(solution: Solution, side: str | None) -> Sensitivity:
+    sensitivity = differentiate(solution)
+    return sensitivity if side is None else sensitivity.one_sided(side)
 
 
 def differentiate(solution: Solution) -> Sensitivity:

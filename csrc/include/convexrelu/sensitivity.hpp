@@ -52,6 +52,8 @@ struct PredictionSensitivity {
   Matrix d_y;    // (m, n)
 };
 
+enum class Side { below, above };
+
 // Immutable; copies share what is expensive. What does not exist is NaN. Samples of weight zero
 // have derivatives of their fit, and no influence.
 class Sensitivity {
@@ -69,8 +71,10 @@ class Sensitivity {
   // Why not, in words; empty where differentiable in all of them.
   std::string why() const;
 
-  // The blocks (k) whose weights are differentiated: those of the solution.
+  // The blocks (k) whose weights are differentiated, and these (d, k): those of the solution; from
+  // one side, those that are active there.
   const std::vector<Block>& active_set() const { return active_set_; }
+  const Matrix& weights() const { return weights_; }
 
   // dw (d, k). Empty d_y and d_X are zero. One solve.
   Matrix jvp(double d_lam, const Vector& d_y, const Matrix& d_X, Monitor& monitor) const;
@@ -91,18 +95,29 @@ class Sensitivity {
   // has no derivative. A solve per row.
   PredictionSensitivity predictions(ConstMatrixRef X_new, Monitor& monitor) const;
 
+  // The limits of the derivatives, the active set and the weights at lam -+ h, which may be smooth
+  // where the optimum at lam is not. Where ties persist or activations stay dependent on that side,
+  // derivatives in y and X are NaN, and in lam what not all optima share.
+  Sensitivity one_sided(Side side, Monitor& monitor) const;
+
  private:
   struct Optimum;
   struct Piece;
+  class Selection;
+  // What the piece is good for; each includes those before.
+  enum class Scope { nothing, fit_in_lam, weights_in_lam, everything };
 
+  Sensitivity() = default;
   std::string why_not_in_X() const;
   Vector d_fitted(const Vector& d_y, double d_lam, Monitor& monitor) const;
   Gradient unscaled(const Gradient& scaled, double unit) const;
 
   std::shared_ptr<const Optimum> at_;
-  std::shared_ptr<const Piece> piece_;  // none where there are no derivatives
+  std::shared_ptr<const Piece> piece_;
+  Scope scope_ = Scope::nothing;
   std::vector<std::string> reasons_;
   std::vector<Block> active_set_;
+  Matrix weights_;
 };
 
 }  // namespace convexrelu
