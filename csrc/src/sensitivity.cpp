@@ -294,9 +294,11 @@ bool Sensitivity::Piece::factor(Monitor& monitor) {
     parts.push_back({member.block, member.alpha, 0.0, member.direction.data(), &member.face});
   }
   if (size() > n_samples) return false;
-  qr.setThreshold(kSame);
-  qr.compute(activations);
-  if (qr.rank() < size()) return false;
+  if (size() > 0) {
+    qr.setThreshold(kSame);
+    qr.compute(activations);
+    if (qr.rank() < size()) return false;
+  }
   // Direct wherever it fits: one factorisation serves many solves.
   const double smaller = static_cast<double>(std::min(n_samples, m));
   const KktSystem::Form form = smaller * static_cast<double>(n_samples) > kLargestMatrix
@@ -308,6 +310,7 @@ bool Sensitivity::Piece::factor(Monitor& monitor) {
 }
 
 bool Sensitivity::Piece::spans(ConstVectorRef activation) const {
+  if (size() == 0) return false;
   const Vector rest = activation - activations * qr.solve(Vector(activation));
   return rest.norm() <= kSame * activation.norm();
 }
@@ -501,7 +504,7 @@ void Sensitivity::Selection::choose_vertex() {
   for (Index j = 0; j < n_neurons(); ++j) {
     if (neuron(j).alpha > 0.0) choices_.push_back({j, 0, neuron(j).cones[0].held, neuron(j).alpha});
   }
-  for (;;) {
+  while (!choices_.empty()) {
     const Index k = static_cast<Index>(choices_.size());
     Matrix columns(optimum_.problem.n_samples(), k);
     Vector lengths(k);
