@@ -105,14 +105,15 @@ def check(sensitivity: Sensitivity, rng: np.random.Generator) -> int:
     for name, curve in curves.items():
         motion = sensitivity.jvp(**motions[name])
         assert np.isfinite(motion).all()
-        found = derivative(lambda t, c=curve: assign(solution, c(t)), (1e-3, 1e-4, 1e-5))  # type: ignore[misc]
+        found = derivative(
+            lambda t, c=curve: by_neuron(solution, assign(solution, c(t))),  # type: ignore[misc]
+            (1e-3, 1e-4, 1e-5),
+        )
         if found is None:
             continue
         count += 1
-        expected, actual = by_neuron(solution, found), by_neuron(solution, motion)
-        np.testing.assert_allclose(
-            actual, expected, rtol=0, atol=1e-6 * np.abs(expected).max(initial=0.0)
-        )
+        room = 1e-6 * np.abs(found).max(initial=0.0)
+        np.testing.assert_allclose(by_neuron(solution, motion), found, rtol=0, atol=room)
     return count
 
 
@@ -126,7 +127,7 @@ def full_arrangement(seed: int, n: int, d: int, ratio: float) -> Solution:
 
 class TestDerivatives:
     @given(cases(ratios=RATIOS), st.integers(0, 99))
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     def test_agree_with_differences(self, case: Case, seed: int) -> None:
         sensitivity = differentiate(solve(case.problem, case.lam))
         assume(sensitivity.differentiable)
@@ -149,7 +150,7 @@ class TestDerivatives:
         sensitivity = differentiate(solve(problem, 0.1 * problem.lambda_max))
         assert sensitivity.differentiable_in_X
         assert sensitivity.why == ""
-        assert check(sensitivity, rng) >= 1
+        assert check(sensitivity, rng) >= 2
 
     @pytest.mark.parametrize(("n", "d"), [(8, 2), (7, 3)])
     @pytest.mark.parametrize("ratio", [0.3, 0.03])
@@ -171,6 +172,7 @@ class TestDerivatives:
         assert n_shared >= 2
 
     @given(cases(ratios=RATIOS), st.integers(0, 99))
+    @settings(max_examples=50)
     def test_vjp_is_the_transpose_of_jvp(self, case: Case, seed: int) -> None:
         sensitivity = differentiate(solve(case.problem, case.lam))
         assume(sensitivity.differentiable and len(sensitivity.solution.weights))
@@ -191,6 +193,7 @@ class TestDerivatives:
             assert abs(there.sum() - np.sum(back)) <= 1e-9 * size + 1e-13
 
     @given(cases(ratios=RATIOS))
+    @settings(max_examples=50)
     def test_of_the_fit_are_those_of_the_weights(self, case: Case) -> None:
         sensitivity = differentiate(solve(case.problem, case.lam))
         assume(sensitivity.differentiable)
@@ -292,10 +295,12 @@ class TestOneSided:
         assert np.isnan(s.d_fitted_d_lam).all()
 
     @given(cases(ratios=(1.0, 0.5, 0.1)))
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     def test_agree_with_differences_of_the_fit(self, case: Case) -> None:
         problem, lam = case.problem, case.lam
         s = differentiate(solve(problem, lam))
+        # Patterns may differ on samples that do not count, and then the fit there is anything.
+        used = oracles.weights_of(problem) > 0
         for side, sign in (("below", -1.0), ("above", 1.0)):
             here = s.one_sided(side)
             assert here.differentiable == (not here.why or here.why.startswith("in X"))
@@ -304,10 +309,11 @@ class TestOneSided:
             size = np.abs(here.d_fitted_d_lam).max(initial=0.0)
             if not np.isfinite(size):
                 continue
-            found = limit(lambda t: solve(problem, lam * (1 + t)).fitted, sign, (1e-3, 1e-4))
+            found = limit(lambda t: solve(problem, lam * (1 + t)).fitted[used], sign, (1e-3, 1e-4))
             if found is not None:
                 room = 1e-4 * np.abs(found).max() + 1e-7 * np.abs(problem.y).max(initial=0.0)
-                np.testing.assert_allclose(lam * here.d_fitted_d_lam, found, rtol=0, atol=room)
+                actual = lam * here.d_fitted_d_lam[used]
+                np.testing.assert_allclose(actual, found, rtol=0, atol=room)
             if np.isfinite(here.d_lam).all():
                 fitted = oracles.fitted(problem, here.active_set, here.d_lam)
                 scale = np.abs(here.d_lam).sum() * np.abs(problem.X).max()
@@ -447,6 +453,7 @@ class TestRefusal:
             np.testing.assert_allclose(here.d_fitted_d_lam, s.d_fitted_d_lam, rtol=1e-7)
 
     @given(cases(ratios=(1.0, 0.5, 0.1)))
+    @settings(max_examples=75)
     def test_what_does_not_exist_is_nan(self, case: Case) -> None:
         solution = solve(case.problem, case.lam)
         s = differentiate(solution)
