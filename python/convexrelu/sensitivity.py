@@ -91,12 +91,14 @@ class Sensitivity:
         """Their weights (k, d), read-only: ``solution.weights``, or what they tend to from the
         side.
         """
-        return self._core.weights.T
+        weights: Array = self._core.weights.T
+        return weights
 
     @cached_property
     def d_lam(self) -> Array:
         """Derivatives of the weights with respect to lam (k, d), in the order of ``active_set``."""
-        return self._core.d_lam().T
+        d_lam: Array = self._core.d_lam().T
+        return d_lam
 
     @cached_property
     def d_fitted_d_lam(self) -> Array:
@@ -132,7 +134,8 @@ class Sensitivity:
         X = np.empty((0, 0)) if d_X is None else _validate.matrix(d_X, "d_X", n_cols=d)
         if d_X is not None and len(X) != n:
             raise ValueError(f"d_X must have {n} rows, got {len(X)}")
-        return self._core.jvp(d_lam, y, X).T
+        motion: Array = self._core.jvp(d_lam, y, X).T
+        return motion
 
     def vjp(self, grad_weights: Any) -> Gradient:
         """The derivatives of a number whose gradient with respect to the weights (k, d) is given.
