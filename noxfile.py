@@ -103,9 +103,12 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """dist/: the source distribution, and the wheel made from it."""
+    """dist/: the source distribution, and the wheel of all levels made from it, below 6 MB."""
     session.install("build")
     session.run("python", "-m", "build")
+    for wheel in Path("dist").glob("*.whl"):
+        if wheel.stat().st_size > 6e6:
+            session.error(f"{wheel} is larger than 6 MB")
 
 
 @nox.session
