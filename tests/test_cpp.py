@@ -1,4 +1,7 @@
-"""Builds the C++ tests of tests/cpp and runs each of them."""
+"""Builds the C++ tests of tests/cpp and runs each of them.
+
+The environment variable CONVEXRELU_CPP_BUILD names a build directory that has them already.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD = "build/pytest"
+BUILT = os.environ.get("CONVEXRELU_CPP_BUILD")
+BUILD = BUILT or "build/pytest"
 MODULES = sorted(path.stem.removeprefix("test_") for path in ROOT.glob("tests/cpp/test_*.cpp"))
 
 
@@ -25,6 +29,8 @@ def run(*command: str) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def build() -> None:
+    if BUILT:
+        return
     missing = [tool for tool in ("cmake", "ninja") if shutil.which(tool) is None]
     if not (os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")):
         missing.append("a C++ compiler")
