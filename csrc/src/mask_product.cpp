@@ -177,7 +177,7 @@ void sum_over_samples(const Slab& slab, Index j, const ScaledVector& vector, Ind
     }
     subsets.tabulate(n_rows);
     const Index w = first / kWordBits;
-    subsets.for_each_sum(count, [&](Index i) { return word(i, w); }, AddRow<Subsets>{sums});
+    subsets.for_each_sum(count, [=](Index i) { return word(i, w); }, AddRow<Subsets>{sums});
   }
 }
 
@@ -188,7 +188,7 @@ void correlate_by(const Slabs& slabs, Index n_features, const ConstMatrixRef& R,
   constexpr Index kMaxPerPass = Workspace::kSumBytes / (kMaxLanes * Index{sizeof(double)});
   for_each_pass(n_patterns, kMaxPerPass, kManySums, 0, n_threads,
                 [&](const Workspace& workspace, Index first, Index count) {
-                  const auto word_of = [&](Index i, Index w) { return word(first + i, w); };
+                  const auto word_of = [=](Index i, Index w) { return word(first + i, w); };
                   const double* const sums = workspace.sums<double>();
                   for (Index a = 0; a < R.cols(); ++a) {
                     const ScaledVector r{&R.coeffRef(0, a)};
@@ -263,16 +263,15 @@ struct AddProduct {
   static constexpr int kSums = std::min(kPartialSums, kLanes);
   using Row = Eigen::Array<double, kLanes, 1>;
 
-  const Slab& slab;
-  Index column;
-  Index first;
+  const double* x;  // the columns of the first sample
+  Index stride;
   double* sums;
 
   EIGEN_ALWAYS_INLINE void operator()(Index k, const Row& u) const {
-    const DataRow<kLanes> x = data_row<kLanes>(slab, first + k, column);
-    Eigen::Array<double, kSums, 1> products = u.template head<kSums>() * x.template head<kSums>();
+    const DataRow<kLanes> x_k(x + k * stride);
+    Eigen::Array<double, kSums, 1> products = u.template head<kSums>() * x_k.template head<kSums>();
     for (int lane = kSums; lane < kLanes; lane += kSums) {
-      products += u.template segment<kSums>(lane) * x.template segment<kSums>(lane);
+      products += u.template segment<kSums>(lane) * x_k.template segment<kSums>(lane);
     }
     PartialSums(sums + k * kPartialSums).template head<kSums>() += products;
   }
@@ -292,8 +291,8 @@ void add_forward(const Slab& slab, Index j, Index feature, const ConstMatrixRef&
   }
   subsets.tabulate(part.size);
   subsets.for_each_sum(
-      count, [&](Index k) { return part.words[k]; },
-      AddProduct<kLanes>{slab, j, first, workspace.sums<double>()});
+      count, [words = part.words](Index k) { return words[k]; },
+      AddProduct<kLanes>{&slab.coeffRef(first, j), slab.cols(), workspace.sums<double>()});
 }
 
 }  // namespace
@@ -327,7 +326,9 @@ void MaskProduct::correlate(ConstMatrixRef R, MatrixRef C, int n_threads) const 
 void MaskProduct::correlate(ConstMatrixRef R, const std::vector<Index>& patterns, MatrixRef C,
                             int n_threads) const {
   const Index* const list = patterns.data();
-  const auto word = [&](Index i, Index w) { return masks_->col(list[i])[w]; };
+  const Word* const words = masks_->words().data();
+  const Index stride = masks_->words_per_col();
+  const auto word = [=](Index i, Index w) { return words[list[i] * stride + w]; };
   correlate_patterns(slabs_, n_features_, R, static_cast<Index>(patterns.size()), word, n_threads,
                      C);
 }

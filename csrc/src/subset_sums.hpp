@@ -45,9 +45,10 @@ class SubsetSums {
   void tabulate(int n_rows);
 
   // use(i, sum over the subset word(i)) for i = 0 ... n_sums - 1. No bit past the last row is set.
+  // Both are taken by value, so that what they hold stays in registers.
   template <typename WordOf, typename Use>
-  void for_each_sum(Index n_sums, const WordOf& word, const Use& use) const {
-    unrolled<(kGroups + 1) / 2>(n_sums, word, use);
+  void for_each_sum(Index n_sums, WordOf word, Use use) const {
+    unrolled<(kGroups + 1) / 2>(tables_, n_sums, word, use);
   }
 
  private:
@@ -61,34 +62,35 @@ class SubsetSums {
   // The sum over the rows of a group that are in the subset. The group's field of the word is
   // moved to where it counts numbers instead of rows, so that it is the offset into the table.
   template <int group>
-  EIGEN_ALWAYS_INLINE RowMap sum_of_group(Word word) const {
+  static EIGEN_ALWAYS_INLINE RowMap sum_of_group(Scalar* tables, Word word) {
     constexpr int kShift = group * kBits - kLaneShift;
     constexpr Word kField = static_cast<Word>(kEntries - 1) << kLaneShift;
     const Word moved = kShift >= 0 ? word >> (kShift & 63) : word << (-kShift & 63);
-    return map(tables_ + group * kEntries * kLanes + (moved & kField));
+    return map(tables + group * kEntries * kLanes + (moved & kField));
   }
 
   template <int... pair>
-  EIGEN_ALWAYS_INLINE Row sum_of_pairs(Word word, std::integer_sequence<int, 0, pair...>) const {
-    Row even = sum_of_group<0>(word);
-    Row odd = sum_of_group<1>(word);
-    ((even += sum_of_group<2 * pair>(word), add_odd<2 * pair + 1>(word, odd)), ...);
+  static EIGEN_ALWAYS_INLINE Row sum_of_pairs(Scalar* tables, Word word,
+                                              std::integer_sequence<int, 0, pair...>) {
+    Row even = sum_of_group<0>(tables, word);
+    Row odd = sum_of_group<1>(tables, word);
+    ((even += sum_of_group<2 * pair>(tables, word), add_odd<2 * pair + 1>(tables, word, odd)), ...);
     return even + odd;
   }
 
   template <int group>
-  EIGEN_ALWAYS_INLINE void add_odd(Word word, Row& odd) const {
-    if constexpr (group < kGroups) odd += sum_of_group<group>(word);
+  static EIGEN_ALWAYS_INLINE void add_odd(Scalar* tables, Word word, Row& odd) {
+    if constexpr (group < kGroups) odd += sum_of_group<group>(tables, word);
   }
 
   // One loop for every number of pairs of groups that can be in use.
   template <int n_pairs, typename WordOf, typename Use>
-  void unrolled(Index n_sums, const WordOf& word, const Use& use) const {
+  void unrolled(Scalar* tables, Index n_sums, WordOf word, Use use) const {
     if constexpr (n_pairs > 1) {
-      if (n_groups_ <= 2 * (n_pairs - 1)) return unrolled<n_pairs - 1>(n_sums, word, use);
+      if (n_groups_ <= 2 * (n_pairs - 1)) return unrolled<n_pairs - 1>(tables, n_sums, word, use);
     }
     constexpr std::make_integer_sequence<int, n_pairs> kPairs{};
-    for (Index i = 0; i < n_sums; ++i) use(i, sum_of_pairs(word(i), kPairs));
+    for (Index i = 0; i < n_sums; ++i) use(i, sum_of_pairs(tables, word(i), kPairs));
   }
 
   // The sums over the subsets of kHalfBits rows from row `first` on.
