@@ -1,13 +1,14 @@
 """The yardstick and the data of the benchmarks; no other solver is needed here."""
 
 import itertools
+import json
 import sys
 import time
 
 import numpy as np
 import pytest
 from bench import data
-from bench.compare import claims, environments, gap, problems, race, report
+from bench.compare import claims, descent, environments, gap, plot, problems, race, report
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -308,6 +309,58 @@ def test_table_and_profile_count_who_reached_what():
     profile = report.profile([made_up_results()])
     assert "| slow | 1 | 0 | 0 | 0 | 0 | 0 | 1 | 1 | 1 |" in profile  # 30 times the fastest at 1e-4
     assert "gap 1e-08, 1 of 1 problems" in profile
+
+
+def test_results_are_json_with_a_run_a_line():
+    results = made_up_results()
+    text = report.as_json(results)
+    assert json.loads(text) == results
+    assert [line.startswith('{"problem": "p"') for line in text.splitlines()].count(True) == 2
+
+
+def test_a_front_has_the_points_that_are_better_than_all_before():
+    run = made_up_results()["runs"][0]
+    run["points"] += [{"cpu": 2.0, "gap": 1e-2}, {"cpu": 0.5, "gap": 0.1}, {"cpu": 4.0, "gap": 0.0}]
+    run["points"].append({"cpu": 0.1, "gap": np.inf})
+    assert plot.front(run, "cpu") == ([0.5, 1.0, 3.0, 4.0], [0.1, 1e-3, 1e-7, plot.FLOOR])
+
+
+def test_the_picture_is_the_same_each_time(tmp_path):
+    pytest.importorskip("matplotlib")
+    results = made_up_results()
+    results["runs"][0]["peer"], results["runs"][1]["peer"] = "adelie", claims.OURS
+    files = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for file in files:
+        plot.plot([results], file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert "adelie" in files[0].read_text()
+
+
+def test_every_peer_has_its_colour():
+    assert set(plot.COLOURS) == set(environments.PEERS)
+
+
+def test_adam_is_not_trained_again_where_its_runs_are_known(monkeypatch):
+    calls, answers = [], {"growth": [{"objective": 0.25, "cpu": 0.1}]}
+
+    def answer(environment, module, *_):
+        calls.append(module)
+        return answers[module], ""
+
+    monkeypatch.setattr(descent, "_lines", answer)
+    runs = [
+        {"seconds": 1.0, "learning_rate": rate, "seed": 0, "objective": value, "steps": 1}
+        for rate, value in ((1e-3, 0.5), (1e-2, 0.3))
+    ]
+    earlier = [{"dataset": "a", "lam": 0.1, "adam": runs}]
+    common = {"seconds": [1.0], "threads": 1, "earlier": earlier}
+    comparison = descent.compare("a", 0.1, seeds=[0], **common)
+    assert calls == ["growth"]
+    assert comparison["target"] == 0.3
+    answers["adam"] = runs
+    descent.compare("a", 0.2, seeds=[0], **common)
+    descent.compare("a", 0.1, seeds=[0, 1], **common)
+    assert calls == ["growth", "adam", "growth", "adam", "growth"]
 
 
 def test_claims_hold_only_against_the_time_a_peer_was_given(monkeypatch):

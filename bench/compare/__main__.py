@@ -1,4 +1,4 @@
-"""python -m bench.compare setup | list | run | table | profile | claims | descent"""
+"""python -m bench.compare setup | list | run | table | profile | claims | plot | descent"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import data
-from bench.compare import claims, descent, environments, machine, problems, report
+from bench.compare import claims, descent, environments, machine, plot, problems, report
 from bench.compare.race import race
 
 
@@ -35,13 +35,14 @@ def main() -> None:
     command.set_defaults(action=_run)
 
     command = commands.add_parser("descent", help="solve_global against Adam on the network")
-    command.add_argument("datasets", nargs="*", default=list(problems.DESCENT_LAMS))
+    command.add_argument("datasets", nargs="*", default=list(problems.DESCENT_SETS))
     command.add_argument(
         "--lam", type=float, nargs="+", help="default: two a data set, see problems.py"
     )
     command.add_argument("--seconds", type=float, nargs="+", default=[3.0, 10.0])
     command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--reuse", type=Path, nargs="+", default=[], help="earlier runs of Adam")
     command.add_argument("--json", type=Path, help="write what was measured")
     command.set_defaults(action=_descent)
 
@@ -51,6 +52,12 @@ def main() -> None:
         command.add_argument("files", nargs="+", type=Path)
         command.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
         command.set_defaults(action=lambda args, text=text: _print_report(text, args))
+
+    command = commands.add_parser("plot", help="draw the gap reached by the time spent")
+    command.add_argument("files", nargs="+", type=Path)
+    command.add_argument("--output", type=Path, required=True, help="a .svg, .png or .pdf file")
+    command.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
+    command.set_defaults(action=_plot)
 
     args = parser.parse_args()
     try:
@@ -99,7 +106,7 @@ def _run(args: argparse.Namespace) -> None:
             results["runs"].append(record)
             print(f"{name} {report.summary(record)}", flush=True)
             if args.json:
-                args.json.write_text(json.dumps(results, indent=1))
+                args.json.write_text(report.as_json(results))
 
 
 def _show(point: dict[str, Any]) -> None:
@@ -108,6 +115,7 @@ def _show(point: dict[str, Any]) -> None:
 
 def _descent(args: argparse.Namespace) -> None:
     results = {**_circumstances(args.threads), "comparisons": []}
+    earlier = [c for file in args.reuse for c in json.loads(file.read_text())["comparisons"]]
     for name in args.datasets:
         try:
             data.load(name)
@@ -116,12 +124,17 @@ def _descent(args: argparse.Namespace) -> None:
             continue
         for lam in args.lam or problems.descent_lams(name):
             comparison = descent.compare(
-                name, lam, seconds=args.seconds, seeds=args.seeds, threads=args.threads
+                name,
+                lam,
+                seconds=args.seconds,
+                seeds=args.seeds,
+                threads=args.threads,
+                earlier=earlier,
             )
             results["comparisons"].append(comparison)
             print(descent.table([comparison]), flush=True)
             if args.json:
-                args.json.write_text(json.dumps(results, indent=1))
+                args.json.write_text(report.as_json(results))
 
 
 def _circumstances(threads: int) -> dict[str, Any]:
@@ -134,7 +147,15 @@ def _circumstances(threads: int) -> dict[str, Any]:
 
 
 def _print_report(text: report.Report, args: argparse.Namespace) -> None:
-    print(text([json.loads(file.read_text()) for file in args.files], args.clock))
+    print(text(_read(args.files), args.clock))
+
+
+def _plot(args: argparse.Namespace) -> None:
+    plot.plot(_read(args.files), args.output, args.clock)
+
+
+def _read(files: list[Path]) -> list[report.Results]:
+    return [json.loads(file.read_text()) for file in files]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterable
 from typing import Any
 
 from bench.compare.environments import OWN, interpreter
@@ -12,12 +13,23 @@ from bench.compare.race import ROOT, THREAD_VARIABLES
 
 
 def compare(
-    dataset: str, lam: float, *, seconds: list[float], seeds: list[int], threads: int
+    dataset: str,
+    lam: float,
+    *,
+    seconds: list[float],
+    seeds: list[int],
+    threads: int,
+    earlier: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Adam at every budget, learning rate and seed; then solve_global against the best of them."""
+    """Adam at every budget, learning rate and seed; then solve_global against the best of them.
+
+    Adam is not trained again where `earlier` holds a comparison with the same runs.
+    """
     common = [dataset, repr(lam), "--threads", str(threads)]
-    budgets = ["--seconds", *map(str, seconds), "--seeds", *map(str, seeds)]
-    adam, failure = _lines("scnn", "adam", [*common, *budgets], threads)
+    adam, failure = _earlier_runs(earlier, dataset, lam, seconds, seeds), ""
+    if not adam:
+        budgets = ["--seconds", *map(str, seconds), "--seeds", *map(str, seeds)]
+        adam, failure = _lines("scnn", "adam", [*common, *budgets], threads)
     result: dict[str, Any] = {"dataset": dataset, "lam": lam, "adam": adam, "failure": failure}
     if adam:
         target = min(run["objective"] for run in adam if run["seconds"] == max(seconds))
@@ -49,6 +61,23 @@ def table(results: list[dict[str, Any]]) -> str:
         if result["failure"]:
             lines.append(f"  {result['failure']}")
     return "\n".join(lines)
+
+
+def _earlier_runs(
+    earlier: Iterable[dict[str, Any]],
+    dataset: str,
+    lam: float,
+    seconds: list[float],
+    seeds: list[int],
+) -> list[dict[str, Any]]:
+    wanted = {(budget, seed) for budget in seconds for seed in seeds}
+    for comparison in earlier:
+        adam = comparison["adam"]
+        if (comparison["dataset"], comparison["lam"]) == (dataset, lam) and wanted == {
+            (run["seconds"], run["seed"]) for run in adam
+        }:
+            return adam
+    return []
 
 
 def _lines(

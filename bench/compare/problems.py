@@ -61,6 +61,14 @@ DESCENT_LAMS = {
     "pima": (0.0600, 0.0060),
     "ionosphere": (0.0938, 0.00938),
 }
+# And sets whose lam is taken from 500 random patterns.
+DESCENT_SETS = (
+    *DESCENT_LAMS,
+    "yacht",
+    "energy-cooling",
+    "statlog-heart",
+    "breast-cancer-wisconsin",
+)
 
 
 class Problem(NamedTuple):

@@ -7,6 +7,7 @@ of its own, which is kinder to solvers that polish the fit less.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -64,6 +65,25 @@ def profile(results: list[Results], clock: str = "cpu") -> str:
             rows.append([peer, str(len(ratios)), *map(str, counts)])
         lines += [*markdown(header, rows), ""]
     return "\n".join(lines)
+
+
+def as_json(results: Results) -> str:
+    """Each run, problem and comparison on a line of its own."""
+    return "{\n" + ",\n".join(_json_item(*item) for item in results.items()) + "\n}\n"
+
+
+def _json_item(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        text = "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
+    elif key == "problems":
+        text = (
+            "{\n"
+            + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in value.items())
+            + "\n}"
+        )
+    else:
+        text = json.dumps(value)
+    return f"{json.dumps(key)}: {text}"
 
 
 def summary(run: dict[str, Any], clock: str = "cpu") -> str:
