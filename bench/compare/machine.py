@@ -45,17 +45,17 @@ def _facts() -> dict[str, Any]:
     import numpy as np
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "gemm_float64_gflops": _gemm_rate(np.float64),
-        "gemm_float32_gflops": _gemm_rate(np.float32),
+        "gemm_float64_gflops": gemm_rate(np.float64),
+        "gemm_float32_gflops": gemm_rate(np.float32),
     }
 
 
-def _gemm_rate(dtype: type) -> float:
+def gemm_rate(dtype: type) -> float:
     """GFlop per second of a square product, the best of ten."""
     import numpy as np
 
@@ -69,7 +69,7 @@ def _gemm_rate(dtype: type) -> float:
     return round(2 * SIZE**3 / min(seconds) / 1e9, 1)
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)

@@ -12,6 +12,7 @@ void bind_monitor(py::module_& m);  // Progress
 void bind_hyperplanes(py::module_& m);
 void bind_cone(py::module_& m);
 void bind_patterns(py::module_& m);
+void bind_mask_product(py::module_& m);
 void bind_cell_tree(py::module_& m);
 void bind_problem(py::module_& m);
 void bind_solution(py::module_& m);
@@ -33,6 +34,7 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_hyperplanes(m);
   convexrelu::bind_cone(m);
   convexrelu::bind_patterns(m);
+  convexrelu::bind_mask_product(m);
   convexrelu::bind_cell_tree(m);
   convexrelu::bind_problem(m);
   convexrelu::bind_solution(m);
