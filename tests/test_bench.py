@@ -378,7 +378,24 @@ def test_claims_hold_only_against_the_time_a_peer_was_given(monkeypatch):
     assert "| inf | 0.1 | FAILS |" in claims.claims([results])
 
 
+def test_memory_claims_compare_peaks(monkeypatch):
+    results = made_up_results()
+    fast = results["runs"][1]
+    fast["peer"] = claims.OURS
+    monkeypatch.setattr(claims, "MEMORY_CLAIMS", (("p", "slow"), ("p", 2e6), ("p", "absent")))
+    text = claims.claims([results])
+    assert "| p | 1 | slow | 1 | holds |" in text
+    assert "| p | 1 |  | 2 | holds |" in text
+    assert "| p | 1 | absent | - | not measured |" in text
+    for point in fast["points"]:
+        point["peak_memory"] = 3 * 10**6
+    assert claims.claims([results]).count("FAILS") == 2
+
+
 def test_claims_are_made_about_known_problems_and_peers():
     for claim in claims.CLAIMS:
         assert claim.problem in problems.NAMES
         assert set(claim.peers) <= set(environments.PEERS)
+    for problem, limit in claims.MEMORY_CLAIMS:
+        assert problem in problems.NAMES
+        assert isinstance(limit, float) or limit in environments.PEERS

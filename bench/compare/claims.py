@@ -46,17 +46,42 @@ CLAIMS = (
     Claim("gated-diabetes-500-grid0.01", 3e-6, 1 / 2, ("skglm",), 3e-6),
 )
 
+# Problems on which the peak of resident memory is at most that of a peer, or so many bytes.
+MEMORY_CLAIMS: tuple[tuple[str, str | float], ...] = (
+    ("gated-planted-5000x50-500-0.1", "adelie"),
+    *((f"gated-mnist-2-6-{p}-{ratio}", 2e9) for p in (50, 500) for ratio in ("0.1", "0.01")),
+)
+
 
 def claims(results: list[Results], clock: str = "cpu") -> str:
-    """Which claims of speed the results bear out."""
+    """Which claims of speed and of memory the results bear out."""
     runs = {name: {run["peer"]: run for run in entered} for name, _, entered in by_problem(results)}
-    rows = [
-        _row(claim, runs[claim.problem], clock)
-        for claim in CLAIMS
-        if OURS in runs.get(claim.problem, ())
-    ]
+    measured = [claim for claim in CLAIMS if OURS in runs.get(claim.problem, ())]
     header = ["problem", "gap", "seconds", "peer", "its gap", "its seconds", "ratio", "claim", ""]
-    return "\n".join(markdown(header, rows))
+    lines = markdown(header, [_row(claim, runs[claim.problem], clock) for claim in measured])
+    rows = [
+        _memory_row(problem, limit, runs[problem])
+        for problem, limit in MEMORY_CLAIMS
+        if runs.get(problem, {}).get(OURS, {}).get("points")
+    ]
+    if rows:
+        lines += ["", *markdown(["problem", "peak MB", "at most", "MB", ""], rows)]
+    return "\n".join(lines)
+
+
+def _memory_row(problem: str, limit: str | float, runs: dict[str, dict[str, Any]]) -> list[str]:
+    ours = _peak(runs[OURS])
+    row = [problem, f"{ours / 1e6:.0f}"]
+    if isinstance(limit, float):
+        return [*row, "", f"{limit / 1e6:.0f}", "holds" if ours <= limit else "FAILS"]
+    if not runs.get(limit, {}).get("points"):
+        return [*row, limit, "-", "not measured"]
+    theirs = _peak(runs[limit])
+    return [*row, limit, f"{theirs / 1e6:.0f}", "holds" if ours <= theirs else "FAILS"]
+
+
+def _peak(run: dict[str, Any]) -> int:
+    return max(point["peak_memory"] for point in run["points"])
 
 
 class _Time(NamedTuple):
