@@ -31,7 +31,8 @@ void Monitor::check() {
 }
 
 void Monitor::report(const char* phase, long iteration, double objective, double gap) {
-  if (callback_ && callback_({phase, iteration, objective, gap, seconds()})) {
+  const double shown_gap = gap < 0.0 ? 0.0 : gap;  // rounding; NaN stays
+  if (callback_ && callback_({phase, iteration, objective, shown_gap, seconds()})) {
     stop(StopReason::callback);
   }
   check();
