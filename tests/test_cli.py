@@ -615,3 +615,54 @@ class TestScoreTable:
     def test_of_any_size(self, values: tuple[float, float], texts: tuple[str, str]) -> None:
         scores = {"test": {"a": {"rmse": values[0]}, "b": {"rmse": values[1]}}}
         assert [text.strip() for _, text in score_table(scores)[1:]] == list(texts)
+
+
+class TestCheck:
+    @pytest.fixture
+    def saved(self, train, regression: Path, tmp_path: Path) -> tuple[Path, float]:
+        """A network, and its lam."""
+        path = tmp_path / "network.npz"
+        report = train(regression, "--gates", 20, "--lam-ratio", 0.3, "--save", path, "--json").json
+        return path, report["lam"]
+
+    def test_what_train_saved_is_stationary(
+        self, capsys: pytest.CaptureFixture[str], saved: tuple[Path, float], regression: Path
+    ) -> None:
+        path, lam = saved
+        run = Run(capsys, "check", path, regression, "--lam", lam)
+        assert re.search(r"^objective +\S+ at lam ", run.out, re.M)
+        assert re.search(r"^stationary +(yes|no): relative gap ", run.out, re.M)
+        report = Run(capsys, "check", path, regression, "--lam", lam, "--json").json
+        values = np.loadtxt(regression, delimiter=",", skiprows=1)
+        split = np.random.SeedSequence(0).spawn(2)[0]
+        is_test = np.isin(np.arange(60), np.random.default_rng(split).permutation(60)[:12])
+        model = convexrelu.load(path)
+        X = model.standardizer.transform(values[~is_test, :-1])
+        y = model.standardizer.transform_target(values[~is_test, -1])
+        assert report["objective"] == model.network.objective(X, y, lam)
+        assert report["objective"] >= report["best_objective"]
+        assert run.status == (0 if report["stationary"] else 1)
+
+    def test_at_another_lam_it_is_not(
+        self, capsys: pytest.CaptureFixture[str], saved: tuple[Path, float], regression: Path
+    ) -> None:
+        path, lam = saved
+        run = Run(capsys, "check", path, regression, "--lam", lam / 2, "--json")
+        assert run.status == 1
+        assert not run.json["stationary"]
+        assert run.json["gap"] > 1e-3
+
+    def test_refuses(
+        self, capsys: pytest.CaptureFixture[str], saved: tuple[Path, float], classification: Path
+    ) -> None:
+        path, lam = saved
+        run = Run(capsys, "check", path, classification, "--lam", lam)
+        assert run.status == 2
+        assert "the network has 3 features, but" in run.err
+        run = Run(capsys, "check", classification, classification, "--lam", lam)
+        assert run.status == 2
+        assert "is no whole file of convexrelu" in run.err
+        run = Run(capsys, "check", path.with_name("none.npz"), "--lam", lam)
+        assert run.status == 2
+        assert "No such file" in run.err
+        assert Run(capsys, "check", path).status == 2

@@ -21,6 +21,7 @@ void bind_problem(py::module_& m) {
       .def_property_readonly("y", &Problem::y, py::return_value_policy::reference_internal)
       .def_property_readonly("sample_weight", &Problem::sample_weight,
                              py::return_value_policy::reference_internal)
+      .def_property_readonly("patterns", &Problem::patterns)
       .def_property_readonly("formulation", &Problem::formulation)
       .def_property_readonly("n_blocks", &Problem::n_blocks)
       .def("lambda_max", [](const Problem& problem) {

@@ -19,6 +19,7 @@ void bind_solution(py::module_& m);
 void bind_network(py::module_& m);
 void bind_solver(py::module_& m);
 void bind_sensitivity(py::module_& m);
+void bind_stationarity(py::module_& m);
 
 }  // namespace convexrelu
 
@@ -41,4 +42,5 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_network(m);
   convexrelu::bind_solver(m);
   convexrelu::bind_sensitivity(m);
+  convexrelu::bind_stationarity(m);
 }

@@ -17,12 +17,14 @@ from convexrelu.sensitivity import Gradient, Sensitivity, differentiate
 from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.stationarity import NetworkReport, check_network, descent_path
 
 __all__ = [
     "Certificate",
     "Gradient",
     "LimitExceeded",
     "Network",
+    "NetworkReport",
     "Patterns",
     "Problem",
     "Progress",
@@ -32,6 +34,8 @@ __all__ = [
     "Standardizer",
     "__version__",
     "certify",
+    "check_network",
+    "descent_path",
     "differentiate",
     "enumerate_patterns",
     "load",

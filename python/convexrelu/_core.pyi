@@ -112,6 +112,8 @@ class Problem:
     @property
     def sample_weight(self) -> NDArray[np.float64]: ...
     @property
+    def patterns(self) -> Patterns: ...
+    @property
     def formulation(self) -> Formulation: ...
     @property
     def n_blocks(self) -> int: ...
@@ -239,3 +241,25 @@ class Sensitivity:
     def predictions(
         self, X: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+def check_network(
+    network: Network,
+    X: NDArray[np.float64],
+    y: NDArray[np.float64],
+    lam: float,
+    sample_weight: NDArray[np.float64],
+    tol: float,
+    kink_tol: float,
+    time_limit: float | None,
+    n_threads: int,
+) -> tuple[float, Network, Solution, Solution]: ...
+def descent_path(
+    network: Network,
+    X: NDArray[np.float64],
+    y: NDArray[np.float64],
+    lam: float,
+    sample_weight: NDArray[np.float64],
+    more: Patterns,
+    n_steps: int,
+    n_threads: int,
+) -> list[Network]: ...

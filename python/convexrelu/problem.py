@@ -73,6 +73,13 @@ class Problem:
         )
         self._patterns = patterns
 
+    @classmethod
+    def _from_core(cls, core: _core.Problem) -> Problem:
+        problem = cls.__new__(cls)
+        problem._core = core
+        problem._patterns = Patterns(core.patterns)
+        return problem
+
     @property
     def X(self) -> NDArray[np.float64]:
         """The data (n, d), read-only."""

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from convexrelu.commands import train
+from convexrelu.commands import check, train
 
-COMMANDS: tuple[ModuleType, ...] = (train,)  # in the order of the help
+COMMANDS: tuple[ModuleType, ...] = (train, check)  # in the order of the help

@@ -72,6 +72,20 @@ def result_text(result: dict[str, Any], console: Console) -> str:
     return _facts(lines, console)
 
 
+def check_text(result: dict[str, Any], console: Console) -> str:
+    """What a network is worth."""
+    r = result
+    stationary = console.good("yes") if r["stationary"] else console.bad("no")
+    lines = [
+        ("network", r["network"]),
+        ("neurons", f"{r['n_neurons']}, {r['n_merged']} once balanced and merged"),
+        ("objective", f"{r['objective']:.8g} at lam {r['lam']:.6g}"),
+        ("best", f"{r['best_objective']:.8g} with the same {r['n_patterns']} patterns"),
+        ("stationary", f"{stationary}: relative gap {r['gap']:.1e}"),
+    ]
+    return _facts(lines, console)
+
+
 def _facts(lines: list[tuple[str, str]], console: Console) -> str:
     """Lines of a label and a text."""
     return "\n".join(

@@ -1,0 +1,53 @@
+// What a trained network is worth: how far it is from stationary, and a way down from it.
+//
+//   X (n, d), y (n)   data          f(X)   outputs of a network of any width
+//
+// The network's neurons are a point of the convex program over their own patterns, those on either
+// side of a kink that lies on a sample included. Every descent direction of the network problem that
+// does not grow a neuron from nothing is one of that program, so the network is stationary iff it is
+// optimal there (Wang, Lacotte & Pilanci 2022; Mishkin & Pilanci 2023, section 4), and the gap of
+// the program measures how far it is. docs/theory/stationarity.md
+#pragma once
+
+#include <vector>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/network.hpp"
+#include "convexrelu/patterns.hpp"
+#include "convexrelu/problem.hpp"
+#include "convexrelu/solution.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+// A kink lies on x_k where |x_k.W_j| <= this times ||x_k|| ||W_j||.
+inline constexpr double kKinkTolerance = 1e-9;
+
+// The patterns of the neurons (gated: of their gates), and for every kink on a sample also the one
+// across it. Without repetitions; neurons that are zero on all samples have none.
+Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol = kKinkTolerance);
+
+struct NetworkReport {
+  double objective;  // of the network as it is
+  Network merged;    // balanced and merged: the same function, at a lower penalty
+  // The network in the program over its own patterns: its neurons of one block as their sum. Its
+  // status is optimal where its gap is at most tol, and max_iter elsewhere.
+  Solution own;
+  Solution best;  // the optimum of that program
+};
+
+// Throws std::invalid_argument where shapes differ or an objective exceeds the range of float64.
+// Costs a solve.
+NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
+                            const Vector& sample_weight, double tol, double kink_tol, int n_threads,
+                            Monitor& monitor);
+
+// Networks from the given one to the optimum of the program over its own patterns and more (those
+// of an optimum over all patterns, say), whose objectives do not rise: as it is; balanced; merged in
+// blocks; then n_steps points on the straight line between the weights, along which the convex
+// objective falls (Kim, Mishkin & Pilanci 2025, section 3, draw such paths).
+std::vector<Network> descent_path(const Network& network, const Matrix& X, const Vector& y,
+                                  double lam, const Vector& sample_weight, const Patterns& more,
+                                  Index n_steps, int n_threads, Monitor& monitor);
+
+}  // namespace convexrelu

@@ -1,0 +1,236 @@
+#include "convexrelu/stationarity.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "convexrelu/error.hpp"
+#include "convexrelu/hyperplanes.hpp"
+#include "convexrelu/solver.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+using Words = std::vector<BitMatrix::Word>;
+
+Words words_of(const BitMatrix& masks, Index i) {
+  return {masks.col(i), masks.col(i) + masks.words_per_col()};
+}
+
+// Distinct patterns with their gates, and where each is.
+class PatternList {
+ public:
+  explicit PatternList(Index n_samples) : n_samples_(n_samples) {}
+
+  // The all-zero pattern contributes nothing to any network.
+  void add(const Words& words, ConstVectorRef gate) {
+    if (std::all_of(words.begin(), words.end(), [](BitMatrix::Word word) { return word == 0; })) {
+      return;
+    }
+    if (!place_.try_emplace(words, static_cast<Index>(gates_.size())).second) return;
+    gates_.push_back(gate);
+    words_.push_back(words);
+  }
+
+  void add(const Patterns& patterns) {
+    for (Index i = 0; i < patterns.size(); ++i) {
+      add(words_of(patterns.masks(), i), patterns.gates().col(i));
+    }
+  }
+
+  // -1 where it is not listed.
+  Index find(const Words& words) const {
+    const auto entry = place_.find(words);
+    return entry == place_.end() ? -1 : entry->second;
+  }
+
+  Patterns patterns(Index n_features) const {
+    BitMatrix masks(n_samples_, static_cast<Index>(words_.size()));
+    Matrix gates(n_features, masks.n_cols());
+    for (Index i = 0; i < masks.n_cols(); ++i) {
+      std::copy(words_[at(i)].begin(), words_[at(i)].end(), masks.col(i));
+      gates.col(i) = gates_[at(i)];
+    }
+    return Patterns(std::move(masks), std::move(gates));
+  }
+
+ private:
+  Index n_samples_;
+  std::map<Words, Index> place_;
+  std::vector<Words> words_;
+  std::vector<Vector> gates_;
+};
+
+// A vector on the given side of the tight hyperplane l, and where w is of all others: along what the
+// normal has that the other tight ones do not.
+Vector beside(const Hyperplanes& planes, const Vector& slacks, const std::vector<Index>& tight,
+              Index l, int side, const Vector& w) {
+  const auto normal = planes.normals.col(l);
+  Vector direction = normal;
+  double room = 1.0;  // to the nearest hyperplane that is not tight; w has length 1
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const Index t : tight) {
+      if (t != l) direction -= planes.normals.col(t) * planes.normals.col(t).dot(direction);
+    }
+  }
+  if (direction.norm() < 1e-6) direction = normal;
+  for (Index t = 0; t < slacks.size(); ++t) {
+    if (std::find(tight.begin(), tight.end(), t) == tight.end()) {
+      room = std::min(room, std::abs(slacks(t)));
+    }
+  }
+  direction.normalize();
+  const double step = std::max(0.5 * room, 2.0 * std::abs(slacks(l)) / direction.dot(normal));
+  return w + side * step * direction;
+}
+
+struct Point {
+  std::vector<Block> blocks;
+  Matrix weights;
+};
+
+// The neurons of a network as a point of a program with all of their patterns; those that are zero
+// on all samples are left out.
+Point point_of(const Network& network, const Problem& problem) {
+  const NetworkBlocks own = to_blocks(network, problem.X());
+  std::map<Words, Index> place;
+  const BitMatrix& masks = problem.patterns().masks();
+  for (Index i = 0; i < masks.n_cols(); ++i) place.try_emplace(words_of(masks, i), i);
+  std::vector<std::pair<Block, Index>> blocks;
+  for (std::size_t j = 0; j < own.active_set.size(); ++j) {
+    const Block block = own.active_set[j];
+    const auto entry = place.find(words_of(own.patterns.masks(), block.pattern));
+    if (entry != place.end()) {
+      blocks.push_back({{entry->second, block.sign}, static_cast<Index>(j)});
+    }
+  }
+  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) {
+    return a.first.pattern != b.first.pattern ? a.first.pattern < b.first.pattern
+                                              : a.first.sign > b.first.sign;
+  });
+  Point point{{}, Matrix(problem.n_features(), static_cast<Index>(blocks.size()))};
+  for (const auto& [block, column] : blocks) {
+    point.weights.col(static_cast<Index>(point.blocks.size())) = own.weights.col(column);
+    point.blocks.push_back(block);
+  }
+  return point;
+}
+
+Solution certified(const Problem& problem, double lam, const Point& point, int n_threads,
+                   Monitor& monitor) {
+  const Vector residual = problem.y() - fitted_values(problem, point.blocks, point.weights);
+  Solution solution = make_solution(problem, lam, Status::max_iter, point.blocks, point.weights,
+                                    residual, 0, n_threads, monitor);
+  if (!std::isfinite(solution.objective)) {
+    throw_invalid("network has an objective that exceeds the range of float64");
+  }
+  return solution;
+}
+
+}  // namespace
+
+Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol) {
+  PatternList list(X.rows());
+  list.add(to_blocks(network, X).patterns);
+  if (network.gates()) return list.patterns(X.cols());
+  const Hyperplanes planes = find_hyperplanes(X);
+  for (Index j = 0; j < network.n_neurons(); ++j) {
+    const Vector w = network.hidden().row(j).transpose().stableNormalized();
+    if (w.isZero(0.0) || network.output()(j) == 0.0) continue;
+    const Vector slacks = planes.normals.transpose() * w;
+    std::vector<Index> tight;
+    for (Index l = 0; l < slacks.size(); ++l) {
+      if (std::abs(slacks(l)) <= kink_tol) tight.push_back(l);
+    }
+    if (tight.empty()) continue;
+    const Words here = words_of(patterns_from_gates(X, w).masks(), 0);
+    for (const Index l : tight) {
+      for (const int side : {+1, -1}) {
+        Words there = here;
+        for (Index i = planes.offsets[at(l)]; i < planes.offsets[at(l) + 1]; ++i) {
+          const Index k = planes.samples[at(i)];
+          const BitMatrix::Word bit = BitMatrix::Word{1} << (k % BitMatrix::kWordBits);
+          BitMatrix::Word& word = there[at(k / BitMatrix::kWordBits)];
+          word = planes.orientation[at(k)] == side ? word | bit : word & ~bit;
+        }
+        list.add(there, beside(planes, slacks, tight, l, side, w));
+      }
+    }
+  }
+  return list.patterns(X.cols());
+}
+
+NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
+                            const Vector& sample_weight, double tol, double kink_tol, int n_threads,
+                            Monitor& monitor) {
+  const double objective = network.objective(X, y, lam, sample_weight, n_threads, monitor);
+  Network merged = network.balance().merge();
+  const Problem problem(X, y, own_patterns(merged, X, kink_tol), network.formulation(),
+                        sample_weight);
+  Solution own = certified(problem, lam, point_of(merged, problem), n_threads, monitor);
+  SolveOptions options;
+  options.n_threads = n_threads;
+  options.warm_start = &own;
+  Solution best = solve(problem, lam, options, monitor);
+  own.lower_bound = std::max(own.lower_bound, best.lower_bound);
+  if (own.objective > 0.0) {
+    own.gap = std::max(0.0, (own.objective - own.lower_bound) / own.objective);
+  }
+  if (own.gap <= tol) own.status = Status::optimal;
+  return {objective, std::move(merged), std::move(own), std::move(best)};
+}
+
+std::vector<Network> descent_path(const Network& network, const Matrix& X, const Vector& y,
+                                  double lam, const Vector& sample_weight, const Patterns& more,
+                                  Index n_steps, int n_threads, Monitor& monitor) {
+  if (more.n_samples() != X.rows() || more.n_features() != X.cols()) {
+    throw_invalid("patterns are of " + std::to_string(more.n_samples()) + " samples and " +
+                  std::to_string(more.n_features()) + " features, but X has " +
+                  std::to_string(X.rows()) + " and " + std::to_string(X.cols()));
+  }
+  const Network balanced = network.balance();
+  PatternList list(X.rows());
+  list.add(own_patterns(balanced, X));
+  list.add(more);
+  const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight);
+  const Point start = point_of(balanced, problem);
+  const Solution first = certified(problem, lam, start, n_threads, monitor);
+  SolveOptions options;
+  options.n_threads = n_threads;
+  options.warm_start = &first;
+  const Solution last = solve(problem, lam, options, monitor);
+
+  std::vector<Network> path{network, balanced};
+  for (Index step = 0; step <= n_steps; ++step) {
+    monitor.check();
+    const double t = static_cast<double>(step) / static_cast<double>(n_steps);
+    std::map<std::pair<Index, int>, Vector> weights;  // by pattern and -sign
+    const auto add = [&](const std::vector<Block>& blocks, const Matrix& columns, double share) {
+      if (share == 0.0) return;
+      for (std::size_t j = 0; j < blocks.size(); ++j) {
+        const Vector part = share * columns.col(static_cast<Index>(j));
+        const auto [entry, is_new] =
+            weights.try_emplace({blocks[j].pattern, -blocks[j].sign}, part);
+        if (!is_new) entry->second += part;
+      }
+    };
+    add(start.blocks, start.weights, 1.0 - t);
+    add(last.active_set, last.weights, t);
+    Solution point = first;
+    point.active_set.clear();
+    point.weights.resize(X.cols(), static_cast<Index>(weights.size()));
+    for (const auto& [key, w] : weights) {
+      point.weights.col(static_cast<Index>(point.active_set.size())) = w;
+      point.active_set.push_back({key.first, -key.second});
+    }
+    path.push_back(to_network(point));
+  }
+  return path;
+}
+
+}  // namespace convexrelu

@@ -1,0 +1,109 @@
+"""``convexrelu check``: what a saved network is worth on a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convexrelu import Network, StandardizedNetwork, check_network, load
+from convexrelu._console import Console
+from convexrelu.commands import arguments as types
+from convexrelu.commands.data import add_data_arguments, read_data
+from convexrelu.commands.report import check_text, to_json
+from convexrelu.table import InputError
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="how far a saved network is from stationary",
+        description=(
+            "Compares a saved network with the best one that has its activation patterns, on the "
+            "training rows of a CSV file. "
+            "The defaults of --test and --seed are those of train, so that the rows are too."
+        ),
+        epilog="Exit status: 0 the network is stationary, 1 it is not, 2 bad input.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "network", metavar="NETWORK", type=Path, help="a file of convexrelu train --save or save()"
+    )
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--lam",
+        metavar="V",
+        required=True,
+        type=types.number("a positive number", low=0.0, open_low=True),
+        help="strength of the regularisation that it was trained with",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="S",
+        default=0,
+        type=types.integer("a non-negative integer", low=0),
+        help="of the choice of test rows (%(default)s)",
+    )
+    parser.add_argument(
+        "--tol",
+        metavar="T",
+        default=1e-6,
+        type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
+        help="the relative gap that still counts as none (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Checks and reports."""
+    console.status("reading", at_once=True)
+    model = _load(arguments.network)
+    split_seed = np.random.SeedSequence(arguments.seed).spawn(2)[0]
+    data = read_data(arguments, np.random.default_rng(split_seed))
+    if model.n_features != data.X.shape[1]:
+        raise InputError(
+            f"{arguments.network}: the network has {model.n_features} features, "
+            f"but {data.path} has {data.X.shape[1]}"
+        )
+    X, y, network = data.X, data.y, model
+    if isinstance(model, StandardizedNetwork):
+        X = model.standardizer.transform(X)
+        y = model.standardizer.transform_target(y)
+        network = model.network
+    console.status("checking", at_once=True)
+    report = check_network(
+        network,
+        X,
+        y,
+        arguments.lam,
+        tol=arguments.tol,
+    )
+    result: dict[str, Any] = {
+        "network": os.fspath(arguments.network),
+        "file": os.fspath(data.path),
+        "lam": arguments.lam,
+        "n_neurons": network.n_neurons,
+        "n_merged": report.merged.n_neurons,
+        "n_patterns": len(report.best.problem.patterns),
+        "objective": report.objective,
+        "best_objective": report.best.objective,
+        "gap": report.gap,
+        "stationary": report.is_stationary,
+    }
+    console.write(to_json(result) if arguments.json else check_text(result, console))
+    return 0 if report.is_stationary else 1
+
+
+def _load(path: Path) -> Any:
+    try:
+        model = load(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(model, (Network, StandardizedNetwork)):
+        raise InputError(f"{path}: holds a {type(model).__name__}, not a network")
+    return model

@@ -1,0 +1,216 @@
+"""What a trained network is worth, wherever it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convexrelu import _core, _validate
+from convexrelu.network import Network, _wrap
+from convexrelu.patterns import Patterns
+from convexrelu.problem import Problem
+from convexrelu.solution import Solution
+
+
+class NetworkReport:
+    """What `check_network` found; immutable.
+
+    Gaps are relative to the objective of the network as it is: a gap of 0.2 says that a fifth of
+    the objective could be saved.
+    """
+
+    def __init__(
+        self, objective: float, merged: Network, solution: Solution, best: Solution, tol: float
+    ) -> None:
+        self._objective = objective
+        self._merged = merged
+        self._solution = solution
+        self._best = best
+        self._tol = tol
+
+    @property
+    def objective(self) -> float:
+        """``1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2)`` of the network as it is."""
+        return self._objective
+
+    @property
+    def merged(self) -> Network:
+        """The network balanced, parallel neurons merged, dead ones left out: the same function."""
+        return self._merged
+
+    @property
+    def solution(self) -> Solution:
+        """The network as a point of the convex program over its own patterns, those across the
+        kinks that lie on samples included.
+        """
+        return self._solution
+
+    @property
+    def best(self) -> Solution:
+        """The optimum of that program: what a network with these patterns can reach."""
+        return self._best
+
+    @property
+    def tol(self) -> float:
+        """The relative gap below which the network counts as stationary."""
+        return self._tol
+
+    @property
+    def gap(self) -> float:
+        """How much of the objective a network with the same patterns can save: 0 iff the network is
+        stationary, balanced and without parallel neurons that cancel or dead ones that cost.
+        """
+        return _relative_gap(self.objective, self.best.lower_bound)
+
+    @property
+    def is_stationary(self) -> bool:
+        """Whether that is at most tol: no small change of the weights lowers the objective."""
+        return self.gap <= self.tol
+
+    def __repr__(self) -> str:
+        stationary = "stationary" if self.is_stationary else f"gap {self.gap:.1e} to stationary"
+        return f"<NetworkReport: objective {self.objective:.8g}, {stationary}>"
+
+
+def _relative_gap(objective: float, bound: float) -> float:
+    return max(0.0, (objective - bound) / objective) if objective else 0.0
+
+
+def check_network(
+    network: Network,
+    X: Any,
+    y: Any,
+    lam: float,
+    *,
+    sample_weight: Any = None,
+    tol: float = 1e-6,
+    kink_tol: float = 1e-9,
+    time_limit: float | None = None,
+    n_threads: int = 1,
+) -> NetworkReport:
+    """How far a network is from stationary, by the best network with the same patterns.
+
+    The network may come from anywhere: hidden weights W (m, d) and output weights a (m,) make a
+    `Network`; with a bias, W has a column for it and X a column of ones.
+
+    Parameters
+    ----------
+    network : Network
+    X, y : (n, d) and (n,) arrays
+        What it was trained on.
+    lam : float
+        Strength of the regularisation, positive: the objective is ``1/(2n) ||f(X) - y||^2 + lam/2
+        sum_j (||W_j||^2 + a_j^2)``. With the mean squared error as loss, without the 1/2, a weight
+        decay of c is ``lam = c / 2``.
+    sample_weight : (n,) array, optional
+        The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``.
+    tol : float
+        The relative gap up to which the network counts as stationary.
+    kink_tol : float
+        A kink lies on sample k where ``|x_k . W_j| <= kink_tol ||x_k|| ||W_j||``. Gradient descent
+        jumps to and fro over such kinks: a larger value recognises them.
+    time_limit : float, optional
+        Seconds of wall clock. What is proven by then counts.
+    n_threads : int
+        Does not change the result, unless time is limited.
+
+    Returns
+    -------
+    NetworkReport
+        ``.gap`` and ``.is_stationary`` against the best network with the same patterns, ``.best``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+
+    Notes
+    -----
+    Stationary points of the training problem are the optima of convex programs over subsets of
+    the patterns (Wang, Lacotte & Pilanci 2022; Mishkin & Pilanci 2023, section 4). Stationary means
+    here that no direction descends; at a kink that is more than Clarke's condition.
+
+    Cost: one solve over few patterns. Networks with other patterns may be better still: the optimum
+    over all of them is that of `solve` over `enumerate_patterns`.
+    """
+    X, y, lam, weight = _data(network, X, y, lam, sample_weight)
+    tol = _validate.tol(tol)
+    kink_tol = _validate.number(kink_tol, "kink_tol", low=0.0, high=1.0)
+    time_limit = _validate.time_limit(time_limit)
+    n_threads = _validate.n_threads(n_threads)
+    objective, merged, own, best = _core.check_network(
+        network._core, X, y, lam, weight, tol, kink_tol, time_limit, n_threads
+    )
+    problem = Problem._from_core(best.problem)
+    return NetworkReport(
+        objective, _wrap(merged), Solution(own, problem), Solution(best, problem), tol
+    )
+
+
+def descent_path(
+    network: Network,
+    X: Any,
+    y: Any,
+    lam: float,
+    *,
+    sample_weight: Any = None,
+    patterns: Patterns | None = None,
+    n_steps: int = 20,
+    n_threads: int = 1,
+) -> list[Network]:
+    """Networks from a given one to an optimum, whose objective never rises.
+
+    First the network as it is, then balanced, then with its neurons of one activation pattern
+    added up; from there the straight line, in ``n_steps`` steps, to the optimum of the convex
+    program over its own patterns and others. The objective is convex along the line and
+    lowest at its end, so no step climbs: however bad the network, there is a way down from it that
+    meets no hill, if it may have enough neurons (Kim, Mishkin & Pilanci 2025).
+
+    Parameters
+    ----------
+    network, X, y, lam, sample_weight
+        As for `check_network`.
+    patterns : Patterns, optional
+        Patterns to add to its own, such as those of a solution over all patterns. Without them the
+        path ends at the best network with its own.
+    n_steps : int
+        Steps on the straight line.
+
+    Returns
+    -------
+    list of Network
+        ``n_steps + 3`` networks. Each step moves the weights continuously, up to neurons that are
+        replaced by others with the same sum.
+    """
+    X, y, lam, weight = _data(network, X, y, lam, sample_weight)
+    if patterns is not None and not isinstance(patterns, Patterns):
+        raise TypeError(f"patterns must be Patterns, got {type(patterns).__name__}")
+    if patterns is not None and (patterns.n_samples, patterns.n_features) != X.shape:
+        raise ValueError(
+            f"patterns are of {patterns.n_samples} samples and {patterns.n_features} features, "
+            f"but X has {X.shape[0]} and {X.shape[1]}"
+        )
+    if patterns is None:
+        more = _core.patterns_from_gates(X, np.empty((X.shape[1], 0)), False)
+    else:
+        more = patterns._core
+    path = _core.descent_path(
+        network._core,
+        X,
+        y,
+        lam,
+        weight,
+        more,
+        _validate.integer(n_steps, "n_steps", low=1),
+        _validate.n_threads(n_threads),
+    )
+    return [_wrap(step) for step in path]
+
+
+def _data(network: Network, X: Any, y: Any, lam: float, sample_weight: Any) -> tuple[Any, ...]:
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {type(network).__name__}")
+    X = _validate.matrix(X, "X", n_cols=network.n_features)
+    y = _validate.vector(y, "y", size=X.shape[0])
+    return X, y, _validate.lam(lam), _validate.sample_weight(sample_weight, X.shape[0])

@@ -1,0 +1,276 @@
+"""check_network and descent_path: on networks that gradient descent made, and on any others."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests import oracles
+from tests.strategies import designs, integers, reals, sample_weights, targets
+
+from convexrelu import (
+    Network,
+    NetworkReport,
+    Problem,
+    check_network,
+    descent_path,
+    enumerate_patterns,
+    patterns_from_gates,
+    solve,
+    to_network,
+)
+
+Array = NDArray[np.float64]
+
+
+def train(X: Array, y: Array, lam: float, m: int, seed: int, steps: int, rate: float) -> Network:
+    """Gradient descent, whose step shrinks in the second half, from a small random start."""
+    rng = np.random.default_rng(seed)
+    n = len(y)
+    W, a = 0.5 * rng.standard_normal((m, X.shape[1])), 0.5 * rng.standard_normal(m)
+    for step in range(steps):
+        inner = X @ W.T
+        hidden = np.maximum(inner, 0.0)
+        residual = (hidden @ a - y) / n
+        gradient_W = ((inner > 0) * residual[:, None] * a).T @ X + lam * W
+        gradient_a = hidden.T @ residual + lam * a
+        size = rate * min(1.0, 10 ** (4 - 8 * step / steps))
+        W -= size * gradient_W
+        a -= size * gradient_a
+    return Network(W, a)
+
+
+def data(seed: int, n: int = 10, d: int = 3) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    return np.c_[rng.standard_normal((n, d - 1)), np.ones(n)], rng.standard_normal(n)
+
+
+def smallest_slack(X: Array, network: Network) -> float:
+    """How close a kink comes to a sample, relative to the lengths of both."""
+    W = network.hidden / np.linalg.norm(network.hidden, axis=1, keepdims=True)
+    return float(np.abs(W @ (X / np.linalg.norm(X, axis=1, keepdims=True)).T).min(initial=1.0))
+
+
+def alive(network: Network) -> Network:
+    """Without the neurons that have all but decayed."""
+    norms = np.linalg.norm(network.hidden, axis=1) * np.abs(network.output)
+    keep = norms > 1e-6 * norms.max()
+    return Network(network.hidden[keep], network.output[keep])
+
+
+class TestGradientDescent:
+    @pytest.mark.parametrize(
+        ("seed", "d", "lam"), [(0, 3, 0.1), (2, 3, 0.1), (0, 2, 0.2), (3, 2, 0.2)]
+    )
+    def test_where_it_converges_is_the_optimum_over_its_patterns(
+        self, seed: int, d: int, lam: float
+    ) -> None:
+        X, y = data(seed, 6, d)
+        network = alive(train(X, y, lam, 3, seed, 8000, 0.3))
+        assert smallest_slack(X, network) > 1e-3
+        report = check_network(network, X, y, lam, tol=1e-10)
+        assert report.is_stationary
+        assert report.gap <= 1e-10
+
+    @pytest.mark.parametrize("seed", [1, 3])
+    def test_where_it_is_stuck_on_a_kink_it_is_polished(self, seed: int) -> None:
+        X, y = data(seed, 6)
+        network = alive(train(X, y, 0.1, 3, seed, 8000, 0.3))
+        assert smallest_slack(X, network) < 1e-5
+        report = check_network(network, X, y, 0.1, kink_tol=1e-4)
+        assert 1e-10 < report.gap <= 1e-6
+        assert report.is_stationary
+        polished = to_network(report.best)
+        assert smallest_slack(X, polished) < 1e-12
+        assert check_network(polished, X, y, 0.1, tol=1e-10).is_stationary
+
+    def test_a_network_on_its_way_is_not_stationary(self) -> None:
+        X, y = data(1)
+        network = train(X, y, 0.02, 5, 1, 50, 0.2)
+        report = check_network(network, X, y, 0.02)
+        assert not report.is_stationary
+        assert report.best.objective < report.objective
+
+
+class TestOptima:
+    @pytest.mark.parametrize("seed", range(4))
+    def test_an_optimum_over_all_patterns(self, seed: int) -> None:
+        X, y = data(seed, 9)
+        problem = Problem(X, y, enumerate_patterns(X))
+        lam = 0.1 * problem.lambda_max
+        solution = solve(problem, lam)
+        report = check_network(to_network(solution), X, y, lam)
+        assert report.is_stationary
+        assert report.objective == pytest.approx(solution.objective, rel=1e-10)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_an_optimum_over_some_patterns(self, seed: int) -> None:
+        """Stationary, unless a kink lies on a sample and the pattern across it is missing."""
+        X, y = data(seed, 9)
+        rng = np.random.default_rng(seed)
+        some = Problem(X, y, patterns_from_gates(X, rng.standard_normal((3, 2))))
+        network = to_network(solve(some, 0.05 * some.lambda_max))
+        report = check_network(network, X, y, 0.05 * some.lambda_max)
+        assert report.is_stationary or smallest_slack(X, network) < 1e-9
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[Network, Array, Array, Array | None]:
+    """A network of any kind on degenerate data."""
+    X = draw(designs(max_n=7, max_d=3))
+    m, d = draw(st.integers(1, 5)), X.shape[1]
+    hidden = draw(st.one_of(integers((m, d), -2, 2), reals((m, d))))
+    output = draw(st.one_of(integers(m, -2, 2), reals(m)))
+    gates = draw(st.one_of(st.none(), integers((m, d), -2, 2)))
+    return Network(hidden, output, gates), X, draw(targets(X)), draw(sample_weights(len(X)))
+
+
+def check(network: Network, *args: Any, **kwargs: Any) -> NetworkReport:
+    report = check_network(network, *args, **kwargs)
+    scale = 1e-11 * report.objective
+    merged = report.merged.objective(*args, sample_weight=kwargs.get("sample_weight"))
+    assert report.best.status == "optimal"
+    assert report.best.objective <= report.solution.objective + scale
+    assert report.solution.objective <= merged + scale
+    assert merged <= report.objective + scale
+    assert report.best.lower_bound <= report.best.objective + scale
+    return report
+
+
+class TestAnyNetwork:
+    @given(networks())
+    @settings(max_examples=150)
+    def test_objectives_are_in_order(self, drawn: Any) -> None:
+        network, X, y, v = drawn
+        report = check(network, X, y, 0.1, sample_weight=v)
+        masks = report.best.problem.patterns.masks
+        assert masks.any(axis=0).all()
+        assert len(np.unique(masks, axis=1).T) == masks.shape[1]
+        # The convex program holds the neurons.
+        if v is None:
+            fitted = report.solution.fitted
+            room = 1e-12 * (np.abs(network.hidden).sum() * np.abs(network.output).sum() + 1)
+            room *= np.abs(X).max() + 1
+            np.testing.assert_allclose(fitted, network.predict(X), atol=room)
+
+    @given(networks())
+    @settings(max_examples=50)
+    def test_the_best_network_is_stationary(self, drawn: Any) -> None:
+        network, X, y, v = drawn
+        best = to_network(check(network, X, y, 0.1, sample_weight=v).best)
+        again = check(best, X, y, 0.1, sample_weight=v)
+        if network.formulation == "gated":
+            assert again.is_stationary
+            return
+        # A kink may have come to lie on a sample: then the pattern across it is new.
+        for _ in range(20):
+            if again.is_stationary:
+                break
+            best = to_network(again.best)
+            again = check(best, X, y, 0.1, sample_weight=v)
+        assert again.is_stationary
+
+    @given(networks(), st.integers(0, 99))
+    @settings(max_examples=50)
+    def test_what_does_not_change_the_function(self, drawn: Any, seed: int) -> None:
+        """Order, scale and splitting of neurons."""
+        network, X, y, v = drawn
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(network.n_neurons)
+        t = 2.0 ** rng.integers(-3, 4, network.n_neurons)
+        gates = None if network.gates is None else network.gates[order]
+        other = Network(
+            (t[:, None] * network.hidden)[order], (network.output / t)[order], gates
+        ).split(0, [1.0, 3.0])
+        one, two = (check(n, X, y, 0.1, sample_weight=v) for n in (network, other))
+        assert two.best.objective == pytest.approx(one.best.objective, rel=1e-9, abs=1e-12)
+
+    def test_both_sides_of_a_kink(self) -> None:
+        X = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 0.0]])
+        network = Network([[1.0, 1.0]], [1.0])  # 2, 0, 1: its kink is on sample 1
+        report = check_network(network, X, [2.0, 0.5, 1.0], 1e-3)
+        masks = {tuple(mask) for mask in report.best.problem.patterns.masks.T.tolist()}
+        assert masks == {(True, True, True), (True, False, True)}
+        for gate, mask in zip(
+            report.best.problem.patterns.gates.T, report.best.problem.patterns.masks.T, strict=True
+        ):
+            np.testing.assert_array_equal(X @ gate >= 0, mask)
+
+    def test_no_neurons(self) -> None:
+        X, y = data(0)
+        report = check_network(Network(np.empty((0, 3)), []), X, y, 0.1)
+        assert report.objective == pytest.approx((y**2).mean() / 2)
+        assert report.is_stationary
+        assert report.merged.n_neurons == 0
+
+
+class TestDescentPath:
+    @given(networks())
+    @settings(max_examples=75)
+    def test_never_rises(self, drawn: Any) -> None:
+        network, X, y, v = drawn
+        path = descent_path(network, X, y, 0.1, sample_weight=v, n_steps=5)
+        assert len(path) == 8
+        assert path[0] == network
+        values = np.array([step.objective(X, y, 0.1, sample_weight=v) for step in path])
+        assert (np.diff(values) <= 1e-11 * values[0]).all()
+        best = check_network(network, X, y, 0.1, sample_weight=v).best.objective
+        assert values[-1] <= best + 1e-10 * values[0]
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_to_the_global_optimum(self, seed: int) -> None:
+        X, y = data(seed, 9)
+        patterns = enumerate_patterns(X)
+        rng = np.random.default_rng(seed)
+        network = Network(rng.standard_normal((4, 3)), rng.standard_normal(4))
+        path = descent_path(network, X, y, 0.05, patterns=patterns)
+        values = [oracles.network_objective(X, y, 0.05, step.hidden, step.output) for step in path]
+        assert all(b <= a * (1 + 1e-13) for a, b in itertools.pairwise(values))
+        optimum = solve(Problem(X, y, patterns), 0.05).objective
+        assert values[-1] == pytest.approx(optimum, rel=1e-10)
+        # No jumps: the functions on the line are close to one another.
+        fits = [step.predict(X) for step in path[2:]]
+        steps = [np.linalg.norm(b - a) for a, b in itertools.pairwise(fits)]
+        np.testing.assert_allclose(steps, np.linalg.norm(fits[-1] - fits[0]) / 20, rtol=1e-6)
+
+
+class TestErrors:
+    NETWORK = Network([[1.0, 0.0]], [1.0])
+
+    @pytest.mark.parametrize("function", [check_network, descent_path])
+    def test_data(self, function: Any) -> None:
+        X, y = np.eye(2), np.ones(2)
+        with pytest.raises(TypeError, match="network must be a Network, got int"):
+            function(1, X, y, 0.1)
+        with pytest.raises(ValueError, match="X must have 2 columns, got 3"):
+            function(self.NETWORK, np.eye(3), y, 0.1)
+        with pytest.raises(ValueError, match="y must have as many entries as X has rows"):
+            function(self.NETWORK, X, np.ones(3), 0.1)
+        with pytest.raises(ValueError, match="lam must be a finite number > 0"):
+            function(self.NETWORK, X, y, 0.0)
+        with pytest.raises(ValueError, match="sample_weight must be non-negative"):
+            function(self.NETWORK, X, y, 0.1, sample_weight=[-1.0, 1.0])
+
+    def test_options(self) -> None:
+        X, y = np.eye(2), np.ones(2)
+        with pytest.raises(ValueError, match="tol must be"):
+            check_network(self.NETWORK, X, y, 0.1, tol=0.0)
+        with pytest.raises(ValueError, match="kink_tol must be"):
+            check_network(self.NETWORK, X, y, 0.1, kink_tol=-1.0)
+        with pytest.raises(ValueError, match="n_steps must be at least 1"):
+            descent_path(self.NETWORK, X, y, 0.1, n_steps=0)
+        with pytest.raises(TypeError, match="patterns must be Patterns, got int"):
+            descent_path(self.NETWORK, X, y, 0.1, patterns=1)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="patterns"):
+            descent_path(
+                self.NETWORK, X, y, 0.1, patterns=patterns_from_gates(np.eye(3), np.eye(3))
+            )
+
+    def test_repr(self) -> None:
+        report = check_network(self.NETWORK, np.eye(2), np.ones(2), 0.1)
+        assert repr(report).startswith("<NetworkReport: objective ")
