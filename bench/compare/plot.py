@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def plot(results: list[Results], path: Path, clock: str = "cpu") -> None:
-    """Writes one panel per problem to `path`, whose suffix says the format."""
+    """Writes one panel per problem that several entered to `path`, whose suffix says the format."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -33,11 +33,15 @@ def plot(results: list[Results], path: Path, clock: str = "cpu") -> None:
     )
     import matplotlib.pyplot as plt
 
-    panels = [(name, runs) for name, _, runs in by_problem(results) if any_points(runs)]
+    panels = [(name, runs) for name, _, runs in by_problem(results) if len(runs) > 1]
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure, axes = plt.subplots(
-        rows, columns, squeeze=False, figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.5)
+        *(rows, columns),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+        figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.5),
     )
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
@@ -59,6 +63,7 @@ def plot(results: list[Results], path: Path, clock: str = "cpu") -> None:
         axis.set(xscale="log", yscale="log", ylim=(FLOOR / 3, 1.0))
         axis.set_title(name, fontsize=8)
         axis.grid(True, linewidth=0.3)
+        axis.tick_params(labelbottom=True)
     for axis in axes[-1]:
         axis.set_xlabel(f"{clock.upper() if clock == 'cpu' else clock} seconds")
     for row in axes:
@@ -82,7 +87,3 @@ def front(run: dict[str, Any], clock: str) -> tuple[list[float], list[float]]:
             seconds.append(point[clock])
             gaps.append(gap)
     return seconds, gaps
-
-
-def any_points(runs: list[dict[str, Any]]) -> bool:
-    return any(run["points"] for run in runs)
