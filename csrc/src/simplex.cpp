@@ -1,0 +1,321 @@
+#include "convexrelu/simplex.hpp"
+
+#include <Eigen/LU>
+#include <Eigen/QR>
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <map>
+#include <numeric>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "convexrelu/error.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+// Entries of T up to this are zero.
+constexpr double kPivot = 1e-9;
+// Reduced costs down to -this, relative to the largest cost, are zero.
+constexpr double kReducedCost = 1e-11;
+// A coordinate that loses all but this of its value in one step is zero.
+constexpr double kCancelled = 1e-12;
+constexpr long kMaxUpdates = 40;
+// A pivot smaller than this, relative to its column, is followed by a fresh T.
+constexpr double kSmallPivot = 1e-5;
+
+}  // namespace
+
+Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start) {
+  const Index k = Q.cols();
+  scale_.resize(k);
+  Matrix units = Q;
+  for (Index j = 0; j < k; ++j) {
+    const double norm = Q.col(j).stableNorm();
+    scale_(j) = norm > 0.0 ? 1.0 / norm : 1.0;
+    if (norm > 0.0) units.col(j) /= norm;
+  }
+  Vector x = start.cwiseQuotient(scale_);
+  const double largest = k > 0 ? x.maxCoeff() : 0.0;
+  if (largest > 0.0) {
+    x /= largest;
+    scale_ *= largest;
+  }
+
+  const Index n_pivots = std::min(Q.rows(), k);
+  Index r = 0;
+  std::vector<Index> order(static_cast<std::size_t>(k));
+  std::iota(order.begin(), order.end(), Index{0});
+  if (n_pivots > 0) {
+    if (units.rows() > units.cols()) {  // the triangular factor has the same dependencies
+      const Eigen::HouseholderQR<Matrix> tall(units);
+      units = tall.matrixQR().topRows(k).triangularView<Eigen::Upper>();
+    }
+    const Eigen::ColPivHouseholderQR<Matrix> qr(units);
+    while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > kDependent) ++r;
+    A_.resize(r, k);
+    for (Index j = 0; j < k; ++j) {
+      const Index column = qr.colsPermutation().indices()(j);
+      order[static_cast<std::size_t>(j)] = column;
+      const Index height = std::min(r, j + 1);
+      A_.col(column).setZero();
+      A_.col(column).head(height) = qr.matrixR().col(j).head(height);
+    }
+  } else {
+    A_.resize(0, k);
+  }
+  b_ = A_ * x;
+  x_basic_.resize(r);
+  x_other_.resize(k - r);
+  set_order(std::move(order));
+  for (Index i = 0; i < r; ++i) x_basic_(i) = x(basic(i));
+  for (Index j = 0; j < k - r; ++j) x_other_(j) = x(other(j));
+}
+
+void Simplex::set_order(std::vector<Index> order) {
+  order_ = std::move(order);
+  position_.resize(order_.size());
+  for (std::size_t p = 0; p < order_.size(); ++p) {
+    position_[static_cast<std::size_t>(order_[p])] = static_cast<Index>(p);
+  }
+  refresh();
+}
+
+// T from the basis, and at a vertex x from b.
+void Simplex::refresh() {
+  const Index r = rank();
+  n_updates_ = 0;
+  if (r == 0) {
+    T_.resize(0, size());
+    return;
+  }
+  Matrix basis(r, r), others(r, size() - r);
+  for (Index i = 0; i < r; ++i) basis.col(i) = A_.col(basic(i));
+  for (Index j = 0; j < others.cols(); ++j) others.col(j) = A_.col(other(j));
+  const Eigen::PartialPivLU<Matrix> lu(basis);
+  T_ = lu.solve(others);
+  if (at_vertex()) x_basic_ = lu.solve(b_);
+}
+
+Vector Simplex::point() const {
+  Vector x(size());
+  const double zero = anchor_.empty() ? 0.0 : kZero;  // reduce() leaves no rounding errors
+  for (Index i = 0; i < rank(); ++i) x(basic(i)) = x_basic_(i) > zero ? x_basic_(i) : 0.0;
+  for (Index j = 0; j < x_other_.size(); ++j) x(other(j)) = x_other_(j);
+  return x.cwiseProduct(scale_);
+}
+
+// Exchanges a basic variable for another; values stay with the variables.
+void Simplex::pivot(Index row, Index column) {
+  const double pivot = T_(row, column);
+  const double largest = T_.col(column).lpNorm<Eigen::Infinity>();
+  std::swap(x_basic_(row), x_other_(column));
+  Index& leaving = order_[static_cast<std::size_t>(row)];
+  Index& entering = order_[static_cast<std::size_t>(rank() + column)];
+  std::swap(position_[static_cast<std::size_t>(leaving)],
+            position_[static_cast<std::size_t>(entering)]);
+  std::swap(leaving, entering);
+  if (++n_updates_ >= kMaxUpdates || std::abs(pivot) < kSmallPivot * largest) {
+    refresh();
+    return;
+  }
+  const Vector factors = T_.col(column);
+  const Eigen::RowVectorXd scaled_row = T_.row(row) / pivot;
+  T_.noalias() -= factors * scaled_row;
+  T_.row(row) = scaled_row;
+  T_.col(column) = factors / -pivot;
+  T_(row, column) = 1.0 / pivot;
+}
+
+Index Simplex::reduce(const Vector& cost) {
+  Index column = x_other_.size() - 1;
+  while (column >= 0 && !(x_other_(column) > 0.0)) --column;
+  if (column < 0) return -1;
+  const auto rates = T_.col(column);  // of x_B as x_j falls
+
+  double direction = 1.0;
+  if (cost.size() > 0) {
+    const auto scaled = [&](Index variable) { return cost(variable) * scale_(variable); };
+    double slope = -scaled(other(column));
+    for (Index i = 0; i < rank(); ++i) slope += rates(i) * scaled(basic(i));
+    if (slope > 0.0) direction = -1.0;
+  }
+  double step = direction > 0.0 ? x_other_(column) : kInfinity;
+  for (;;) {
+    for (Index i = 0; i < rank(); ++i) {
+      if (direction * rates(i) < -kPivot) {
+        step = std::min(step, x_basic_(i) / (-direction * rates(i)));
+      }
+    }
+    if (step < kInfinity) break;
+    direction = 1.0;  // a positive cost rises without end the other way, up to rounding
+    step = x_other_(column);
+  }
+
+  Index blocking = -1;  // row; of those that tie the one with the largest pivot
+  for (Index i = 0; i < rank(); ++i) {
+    const double loss = -direction * step * rates(i);
+    if (direction * rates(i) < -kPivot && x_basic_(i) - loss <= kCancelled * x_basic_(i)) {
+      x_basic_(i) = 0.0;
+      if (blocking < 0 || std::abs(rates(i)) > std::abs(rates(blocking))) blocking = i;
+    } else {
+      x_basic_(i) = std::max(x_basic_(i) - loss, 0.0);
+    }
+  }
+  const double left = x_other_(column) - direction * step;
+  if (direction > 0.0 && left <= kCancelled * x_other_(column)) {
+    x_other_(column) = 0.0;
+    return other(column);
+  }
+  x_other_(column) = left;
+  const Index variable = basic(blocking);
+  pivot(blocking, column);
+  return variable;
+}
+
+void Simplex::move_to_vertex() {
+  while (reduce() >= 0) {
+  }
+  if (!anchor_.empty()) return;
+  refresh();
+  anchor_ = basis();
+}
+
+double Simplex::tableau_entry(Index row, Index variable) const {
+  const Index p = position(variable);
+  if (p >= rank()) return T_(row, p - rank());
+  return p == row ? 1.0 : 0.0;
+}
+
+// Whether one row of the tableau, over its entry in the column, is lexicographically smaller than
+// another. Rows differ in the columns of the anchor, which are independent.
+bool Simplex::precedes(Index row, Index other_row, Index column) const {
+  for (const Index variable : anchor_) {
+    const double a = tableau_entry(row, variable) / T_(row, column);
+    const double b = tableau_entry(other_row, variable) / T_(other_row, column);
+    if (std::abs(a - b) > kPivot * (1.0 + std::abs(a) + std::abs(b))) return a < b;
+  }
+  return T_(row, column) > T_(other_row, column);
+}
+
+// The row that blocks first when the column's variable grows; -1 if none does.
+Index Simplex::leaving_row(Index column) const {
+  const auto rates = T_.col(column);
+  double step = kInfinity;
+  for (Index i = 0; i < rank(); ++i) {
+    if (rates(i) > kPivot) step = std::min(step, std::max(x_basic_(i), 0.0) / rates(i));
+  }
+  Index best = -1;
+  for (Index i = 0; i < rank(); ++i) {
+    if (rates(i) <= kPivot || x_basic_(i) - step * rates(i) > kZero) continue;
+    if (best < 0 || precedes(i, best, column)) best = i;
+  }
+  return best;
+}
+
+// The column with the most negative reduced cost, or the first negative one by variable; -1 if
+// none.
+Index Simplex::entering_column(const Vector& scaled_cost, bool first) const {
+  Vector basic_cost(rank());
+  for (Index i = 0; i < rank(); ++i) basic_cost(i) = scaled_cost(basic(i));
+  const Vector reduction = T_.transpose() * basic_cost;
+  const double tolerance = kReducedCost * scaled_cost.lpNorm<Eigen::Infinity>();
+  Index best = -1;
+  double least = -tolerance;
+  for (Index j = 0; j < x_other_.size(); ++j) {
+    const double reduced = scaled_cost(other(j)) - reduction(j);
+    if (first ? reduced < -tolerance && (best < 0 || other(j) < other(best)) : reduced < least) {
+      best = j;
+      least = reduced;
+    }
+  }
+  return best;
+}
+
+bool Simplex::minimize(ConstVectorRef cost) {
+  move_to_vertex();
+  if (x_other_.size() == 0) return true;
+  const Vector scaled_cost = cost.cwiseProduct(scale_);
+  // Rounding can undo what the lexicographic rule promises: after so many steps in one place
+  // Bland's rule is tried, and then the vertex is taken as it is.
+  const Index patience = 10 * size() + 100;
+  for (Index n_in_place = 0; n_in_place < 10 * patience;) {
+    const Index column = entering_column(scaled_cost, n_in_place > patience);
+    if (column < 0) return true;
+    const Index row = leaving_row(column);
+    if (row < 0) return false;
+    const double step = std::max(x_basic_(row), 0.0) / T_(row, column);
+    n_in_place = step > kZero ? 0 : n_in_place + 1;
+    x_basic_ -= step * T_.col(column);
+    x_basic_(row) = 0.0;
+    x_other_(column) = step;
+    pivot(row, column);
+  }
+  return true;
+}
+
+Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
+  Simplex walk(*this);
+  walk.move_to_vertex();
+  const Index r = rank();
+  const auto sorted_basis = [&] {
+    std::vector<Index> basis = walk.basis();
+    std::sort(basis.begin(), basis.end());
+    return basis;
+  };
+  std::set<std::vector<Index>> seen{sorted_basis()};
+  std::deque<std::vector<Index>> open{*seen.begin()};
+  std::set<std::vector<Index>> supports;  // a vertex is known by its support
+  std::vector<Vector> found;
+  while (!open.empty()) {
+    monitor.check();
+    std::vector<Index> order = std::move(open.front());
+    open.pop_front();
+    std::vector<bool> in_basis(static_cast<std::size_t>(size()), false);
+    for (const Index variable : order) in_basis[static_cast<std::size_t>(variable)] = true;
+    for (Index j = 0; j < size(); ++j) {
+      if (!in_basis[static_cast<std::size_t>(j)]) order.push_back(j);
+    }
+    walk.set_order(std::move(order));
+
+    std::vector<Index> support;
+    for (Index i = 0; i < r; ++i) {
+      if (walk.x_basic_(i) > kZero) support.push_back(walk.basic(i));
+    }
+    if (supports.insert(std::move(support)).second) {
+      if (static_cast<Index>(found.size()) == max_vertices) {
+        throw LimitExceeded("max_vertices = " + std::to_string(max_vertices) +
+                            " is fewer than there are");
+      }
+      found.push_back(walk.point());
+    }
+    for (Index j = 0; j < size() - r; ++j) {
+      const Index row = walk.leaving_row(j);
+      if (row < 0) throw_invalid("the polyhedron is unbounded: it has more than its vertices");
+      std::vector<Index> neighbour = walk.basis();
+      neighbour[static_cast<std::size_t>(row)] = walk.other(j);
+      std::sort(neighbour.begin(), neighbour.end());
+      if (seen.insert(neighbour).second) open.push_back(std::move(neighbour));
+    }
+  }
+  Matrix all(static_cast<Index>(found.size()), size());
+  for (std::size_t v = 0; v < found.size(); ++v) all.row(static_cast<Index>(v)) = found[v];
+  return all;
+}
+
+Matrix Simplex::null_basis() const {
+  const Index r = rank(), free = size() - r;
+  Matrix basis = Matrix::Zero(size(), free);
+  for (Index j = 0; j < free; ++j) {
+    basis(other(j), j) = scale_(other(j));
+    for (Index i = 0; i < r; ++i) basis(basic(i), j) = -T_(i, j) * scale_(basic(i));
+    basis.col(j).normalize();
+  }
+  if (free == 0) return basis;
+  return Eigen::HouseholderQR<Matrix>(basis).householderQ() * Matrix::Identity(size(), free);
+}
+
+}  // namespace convexrelu
