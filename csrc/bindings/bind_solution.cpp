@@ -1,29 +1,8 @@
 #include "bindings.hpp"
+#include "block_array.hpp"
 #include "convexrelu/solution.hpp"
 
 namespace convexrelu {
-
-namespace {
-
-using BlockArray = Eigen::Matrix<Index, Eigen::Dynamic, 2, Eigen::RowMajor>;
-
-BlockArray to_array(const std::vector<Block>& blocks) {
-  BlockArray array(static_cast<Index>(blocks.size()), 2);
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    array.row(static_cast<Index>(b)) << blocks[b].pattern, blocks[b].sign;
-  }
-  return array;
-}
-
-std::vector<Block> to_blocks(const BlockArray& array) {
-  std::vector<Block> blocks;
-  for (Index b = 0; b < array.rows(); ++b) {
-    blocks.push_back({array(b, 0), static_cast<int>(array(b, 1))});
-  }
-  return blocks;
-}
-
-}  // namespace
 
 void bind_solution(py::module_& m) {
   py::enum_<Status>(m, "Status")

@@ -11,6 +11,7 @@ void bind_error(py::module_& m);    // LimitExceeded, and the translation of exc
 void bind_monitor(py::module_& m);  // Progress
 void bind_hyperplanes(py::module_& m);
 void bind_cone(py::module_& m);
+void bind_simplex(py::module_& m);
 void bind_patterns(py::module_& m);
 void bind_mask_product(py::module_& m);
 void bind_cell_tree(py::module_& m);
@@ -20,6 +21,8 @@ void bind_network(py::module_& m);
 void bind_solver(py::module_& m);
 void bind_sensitivity(py::module_& m);
 void bind_stationarity(py::module_& m);
+void bind_optimal_set(py::module_& m);
+void bind_pruning(py::module_& m);
 
 }  // namespace convexrelu
 
@@ -34,6 +37,7 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_monitor(m);
   convexrelu::bind_hyperplanes(m);
   convexrelu::bind_cone(m);
+  convexrelu::bind_simplex(m);
   convexrelu::bind_patterns(m);
   convexrelu::bind_mask_product(m);
   convexrelu::bind_cell_tree(m);
@@ -43,4 +47,6 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_solver(m);
   convexrelu::bind_sensitivity(m);
   convexrelu::bind_stationarity(m);
+  convexrelu::bind_optimal_set(m);
+  convexrelu::bind_pruning(m);
 }

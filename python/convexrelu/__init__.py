@@ -11,8 +11,10 @@ from convexrelu._core import LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
+from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
 from convexrelu.problem import Problem
+from convexrelu.pruning import PrunedNetwork, PrunedSolution, PruningStep, prune
 from convexrelu.sensitivity import Gradient, Sensitivity, differentiate
 from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
@@ -21,13 +23,18 @@ from convexrelu.stationarity import NetworkReport, check_network, descent_path
 
 __all__ = [
     "Certificate",
+    "CriticalWidths",
     "Gradient",
     "LimitExceeded",
     "Network",
     "NetworkReport",
+    "OptimalSet",
     "Patterns",
     "Problem",
     "Progress",
+    "PrunedNetwork",
+    "PrunedSolution",
+    "PruningStep",
     "Sensitivity",
     "Solution",
     "StandardizedNetwork",
@@ -38,9 +45,11 @@ __all__ = [
     "descent_path",
     "differentiate",
     "enumerate_patterns",
+    "find_optimal_set",
     "load",
     "max_pattern_count",
     "patterns_from_gates",
+    "prune",
     "sample_patterns",
     "save",
     "solve",

@@ -33,6 +33,7 @@ from convexrelu import _core, _validate, patterns, solution
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
+from convexrelu.pruning import PrunedNetwork, PrunedSolution
 from convexrelu.solution import Solution
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
 
@@ -60,6 +61,7 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     value : Network, StandardizedNetwork, Standardizer, Patterns, Problem or Solution
+        A pruned one is saved without its history.
     path : str or path
         The name of the file, to which nothing is appended. A file of that name is replaced.
     """
@@ -104,8 +106,9 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def _take_apart(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    kind = _KINDS.get(type(value).__name__)
-    if kind is None or type(value) is not kind.type:
+    plain = {PrunedNetwork: Network, PrunedSolution: Solution}.get(type(value), type(value))
+    kind = _KINDS.get(plain.__name__)
+    if kind is None or plain is not kind.type:
         raise TypeError(f"value must be a {' or '.join(_KINDS)}, got {type(value).__name__}")
     tree: dict[str, Any] = {"kind": kind.type.__name__}
     for name in kind.fields:

@@ -1,0 +1,79 @@
+#include "bindings.hpp"
+#include "block_array.hpp"
+#include "convexrelu/network.hpp"
+#include "convexrelu/optimal_set.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+std::vector<BlockArray> to_arrays(const std::vector<std::vector<Block>>& lists) {
+  std::vector<BlockArray> arrays;
+  for (const std::vector<Block>& blocks : lists) arrays.push_back(to_array(blocks));
+  return arrays;
+}
+
+// A method that takes a monitor as its last argument, under no limit.
+template <typename Method, typename... Arguments>
+auto watch(const OptimalSet& set, Method method, const Arguments&... arguments) {
+  return watched(std::nullopt, py::none(),
+                 [&](Monitor& monitor) { return (set.*method)(arguments..., monitor); });
+}
+
+}  // namespace
+
+void bind_optimal_set(py::module_& m) {
+  py::class_<OptimalSet>(m, "OptimalSet")
+      .def_property_readonly("problem", &OptimalSet::problem)
+      .def_property_readonly("lam", &OptimalSet::lam)
+      .def_property_readonly("solution", &OptimalSet::solution)
+      .def_property_readonly("blocks", [](const OptimalSet& set) { return to_array(set.blocks()); })
+      .def_property_readonly("merged",
+                             [](const OptimalSet& set) { return to_arrays(set.merged()); })
+      .def_property_readonly("directions", &OptimalSet::directions,
+                             py::return_value_policy::reference_internal)
+      .def_property_readonly("Q", &OptimalSet::Q)
+      .def_property_readonly("dimension", &OptimalSet::dimension)
+      .def_property_readonly("is_unique", &OptimalSet::is_unique)
+      .def_property_readonly("is_p_unique", &OptimalSet::is_p_unique)
+      .def_property_readonly("is_complete", &OptimalSet::is_complete)
+      .def_property_readonly("support", &OptimalSet::support)
+      .def_property_readonly("necessary", &OptimalSet::necessary)
+      .def("minimize", &OptimalSet::minimize, py::arg("cost"))
+      .def("norm_bounds",
+           [](const OptimalSet& set) { return watch(set, &OptimalSet::norm_bounds); })
+      .def("min_norm", &OptimalSet::min_norm)
+      .def("best_for", &OptimalSet::best_for, py::arg("F"), py::arg("target"))
+      .def(
+          "vertices",
+          [](const OptimalSet& set, Index max_vertices) {
+            return watch(set, &OptimalSet::vertices, max_vertices);
+          },
+          py::arg("max_vertices"))
+      .def(
+          "sample",
+          [](const OptimalSet& set, Index size, std::uint64_t seed) {
+            return watch(set, &OptimalSet::sample, size, seed);
+          },
+          py::arg("size"), py::arg("seed"))
+      .def("outputs", &OptimalSet::outputs, py::arg("X_new"))
+      .def(
+          "prediction_range",
+          [](const OptimalSet& set, ConstMatrixRef X_new) {
+            return watch(set, &OptimalSet::prediction_range, X_new);
+          },
+          py::arg("X_new"))
+      .def("solution_at", &OptimalSet::solution_at, py::arg("alpha"))
+      .def("contains", &OptimalSet::contains, py::arg("solution"), py::arg("tol"));
+
+  m.def(
+      "find_optimal_set",
+      [](const Solution& solution, double tol, int n_threads, std::optional<double> time_limit) {
+        return watched(time_limit, py::none(), [&](Monitor& monitor) {
+          return find_optimal_set(solution, {tol, n_threads}, monitor);
+        });
+      },
+      py::arg("solution"), py::arg("tol"), py::arg("n_threads"), py::arg("time_limit"));
+}
+
+}  // namespace convexrelu

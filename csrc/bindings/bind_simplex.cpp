@@ -1,0 +1,24 @@
+#include "bindings.hpp"
+#include "convexrelu/simplex.hpp"
+
+namespace convexrelu {
+
+void bind_simplex(py::module_& m) {
+  py::class_<Simplex>(m, "Simplex")
+      .def(py::init<ConstMatrixRef, ConstVectorRef>(), py::arg("Q"), py::arg("start"))
+      .def_property_readonly("rank", &Simplex::rank)
+      .def_property_readonly("basis", &Simplex::basis)
+      .def_property_readonly("point", &Simplex::point)
+      .def("reduce", &Simplex::reduce, py::arg("cost"))
+      .def("minimize", &Simplex::minimize, py::arg("cost"))
+      .def(
+          "vertices",
+          [](const Simplex& simplex, Index max_vertices) {
+            return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+              return simplex.vertices(max_vertices, monitor);
+            });
+          },
+          py::arg("max_vertices"));
+}
+
+}  // namespace convexrelu

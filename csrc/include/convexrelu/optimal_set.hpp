@@ -1,0 +1,110 @@
+// The set of all optima of the convex problem at one lam, as a polytope (Mishkin & Pilanci 2023,
+// Corollary 4.1).
+//
+//   E           equicorrelation set: blocks with ||q_b|| = lam at the residual r of the optima
+//   q   (d, k)  directions of the distinct neurons of E: equal q_b and sign are merged
+//   Q   (n, k)  their activations A_b q_b
+//   alpha (k)   a point: w_b = alpha_b q_b, the norm ||w_b|| is alpha_b lam
+//
+//   optima = {alpha >= 0 : Q alpha = fitted},   bounded: sum_b alpha_b = r'fitted / (n lam^2)
+//
+// In relu problems a neuron on the boundary of its cone belongs to the neighbouring pattern too,
+// with the same q_b: one neuron, several blocks. Gated ones are merged where pattern and gate are
+// equal.
+//
+// The support S holds the neurons that are active in some optimum. On it the polytope has interior
+// points, and its dimension is |S| - rank Q_S. docs/theory/optimal_set.md
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/simplex.hpp"
+#include "convexrelu/solution.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+struct OptimalSetOptions {
+  double tol = 1e-9;  // blocks with ||q_b|| >= lam (1 - tol) are in E
+  int n_threads = 1;
+};
+
+// Immutable. Points alpha (k) are in the caller's units, in the order of blocks().
+class OptimalSet {
+ public:
+  const Problem& problem() const { return solution_.problem; }
+  double lam() const { return solution_.lam; }
+  // One optimum, to the accuracy that the set needs.
+  const Solution& solution() const { return solution_; }
+
+  Index size() const { return directions_.cols(); }                          // k
+  const std::vector<Block>& blocks() const { return blocks_; }               // one for each neuron
+  const std::vector<std::vector<Block>>& merged() const { return merged_; }  // all of them
+  const Matrix& directions() const { return directions_; }                   // (d, k)
+  Matrix Q() const;                                                          // (n, k)
+
+  Index dimension() const { return static_cast<Index>(support_.size()) - polytope_.rank(); }
+  // The convex problem has one optimum: one point, none of whose neurons can be shared by blocks.
+  bool is_unique() const;
+  // Up to permutation and splitting of neurons there is one optimal network.
+  bool is_p_unique() const { return dimension() == 0; }
+  // All activation patterns of the data are in the problem.
+  bool is_complete() const { return problem().patterns().is_complete(); }
+  const std::vector<Index>& support() const { return support_; }      // ascending
+  const std::vector<Index>& necessary() const { return necessary_; }  // active in every optimum
+
+  // A point that minimises cost.alpha, a vertex. A linear program of |S| variables.
+  Vector minimize(ConstVectorRef cost) const;
+  // The least and the largest ||w_b|| over all optima. 2 |S| linear programs.
+  std::pair<Vector, Vector> norm_bounds(Monitor& monitor) const;
+  // The one point of least ||alpha||.
+  Vector min_norm() const;
+  // A point that minimises ||F alpha - target||, F (m, k).
+  Vector best_for(ConstMatrixRef F, ConstVectorRef target) const;
+  // All vertices (v, k). Throws LimitExceeded when there are more than max_vertices.
+  Matrix vertices(Index max_vertices, Monitor& monitor) const;
+  // Points (size, k), approximately uniform on the polytope: hit-and-run.
+  Matrix sample(Index size, std::uint64_t seed, Monitor& monitor) const;
+
+  // F (m, k): what neuron b adds to the prediction at row x of X_new with alpha_b = 1.
+  Matrix outputs(ConstMatrixRef X_new) const;
+  // The least and the largest prediction (m) over all optimal networks. Two linear programs a row,
+  // each from the vertex where the last one ended.
+  std::pair<Vector, Vector> prediction_range(ConstMatrixRef X_new, Monitor& monitor) const;
+
+  // The optimum at a point. Throws std::invalid_argument when it is not in the set.
+  Solution solution_at(ConstVectorRef alpha) const;
+  // Whether a solution, of whatever problem on these data, is one of the set, to tol.
+  bool contains(const Solution& solution, double tol = 1e-7) const;
+
+ private:
+  friend OptimalSet find_optimal_set(const Solution&, const OptimalSetOptions&, Monitor&);
+  OptimalSet(Solution solution, const std::vector<Block>& equicorrelated, ConstVectorRef r,
+             Monitor& monitor);
+
+  void find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r);
+  void find_support(Monitor& monitor);
+  Vector on_support(ConstVectorRef v) const;
+  Vector from_support(ConstVectorRef v) const;
+
+  Solution solution_;
+  std::vector<Block> blocks_;
+  std::vector<std::vector<Block>> merged_;
+  Matrix directions_;
+  std::vector<Index> support_, necessary_;
+  Matrix scaled_Q_;   // (n', k) in the units of alpha of the caller, rows as in ScaledProblem
+  Vector interior_;   // (|S|) a point all of whose entries are positive
+  Simplex polytope_;  // over the support, at a vertex
+};
+
+// The set that a solution belongs to, over the patterns of its problem. A solution that is
+// stationary to more than tol is solved further first; throws std::invalid_argument, naming what
+// was attained, where that is not enough. Cost: one scan of all blocks (blocks_above), O(n |E|^2)
+// and |E| linear programs.
+OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& options,
+                            Monitor& monitor);
+
+}  // namespace convexrelu

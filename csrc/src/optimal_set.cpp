@@ -1,0 +1,500 @@
+#include "convexrelu/optimal_set.hpp"
+
+#include <Eigen/Cholesky>
+#include <Eigen/QR>
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "convexrelu/cone.hpp"
+#include "convexrelu/error.hpp"
+#include "convexrelu/solver.hpp"
+#include "random.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+// Directions q_b of one sign are those of one neuron when they differ by no more than this,
+// relative to lam: columns of Q that differ by more count as independent.
+constexpr double kSameDirection = 1e-8;
+// The fit of a point may differ from that of the solution by this, relative to ||y||.
+constexpr double kFit = 1e-8;
+// The gap up to which a solution's own bound is taken as it is.
+constexpr double kGap = 1e-8;
+constexpr double kSolveTolerance = 1e-12;
+// Active blocks are looked for down to lam times 1 minus this.
+constexpr double kNearby = 1e-3;
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+struct Equicorrelation {
+  Vector r;  // at which it is taken
+  std::vector<Block> blocks;
+  double accuracy;  // how far the solution is from stationary there, relative to lam and ||y||
+};
+
+// The blocks with ||q_b|| >= lam (1 - tol) at the dual point of a solution.
+Equicorrelation find_equicorrelation(const Solution& solution, const OptimalSetOptions& options,
+                                     Monitor& monitor) {
+  const ScaledProblem& problem = solution.problem.scaled();
+  const double lam = problem.scaled_lam(solution.lam);
+  const double y_norm = problem.y().norm();
+  Equicorrelation found{problem.to_scaled(solution.dual), {}, 0.0};
+  const double mismatch = (found.r - problem.to_scaled(solution.residual)).norm();
+  if (!(mismatch <= options.tol * y_norm)) found.accuracy = mismatch / y_norm;
+  const auto is_active = [&](const Block& b) {
+    const std::vector<Block>& active = solution.active_set;
+    return std::find(active.begin(), active.end(), b) != active.end();
+  };
+  const double floor = lam * (1.0 - std::max(options.tol, kNearby));
+  std::size_t n_active = 0;
+  for (const BlockNorm& b : blocks_above(problem, found.r, floor, options.n_threads, monitor)) {
+    const double excess = b.norm / lam - 1.0;
+    if (excess >= -options.tol) found.blocks.push_back(b.block);
+    if (is_active(b.block)) {
+      ++n_active;
+      found.accuracy = std::max(found.accuracy, std::abs(excess));
+    }
+    found.accuracy = std::max(found.accuracy, excess);
+  }
+  if (n_active < solution.active_set.size()) found.accuracy = std::max(found.accuracy, kNearby);
+  return found;
+}
+
+// The t of least length with G t + h >= 0, given that there is one. The point (t, 1) is on the ray
+// of {(v, s) : G v + h s >= 0} that is closest to (0, 1) (Lawson & Hanson 1974, chapter 23).
+Vector nearest_point(const Matrix& G, const Vector& h) {
+  const Index D = G.cols();
+  std::vector<Index> rows;
+  Matrix normals(D + 1, G.rows());
+  for (Index i = 0; i < G.rows(); ++i) {
+    const double length = std::hypot(G.row(i).norm(), h(i));
+    if (!(length > 0.0)) continue;
+    auto normal = normals.col(static_cast<Index>(rows.size()));
+    normal.head(D) = G.row(i).transpose() / length;
+    normal(D) = h(i) / length;
+    rows.push_back(i);
+  }
+  normals.conservativeResize(Eigen::NoChange, static_cast<Index>(rows.size()));
+  const std::vector<std::int8_t> sides(rows.size(), 1);
+  ConeProjector projector(normals);
+  std::vector<Index> face;
+  const Projection& p = projector.project(Vector::Unit(D + 1, D), sides.data(), face);
+  return p.q(D) > 0.0 ? Vector(p.q.head(D) / p.q(D)) : Vector(Vector::Zero(D));
+}
+
+// A column-major copy of some columns.
+Matrix select(const Matrix& A, const std::vector<Index>& columns) { return A(Eigen::all, columns); }
+
+}  // namespace
+
+OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& options,
+                            Monitor& monitor) {
+  const auto is_accurate = [&](const Solution& candidate, const Equicorrelation& found) {
+    return found.accuracy <= options.tol && candidate.gap <= kGap;
+  };
+  Equicorrelation found = find_equicorrelation(solution, options, monitor);
+  if (is_accurate(solution, found)) {
+    return OptimalSet(solution, found.blocks, found.r, monitor);
+  }
+  SolveOptions further;
+  further.tol = kSolveTolerance;
+  further.n_threads = options.n_threads;
+  further.warm_start = &solution;
+  Solution polished = solve(solution.problem, solution.lam, further, monitor);
+  monitor.check();
+  found = find_equicorrelation(polished, options, monitor);
+  if (!is_accurate(polished, found)) {
+    char message[200];
+    std::snprintf(message, sizeof(message),
+                  "solution cannot be made accurate enough: solved again it is stationary to %.1e "
+                  "with a relative gap of %.1e, but the optimal set needs %.1e and %.1e",
+                  found.accuracy, polished.gap, options.tol, kGap);
+    throw_invalid(message);
+  }
+  polished.status = Status::optimal;
+  polished.global_lower_bound = solution.global_lower_bound;
+  return OptimalSet(std::move(polished), found.blocks, found.r, monitor);
+}
+
+OptimalSet::OptimalSet(Solution solution, const std::vector<Block>& equicorrelated,
+                       ConstVectorRef r, Monitor& monitor)
+    : solution_(std::move(solution)), polytope_(Matrix(), Vector()) {
+  find_neurons(equicorrelated, r);
+  find_support(monitor);
+}
+
+// Directions, activations, and which blocks are one neuron.
+void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r) {
+  const ScaledProblem& scaled = problem().scaled();
+  const double n = static_cast<double>(scaled.n_samples());
+  const double lam = scaled.scaled_lam(solution_.lam);
+  const BitMatrix& masks = problem().patterns().masks();
+  std::vector<Index> patterns;
+  for (const Block& b : equicorrelated) patterns.push_back(b.pattern);
+  Matrix c(scaled.n_features(), static_cast<Index>(patterns.size()));
+  scaled.products().correlate(r, patterns, c);
+
+  const auto is_same = [&](Block a, const Vector& q_a, Block b, const auto& q_b) {
+    if (a.sign != b.sign) return false;
+    if (scaled.formulation() == Formulation::relu)
+      return (q_a - q_b).norm() <= kSameDirection * lam;
+    const Matrix& gates = problem().patterns().gates();
+    return gates.col(a.pattern) == gates.col(b.pattern) &&
+           std::equal(masks.col(a.pattern), masks.col(a.pattern) + masks.words_per_col(),
+                      masks.col(b.pattern));
+  };
+  BlockProjector projector(scaled);
+  Vector q(scaled.n_features());
+  directions_.resize(q.size(), c.cols());
+  for (std::size_t e = 0; e < equicorrelated.size(); ++e) {
+    const Block block = equicorrelated[e];
+    Face face;
+    projector.project(block, (block.sign / n) * c.col(static_cast<Index>(e)), face, q);
+    std::size_t j = 0;
+    while (j < blocks_.size() &&
+           !is_same(block, q, blocks_[j], directions_.col(static_cast<Index>(j)))) {
+      ++j;
+    }
+    if (j == blocks_.size()) {
+      directions_.col(static_cast<Index>(j)) = q;
+      blocks_.push_back(block);
+      merged_.emplace_back();
+    }
+    merged_[j].push_back(block);
+  }
+  const Index k = static_cast<Index>(blocks_.size());
+  directions_.conservativeResize(Eigen::NoChange, k);
+  // Alpha in the caller's units has to multiply these columns.
+  scaled_Q_ = scaled.X() * directions_;
+  for (Index j = 0; j < k; ++j) scaled.apply_mask(blocks_[at(j)], scaled_Q_.col(j));
+  scaled_Q_ *= scaled.lam_unit() / scaled.weight_unit();
+  directions_ *= scaled.lam_unit();
+}
+
+// Neurons that can be positive: of those not seen to be, the sum is maximised until that shows
+// none. Those that must be: each is minimised, unless it has been seen to be zero.
+void OptimalSet::find_support(Monitor& monitor) {
+  const Index k = size();
+  Vector start = Vector::Zero(k);
+  for (Index j = 0; j < solution_.weights.cols(); ++j) {
+    for (std::size_t b = 0; b < merged_.size(); ++b) {
+      const std::vector<Block>& blocks = merged_[b];
+      if (std::find(blocks.begin(), blocks.end(), solution_.active_set[at(j)]) == blocks.end()) {
+        continue;
+      }
+      const auto q = directions_.col(static_cast<Index>(b)) / lam();
+      start(static_cast<Index>(b)) += std::max(0.0, q.dot(solution_.weights.col(j))) / lam();
+    }
+  }
+
+  Simplex all(scaled_Q_, start);
+  Vector seen = all.point();
+  double n_seen = 1.0;
+  for (;;) {
+    monitor.check();
+    Vector cost(k);
+    for (Index b = 0; b < k; ++b) cost(b) = seen(b) > 0.0 ? 0.0 : -scaled_Q_.col(b).norm();
+    if (!all.minimize(cost))
+      throw_invalid("the optimal set of a solution that is none is unbounded");
+    const Vector vertex = all.point();
+    if (!(cost.dot(vertex) < 0.0)) break;
+    seen += vertex;
+    n_seen += 1.0;
+  }
+  for (Index b = 0; b < k; ++b) {
+    if (seen(b) > 0.0) support_.push_back(b);
+  }
+  const Index s = static_cast<Index>(support_.size());
+  interior_ = on_support(seen) / n_seen;
+  polytope_ = Simplex(select(scaled_Q_, support_), interior_);
+  polytope_.move_to_vertex();
+
+  std::vector<bool> can_be_zero(support_.size(), false);
+  Simplex walk(polytope_);
+  for (Index b = 0; b < s; ++b) {
+    monitor.check();
+    if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b));
+    const Vector vertex = walk.point();
+    for (Index j = 0; j < s; ++j) {
+      if (vertex(j) <= 0.0) can_be_zero[at(j)] = true;
+    }
+  }
+  for (Index b = 0; b < s; ++b) {
+    if (!can_be_zero[at(b)]) necessary_.push_back(support_[at(b)]);
+  }
+}
+
+Matrix OptimalSet::Q() const {
+  Matrix Q = problem().X() * directions_;
+  const BitMatrix& masks = problem().patterns().masks();
+  for (Index j = 0; j < size(); ++j) {
+    const Block block = blocks_[at(j)];
+    for (Index k = 0; k < Q.rows(); ++k) Q(k, j) *= masks.test(k, block.pattern) ? block.sign : 0;
+  }
+  return Q;
+}
+
+bool OptimalSet::is_unique() const {
+  return dimension() == 0 && std::all_of(support_.begin(), support_.end(),
+                                         [&](Index b) { return merged_[at(b)].size() == 1; });
+}
+
+Vector OptimalSet::on_support(ConstVectorRef v) const { return v(support_); }
+
+Vector OptimalSet::from_support(ConstVectorRef v) const {
+  Vector all = Vector::Zero(size());
+  all(support_) = v;
+  return all;
+}
+
+Vector OptimalSet::minimize(ConstVectorRef cost) const {
+  Simplex walk(polytope_);
+  walk.minimize(on_support(cost));
+  return from_support(walk.point());
+}
+
+std::pair<Vector, Vector> OptimalSet::norm_bounds(Monitor& monitor) const {
+  const Index s = static_cast<Index>(support_.size());
+  Vector low(s), high(s);
+  Simplex walk(polytope_);
+  for (Index b = 0; b < s; ++b) {
+    monitor.check();
+    walk.minimize(Vector::Unit(s, b));
+    low(b) = walk.point()(b);
+    walk.minimize(-Vector::Unit(s, b));
+    high(b) = walk.point()(b);
+  }
+  return {from_support(low) * lam(), from_support(high) * lam()};
+}
+
+Vector OptimalSet::min_norm() const {
+  const Matrix N = polytope_.null_basis();
+  const double unit = interior_.norm();
+  if (unit == 0.0 || N.cols() == 0) return from_support(polytope_.point());
+  const Vector x = interior_ / unit;
+  const Vector foot = x - N * (N.transpose() * x);
+  const Vector nearest = foot + N * nearest_point(N, foot);
+  return from_support(unit * nearest.cwiseMax(0.0));
+}
+
+// In coordinates t of the affine hull, x + N t. The least squares need not have one minimiser;
+// proximal steps from the point of least norm, each a strictly convex problem, end at one.
+Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target) const {
+  constexpr double kProximal = 1e-4;
+  constexpr double kSettled = 1e-14;
+  constexpr double kRounding = 1e-11;
+  constexpr int kMaxSteps = 300;
+  const Matrix N = polytope_.null_basis();
+  const double unit = interior_.norm();
+  const Vector first = min_norm();
+  const Matrix F_support = select(F, support_);
+  const Matrix M = unit * (F_support * N);
+  const double size = M.norm();
+  if (!(size > kRounding * unit * F_support.norm())) return first;  // all points predict the same
+  const Index D = N.cols();
+  const Vector x = on_support(first) / unit;
+  Matrix stacked(M.rows() + D, D);
+  stacked << M / size, kProximal * Matrix::Identity(D, D);
+  const Eigen::HouseholderQR<Matrix> qr(stacked);
+  const Matrix R = qr.matrixQR().topRows(D).triangularView<Eigen::Upper>();
+  const Matrix G = R.triangularView<Eigen::Upper>().solve<Eigen::OnTheRight>(N);
+  Vector t = Vector::Zero(D), right(stacked.rows());
+  right.head(M.rows()) = (target - F * first) / size;
+  for (int step = 0; step < kMaxSteps; ++step) {
+    right.tail(D) = kProximal * t;
+    const Vector free = (qr.householderQ().transpose() * right).head(D);
+    const Vector s = free + nearest_point(G, x + G * free);
+    const Vector next = R.triangularView<Eigen::Upper>().solve(s);
+    const double moved = (next - t).norm();
+    t = next;
+    if (moved <= kSettled) break;
+  }
+  return from_support(unit * (x + N * t).cwiseMax(0.0));
+}
+
+Matrix OptimalSet::vertices(Index max_vertices, Monitor& monitor) const {
+  const Matrix on = polytope_.vertices(max_vertices, monitor);
+  Matrix all = Matrix::Zero(on.rows(), size());
+  all(Eigen::all, support_) = on;
+  return all;
+}
+
+// Hit-and-run (Smith 1984): the uniform distribution stays as it is under a move to a uniform point
+// of the chord in a random direction. Directions are uniform in coordinates in which the points of
+// a first run have unit covariance; on a round body D^2 steps and more forget where they started.
+Matrix OptimalSet::sample(Index size, std::uint64_t seed, Monitor& monitor) const {
+  constexpr int kRounds = 4;
+  const Index D = dimension();
+  Matrix points(size, this->size());
+  if (D == 0) {
+    points.rowwise() = from_support(polytope_.point()).transpose();
+    return points;
+  }
+  Random random(seed);
+  const auto normal = [&] {  // Box & Muller 1958
+    return std::sqrt(-2.0 * std::log1p(-random.uniform())) *
+           std::cos(6.283185307179586 * random.uniform());
+  };
+  const Matrix N = polytope_.null_basis();
+  Matrix shape = Matrix::Identity(D, D);  // a direction is N shape times normal numbers
+  Matrix steps = N;
+  Vector t = Vector::Zero(D), x = interior_, g(D), along(x.size());
+  const auto move = [&](Index n_steps) {
+    for (Index step = 0; step < n_steps; ++step) {
+      for (double& entry : g) entry = normal();
+      along.noalias() = steps * g;
+      double low = -kInfinity, high = kInfinity;
+      for (Index i = 0; i < x.size(); ++i) {
+        if (along(i) > 0.0) low = std::max(low, -x(i) / along(i));
+        if (along(i) < 0.0) high = std::min(high, -x(i) / along(i));
+      }
+      if (!(low < high) || !std::isfinite(low) || !std::isfinite(high)) continue;
+      const double length = low + (high - low) * random.uniform();
+      t += length * (shape * g);
+      x += length * along;
+      x = x.cwiseMax(0.0);
+    }
+    x = (interior_ + N * t).cwiseMax(0.0);  // without the rounding errors of the steps
+    monitor.check();
+  };
+  const Index apart = D == 1 ? 1 : D * D + 8 * D;
+  for (int round = 0; round < kRounds; ++round) {
+    Matrix seen(D, 20 * D + 20);
+    for (Index i = 0; i < seen.cols(); ++i) {
+      move(D);
+      seen.col(i) = t;
+    }
+    seen.colwise() -= seen.rowwise().mean().eval();
+    const Eigen::LLT<Matrix> factor(seen * seen.transpose());
+    if (factor.info() != Eigen::Success) continue;
+    shape = factor.matrixL();
+    steps = N * shape;
+  }
+  for (Index i = 0; i < size; ++i) {
+    move(apart);
+    points.row(i) = from_support(x);
+  }
+  return points;
+}
+
+Matrix OptimalSet::outputs(ConstMatrixRef X_new) const {
+  Matrix F = X_new * directions_;
+  if (problem().formulation() == Formulation::relu) {
+    F = F.cwiseMax(0.0);
+  } else {
+    Matrix gates(X_new.cols(), size());
+    for (Index j = 0; j < size(); ++j) {
+      gates.col(j) = problem().patterns().gates().col(blocks_[at(j)].pattern);
+    }
+    const Patterns active = patterns_from_gates(X_new, gates);
+    for (Index j = 0; j < size(); ++j) {
+      for (Index k = 0; k < F.rows(); ++k) {
+        if (!active.masks().test(k, j)) F(k, j) = 0.0;
+      }
+    }
+  }
+  for (Index j = 0; j < size(); ++j) F.col(j) *= blocks_[at(j)].sign;
+  return F;
+}
+
+std::pair<Vector, Vector> OptimalSet::prediction_range(ConstMatrixRef X_new,
+                                                       Monitor& monitor) const {
+  const Matrix costs = select(outputs(X_new), support_).transpose();
+  Vector low(X_new.rows()), high(X_new.rows());
+  Simplex walk(polytope_);
+  for (Index k = 0; k < low.size(); ++k) {
+    if (k % 64 == 0) monitor.check();
+    walk.minimize(costs.col(k));
+    low(k) = costs.col(k).dot(walk.point());
+    if (dimension() == 0) {
+      high(k) = low(k);
+      continue;
+    }
+    walk.minimize(-costs.col(k));
+    high(k) = std::max(low(k), costs.col(k).dot(walk.point()));
+  }
+  return {low, high};
+}
+
+Solution OptimalSet::solution_at(ConstVectorRef alpha) const {
+  if (alpha.size() != size()) {
+    throw_invalid("alpha must have an entry for each of the " + std::to_string(size()) +
+                  " blocks, got " + std::to_string(alpha.size()));
+  }
+  const ScaledProblem& scaled = problem().scaled();
+  const double least = size() > 0 ? alpha.minCoeff() : 0.0;
+  const Vector fitted = scaled.y() - scaled.to_scaled(solution_.residual);
+  const double error = (scaled_Q_ * alpha - fitted).norm();
+  if (!alpha.allFinite() || least < -kFit * alpha.lpNorm<Eigen::Infinity>() ||
+      !(error <= kFit * scaled.y().norm())) {
+    char message[200];
+    std::snprintf(message, sizeof(message),
+                  "alpha is not in the optimal set: its least entry is %.1e, which must not be "
+                  "negative, and its fit is off by %.1e of ||y||",
+                  least, error / scaled.y().norm());
+    throw_invalid(message);
+  }
+  std::vector<Index> order;
+  for (Index j = 0; j < size(); ++j) {
+    if (alpha(j) > 0.0) order.push_back(j);
+  }
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+    const Block &first = blocks_[at(a)], &second = blocks_[at(b)];
+    return first.pattern != second.pattern ? first.pattern < second.pattern
+                                           : first.sign > second.sign;
+  });
+  std::vector<Block> active_set;
+  Matrix weights(directions_.rows(), static_cast<Index>(order.size()));
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    active_set.push_back(blocks_[at(order[j])]);
+    weights.col(static_cast<Index>(j)) = alpha(order[j]) * directions_.col(order[j]);
+  }
+  Solution member =
+      make_bounded_solution(problem(), lam(), solution_.status, std::move(active_set),
+                            std::move(weights), solution_.dual, 0, solution_.lower_bound);
+  member.global_lower_bound = solution_.global_lower_bound;
+  return member;
+}
+
+bool OptimalSet::contains(const Solution& other, double tol) const {
+  const Problem &here = problem(), &there = other.problem;
+  if (here.formulation() != there.formulation() || here.X() != there.X() || here.y() != there.y() ||
+      here.sample_weight() != there.sample_weight() || std::abs(other.lam - lam()) > kFit * lam()) {
+    return false;
+  }
+  const ScaledProblem& scaled = here.scaled();
+  const double size_of_weights = other.weights.colwise().norm().sum();
+  Vector alpha = Vector::Zero(size());
+  for (Index j = 0; j < other.weights.cols(); ++j) {
+    const Block block = other.active_set[at(j)];
+    const auto w = other.weights.col(j);
+    Index nearest = -1;
+    double distance = kInfinity;
+    for (Index b = 0; b < size(); ++b) {
+      if (blocks_[at(b)].sign != block.sign) continue;
+      if (here.formulation() == Formulation::gated &&
+          there.patterns().gates().col(block.pattern) !=
+              here.patterns().gates().col(blocks_[at(b)].pattern)) {
+        continue;
+      }
+      const double away = (w - w.norm() / lam() * directions_.col(b)).norm();
+      if (away < distance) {
+        nearest = b;
+        distance = away;
+      }
+    }
+    if (distance > tol * size_of_weights) {
+      if (w.norm() > tol * size_of_weights) return false;
+      continue;
+    }
+    alpha(nearest) += w.norm() / lam();
+  }
+  const Vector fitted = scaled.y() - scaled.to_scaled(solution_.residual);
+  return (scaled_Q_ * alpha - fitted).norm() <= tol * scaled.y().norm();
+}
+
+}  // namespace convexrelu

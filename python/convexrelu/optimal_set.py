@@ -1,0 +1,353 @@
+"""The set of all optima at one lam: a polytope that can be asked things."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+from convexrelu.network import Network, to_network
+from convexrelu.problem import Problem
+from convexrelu.solution import Solution
+
+Array = NDArray[np.float64]
+
+
+class CriticalWidths(NamedTuple):
+    """At which widths the set of optimal networks changes its shape (Kim, Mishkin & Pilanci
+    2025).
+    """
+
+    smallest: int
+    """m*: the fewest neurons of any optimal network. With m* neurons there are finitely many."""
+    largest: int
+    """M*: the most neurons of an optimal network that cannot be pruned, a vertex."""
+    connected: int
+    """``min(m* + M*, n + 1)``: from this width on the set of optimal networks is connected."""
+
+
+class OptimalSet:
+    """All optima of a convex problem at one lam (Mishkin & Pilanci 2023, Corollary 4.1).
+
+    The optima are ``w_b = alpha_b q_b`` with ``alpha`` in the polytope
+    ``{alpha >= 0 : Q alpha = fitted}``, where b runs over the k distinct neurons (q_b, sign) of the
+    equicorrelation set ``||q_b|| = lam``. Points are ``alpha`` (k,) in the order of `blocks`; the
+    norm of a neuron is ``||w_b|| = alpha_b lam``. Neighbouring patterns share neurons on their
+    common boundary: each is counted once here, and `merged` lists its blocks.
+
+    Made by `find_optimal_set`; immutable. The set is that of the patterns of ``problem``;
+    ``is_complete`` says whether those are all patterns of the data.
+    """
+
+    __slots__ = ("_core", "_problem")
+
+    def __init__(self, core: _core.OptimalSet, problem: Problem) -> None:
+        self._core = core
+        self._problem = problem
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        return self._problem
+
+    @property
+    def lam(self) -> float:
+        """The regularisation strength, in the 1/(2n) scaling."""
+        return self._core.lam
+
+    @property
+    def objective(self) -> float:
+        """The objective of every point, ``1/(2n) ||fitted - y||^2 + lam sum_b ||w_b||``."""
+        return self._core.solution.objective
+
+    @property
+    def fitted(self) -> Array:
+        """The fitted values (n,) of every point, read-only."""
+        return self._core.solution.fitted
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """One block (pattern, sign) for each distinct neuron (k, 2)."""
+        return self._core.blocks
+
+    @property
+    def merged(self) -> list[NDArray[np.int64]]:
+        """For each neuron all of its blocks (j, 2), j >= 1; the first is the one in `blocks`."""
+        return self._core.merged
+
+    @property
+    def directions(self) -> Array:
+        """The vectors q_b (k, d), of length lam, read-only."""
+        return np.transpose(self._core.directions)
+
+    @property
+    def Q(self) -> Array:
+        """The activations A_b q_b, one a column (n, k)."""
+        return self._core.Q
+
+    @property
+    def dimension(self) -> int:
+        """The dimension of the polytope."""
+        return self._core.dimension
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether the convex problem has one optimum: the polytope is a point, and no active neuron
+        has several blocks between which its weight could be divided.
+        """
+        return self._core.is_unique
+
+    @property
+    def is_p_unique(self) -> bool:
+        """Whether there is one optimal network, up to permutation and splitting of its neurons: the
+        polytope is a point (Mishkin & Pilanci 2023, Proposition 4.3).
+        """
+        return self._core.is_p_unique
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the problem has all activation patterns of the data, so that these are all
+        optimal networks; otherwise those of the problem's patterns.
+        """
+        return self._core.is_complete
+
+    @property
+    def support(self) -> NDArray[np.bool_]:
+        """Which neurons are active in some optimum (k,)."""
+        return self._mask(self._core.support)
+
+    @property
+    def necessary(self) -> NDArray[np.bool_]:
+        """Which neurons are active in every optimum (k,)."""
+        return self._mask(self._core.necessary)
+
+    def _mask(self, indices: list[int]) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.blocks), dtype=bool)
+        mask[indices] = True
+        return mask
+
+    def norm_bounds(self) -> tuple[Array, Array]:
+        """The least and the largest norm ``||w_b||`` of each neuron over all optima: (k,) and (k,).
+
+        Two linear programs for each neuron of the support, from vertex to vertex.
+        """
+        return self._core.norm_bounds()
+
+    def minimize(self, cost: Any) -> Array:
+        """A point (k,), a vertex, that minimises ``cost @ alpha``; cost (k,)."""
+        return self._core.minimize(self._vector(cost, "cost"))
+
+    def min_norm(self) -> Array:
+        """The one point (k,) of least ``||alpha||_2``."""
+        return self._core.min_norm()
+
+    def best_for(self, X_val: Any, y_val: Any) -> Array:
+        """A point (k,) whose predictions of y_val (m,) at X_val (m, d) have the least squared
+        error.
+
+        A convex quadratic program over the polytope. Where several points predict the same, it
+        is one of them.
+        """
+        X_val = _validate.matrix(X_val, "X_val", n_cols=self.problem.X.shape[1])
+        y_val = _validate.vector(y_val, "y_val", size=len(X_val), like="X_val has rows")
+        return self._core.best_for(self._core.outputs(X_val), y_val)
+
+    def smallest(self, *, time_limit: float | None = None) -> Array:
+        """A point (k,) with the fewest neurons, proven.
+
+        A mixed-integer program, solved by HiGHS (scipy). Its answer is checked: the neurons it
+        names must fit exactly; where they do so within the tolerance of HiGHS only, they are
+        excluded and it is asked again.
+
+        Raises
+        ------
+        LimitExceeded
+            Where the time limit (seconds) ends the work before the proof.
+        """
+        return _smallest(self, _validate.time_limit(time_limit))
+
+    def vertices(self, max_vertices: int = 100_000) -> Array:
+        """All vertices (v, k): the optima that cannot be pruned, whose activations are independent.
+
+        Raises
+        ------
+        LimitExceeded
+            Where there are more than max_vertices; the list is never short.
+        """
+        return self._core.vertices(_validate.integer(max_vertices, "max_vertices", low=1))
+
+    def sample(self, size: int, rng: Any = None) -> Array:
+        """Points (size, k), uniform on the polytope in its affine hull (hit-and-run).
+
+        Consecutive points are some ``dimension ** 2`` steps apart, with directions that are uniform
+        after the covariance of a first run has been made the identity. rng: None, a seed or a
+        Generator.
+        """
+        size = _validate.integer(size, "size")
+        return self._core.sample(size, int(_validate.rng(rng).integers(2**63)))
+
+    def critical_widths(self, max_vertices: int = 100_000) -> CriticalWidths:
+        """The widths at which the set of optimal networks becomes non-empty and connected.
+
+        From all vertices; `smallest` alone needs no list of them.
+
+        Raises
+        ------
+        LimitExceeded
+            Where there are more than max_vertices.
+        """
+        sizes = (self.vertices(max_vertices) > 0).sum(axis=1)
+        smallest, largest = int(sizes.min()), int(sizes.max())
+        connected = min(smallest + largest, len(self.problem.y) + 1)
+        return CriticalWidths(smallest, largest, connected)
+
+    def prediction_range(self, X: Any) -> tuple[Array, Array]:
+        """The least and the largest prediction at rows X (m, d) over all optimal networks:
+        (m,), (m,).
+
+        Two linear programs for each row, each from the vertex at which the last one ended.
+        """
+        X = _validate.matrix(X, "X", n_cols=self.problem.X.shape[1])
+        return self._core.prediction_range(X)
+
+    def agreement(self, X: Any) -> float:
+        """The share of rows X (m, d) at which all optimal networks predict the same class, the
+        sign of their output.
+        """
+        low, high = self.prediction_range(X)
+        return float(np.mean(np.sign(low) == np.sign(high)))
+
+    def solution(self, alpha: Any) -> Solution:
+        """The optimum at a point alpha (k,), with the bound of the set.
+
+        Raises
+        ------
+        ValueError
+            Where alpha is not in the set: negative, or its fit is off by more than 1e-8 of
+            ``||y||``.
+        """
+        alpha = self._vector(alpha, "alpha")
+        return Solution(self._core.solution_at(alpha), self.problem)
+
+    def network(self, alpha: Any) -> Network:
+        """The optimal network at a point alpha (k,): ``W_b = sqrt(alpha_b / lam) q_b``,
+        ``a_b = s sqrt(alpha_b lam)``, one neuron for each positive entry.
+        """
+        return to_network(self.solution(alpha))
+
+    def contains(self, solution: Solution) -> bool:
+        """Whether a solution on the same data is one of the set.
+
+        It must have the lam of the set, and weights that are multiples of directions of the set
+        with its fit, both to 1e-7. Its patterns may be others, as long as its neurons are
+        these.
+        """
+        if not isinstance(solution, Solution):
+            raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+        return self._core.contains(solution._core, 1e-7)
+
+    def _vector(self, value: Any, name: str) -> Array:
+        return _validate.vector(value, name, size=len(self.blocks), like="there are blocks")
+
+    def __repr__(self) -> str:
+        k, active = len(self.blocks), int(self.support.sum())
+        complete = "" if self.is_complete else " of these patterns"
+        return (
+            f"<OptimalSet{complete}: dimension {self.dimension}, {active} of {k} neurons can be "
+            f"active, {len(self._core.necessary)} must be, lam={self.lam:.6g}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find_optimal_set, (Solution(self._core.solution, self.problem),)
+
+    def __copy__(self) -> OptimalSet:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimalSet:
+        return self
+
+
+def find_optimal_set(
+    solution: Solution, *, time_limit: float | None = None, tol: float = 1e-9
+) -> OptimalSet:
+    """The set of all optima of the problem and lam of a solution.
+
+    Parameters
+    ----------
+    solution : Solution
+        One optimum. Where it is not accurate enough it is solved further first.
+    time_limit : float, optional
+        Seconds of wall clock.
+    tol : float
+        Blocks with ``||q_b|| >= lam (1 - tol)`` are in the equicorrelation set, and the
+        solution's dual point has to satisfy the optimality conditions to tol.
+
+    Returns
+    -------
+    OptimalSet
+
+    Raises
+    ------
+    ValueError
+        Where the solution cannot be made accurate enough; the message names what was attained.
+    LimitExceeded
+        At the time limit.
+
+    Cost: one scan of all blocks, 2 n d P and a projection for each with ``||c_b|| >= lam``; a
+    QR of the k activations and some k small linear programs.
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+    tol = _validate.tol(tol)
+    core = _core.find_optimal_set(solution._core, tol, 1, _validate.time_limit(time_limit))
+    return OptimalSet(core, solution.problem)
+
+
+def _smallest(optimal_set: OptimalSet, time_limit: float | None) -> Array:
+    """Minimises sum z over the points alpha = high u of the set, 0 <= u <= z, z binary."""
+    if optimal_set.dimension == 0:
+        return optimal_set.min_norm()
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    high = optimal_set.norm_bounds()[1] / optimal_set.lam
+    support = np.flatnonzero(high > 0)
+    k = len(support)
+    columns = optimal_set.Q[:, support] * high[support]
+    _, sizes, rows = np.linalg.svd(columns, full_matrices=False)
+    rank = int((sizes > 1e-9 * sizes[0]).sum())
+    A = sizes[:rank, None] * rows[:rank] / sizes[0]
+    b = A @ (optimal_set.min_norm()[support] / high[support])
+    ones, zeros = np.ones(k), np.zeros(k)
+    constraints = [
+        LinearConstraint(np.hstack([A, np.zeros_like(A)]), b, b),
+        LinearConstraint(np.hstack([np.eye(k), -np.eye(k)]), -np.inf, 0.0),
+    ]
+    must = optimal_set.necessary[support].astype(float)
+    end = None if time_limit is None else monotonic() + time_limit
+    while True:
+        options = {"mip_rel_gap": 0.0}
+        if end is not None:
+            options["time_limit"] = max(end - monotonic(), 0.0)
+        found = milp(
+            np.concatenate([zeros, ones]),
+            integrality=np.concatenate([zeros, ones]),
+            bounds=Bounds(np.concatenate([zeros, must]), 1.0),
+            constraints=constraints,
+            options=options,
+        )
+        if found.status != 0:  # that of the limit: there is a solution
+            raise _core.LimitExceeded(
+                f"time_limit = {time_limit} s ended the work before the fewest neurons were proven"
+            )
+        chosen = np.round(found.x[k:]) > 0
+        # Whether these neurons suffice: then the least that the others can add is nothing.
+        cost = np.zeros(len(high))
+        cost[support[~chosen]] = 1.0 / high[support[~chosen]]
+        alpha = optimal_set.minimize(cost)
+        if not cost @ alpha > 0:
+            return alpha
+        excluded = np.concatenate([zeros, ~chosen])
+        constraints.append(LinearConstraint(excluded, 1.0, np.inf))

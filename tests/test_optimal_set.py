@@ -1,0 +1,558 @@
+"""The optimal set, beside HiGHS on its definition and lists of all vertices."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from bench import data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import linprog
+from tests import oracles
+from tests.strategies import Case, cases, integers, targets
+
+from convexrelu import (
+    LimitExceeded,
+    OptimalSet,
+    Problem,
+    Solution,
+    _core,
+    enumerate_patterns,
+    find_optimal_set,
+    patterns_from_gates,
+    sample_patterns,
+    solve,
+)
+
+Array = NDArray[np.float64]
+
+RATIOS = (1.0, 0.9, 0.5, 0.1, 0.01)
+FEW = settings(max_examples=30)
+
+
+CUBE = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))
+BITS = (CUBE + 1) / 2
+
+
+@st.composite
+def flat_cases(draw: st.DrawFn) -> tuple[Problem, float]:
+    """Cubes with symmetric targets, or a line, and a lam: sets of positive dimension are common."""
+    kind = draw(st.sampled_from(["cube", "bits", "line"]))
+    if kind == "line":
+        n = draw(st.integers(2, 7))
+        X = np.column_stack([draw(integers(n, -3, 3)), np.ones(n)])
+        y, ratio = draw(targets(X)), draw(st.sampled_from([0.1, 0.005]))
+    else:
+        X = CUBE if kind == "cube" else BITS
+        by_count = np.array([draw(st.integers(-1, 1)) for _ in range(4)], dtype=float)
+        parity = np.array([1.0, -1, 1, -1])
+        y = draw(st.sampled_from([by_count, parity]))[BITS.sum(axis=1).astype(int)]
+        ratio = draw(st.sampled_from([0.3, 0.03]))
+        if draw(st.booleans()):
+            X = np.column_stack([X, np.ones(8)])
+    problem = Problem(X, y, enumerate_patterns(X))
+    return problem, ratio * (problem.lambda_max or 1.0)
+
+
+def optimal_set_of(problem: Problem, ratio: float) -> OptimalSet:
+    return find_optimal_set(solve(problem, ratio * (problem.lambda_max or 1.0)))
+
+
+def with_ones(X: Array) -> Array:
+    return np.column_stack([X, np.ones(len(X))]).astype(float)
+
+
+def parity(X: Array) -> Problem:
+    """xor of the three coordinates of the cube."""
+    return Problem(X, CUBE.prod(axis=1), enumerate_patterns(X))
+
+
+class Definition:
+    """The set as it is defined: all blocks with ||q_b|| = lam, nothing merged."""
+
+    def __init__(self, optima: OptimalSet) -> None:
+        problem, lam = optima.problem, optima.lam
+        solution = solve(problem, lam)
+        blocks = list(oracles.blocks(problem))
+        q = oracles.directions(problem, solution.dual)
+        self.members = np.flatnonzero(np.linalg.norm(q, axis=1) >= lam * (1 - 1e-8))
+        self.blocks = [(blocks[j].pattern, blocks[j].sign) for j in self.members]
+        self.q = q[self.members]
+        v = np.sqrt(oracles.weights_of(problem))
+        columns = [v * (blocks[j].columns @ q[j]) for j in self.members]
+        self.Q = np.array(columns).reshape(-1, len(v)).T
+        self.fitted = v * solution.fitted
+        self.size = 1e-300 + np.linalg.norm(v * problem.y)
+
+    def extreme(self, cost: Array, sign: float) -> float:
+        """min (+1) or max (-1) of cost @ alpha, by HiGHS."""
+        if not len(cost):
+            return 0.0
+        scale = np.linalg.norm(self.Q, axis=0)
+        found = linprog(
+            sign * cost / scale,
+            A_eq=self.Q / scale / self.size,
+            b_eq=self.fitted / self.size,
+            bounds=(0, None),
+            method="highs",
+        )
+        assert found.status == 0
+        return sign * found.fun
+
+
+def slow_vertices(Q: Array, fitted: Array, size: float) -> list[frozenset[int]]:
+    """The supports of all vertices: independent columns with a positive solution."""
+    found = []
+    k = Q.shape[1]
+    lengths = np.linalg.norm(Q, axis=0)
+    for m in range(min(k, len(Q)) + 1):
+        for columns in map(list, itertools.combinations(range(k), m)):
+            units = Q[:, columns] / lengths[columns]
+            if m and np.linalg.svd(units, compute_uv=False)[-1] < 1e-8:
+                continue
+            x = np.linalg.lstsq(units, fitted)[0] if m else np.zeros(0)
+            fits = np.linalg.norm(units @ x - fitted) <= 1e-9 * size
+            if fits and (x > 1e-9 * size).all():
+                found.append(frozenset(columns))
+    return found
+
+
+def weighted_Q(optima: OptimalSet) -> Array:
+    return np.sqrt(oracles.weights_of(optima.problem))[:, None] * optima.Q
+
+
+def check_members(optima: OptimalSet, points: Array) -> None:
+    problem = optima.problem
+    used = oracles.weights_of(problem) > 0
+    y = 1e-300 + np.linalg.norm(problem.y)
+    for alpha in points:
+        assert (alpha >= 0).all()
+        member = optima.solution(alpha)
+        assert member.objective == pytest.approx(optima.objective, rel=1e-9)
+        assert np.linalg.norm((member.fitted - optima.fitted)[used]) <= 1e-8 * y
+        value = oracles.objective(problem, optima.lam, member.active_set, member.weights)
+        assert value == pytest.approx(optima.objective, rel=1e-9)
+        assert oracles.cone_violation(problem, member.active_set, member.weights) < 1e-10
+        assert optima.contains(member)
+        assert member.status == "optimal"
+
+
+class TestDefinition:
+    @given(cases(ratios=RATIOS))
+    def test_blocks_are_the_equicorrelation_set(self, case: Case) -> None:
+        optima = find_optimal_set(solve(case.problem, case.lam))
+        definition = Definition(optima)
+        raw = [tuple(b) for blocks in optima.merged for b in blocks.tolist()]
+        assert sorted(raw) == sorted(definition.blocks)
+        assert [blocks[0].tolist() for blocks in optima.merged] == optima.blocks.tolist()
+        index = dict(zip(definition.blocks, definition.q, strict=True))
+        for blocks, q in zip(optima.merged, optima.directions, strict=True):
+            for block in blocks.tolist():
+                assert np.linalg.norm(index[tuple(block)] - q) <= 1e-7 * optima.lam
+                assert block[1] == blocks[0][1]
+
+    @given(cases(ratios=RATIOS))
+    def test_bounds_are_those_of_highs(self, case: Case) -> None:
+        self.check_bounds(find_optimal_set(solve(case.problem, case.lam)))
+
+    @FEW
+    @given(flat_cases())
+    def test_bounds_of_flat_sets(self, drawn: tuple[Problem, float]) -> None:
+        self.check_bounds(find_optimal_set(solve(*drawn)))
+
+    @staticmethod
+    def check_bounds(optima: OptimalSet) -> None:
+        definition = Definition(optima)
+        low, high = optima.norm_bounds()
+        total = 1e-300 + high.sum()
+        for j, blocks in enumerate(optima.merged):
+            names = {tuple(b) for b in blocks.tolist()}
+            cost = optima.lam * np.array([b in names for b in definition.blocks], dtype=float)
+            assert low[j] == pytest.approx(definition.extreme(cost, 1.0), abs=1e-5 * total)
+            assert high[j] == pytest.approx(definition.extreme(cost, -1.0), abs=1e-5 * total)
+        assert ((high > 0) == optima.support).all()
+        assert ((low > 0) == optima.necessary).all()
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((3, optima.problem.X.shape[1]))
+        low, high = optima.prediction_range(X)
+        gated = optima.problem.formulation == "gated"
+        for k, x in enumerate(X):
+            cost = []
+            for (pattern, sign), q in zip(definition.blocks, definition.q, strict=True):
+                gate = optima.problem.patterns.gates[:, pattern] if gated else q
+                cost.append(sign * (gate @ x >= 0) * (q @ x))
+            size = 1e-5 * (total * np.linalg.norm(x) + 1e-300)
+            assert low[k] == pytest.approx(definition.extreme(np.array(cost), 1.0), abs=size)
+            assert high[k] == pytest.approx(definition.extreme(np.array(cost), -1.0), abs=size)
+
+
+class TestPoints:
+    @given(cases(ratios=RATIOS), st.integers(0, 99))
+    def test_members(self, case: Case, seed: int) -> None:
+        self.check(find_optimal_set(solve(case.problem, case.lam)), seed)
+
+    @FEW
+    @given(flat_cases(), st.integers(0, 99))
+    def test_members_of_flat_sets(self, drawn: tuple[Problem, float], seed: int) -> None:
+        self.check(find_optimal_set(solve(*drawn)), seed)
+
+    @staticmethod
+    def check(optima: OptimalSet, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        k, d = optima.directions.shape
+        X_val, y_val = rng.standard_normal((6, d)), rng.standard_normal(6)
+        points = [
+            optima.min_norm(),
+            optima.best_for(X_val, y_val),
+            optima.minimize(rng.standard_normal(k)),
+            *optima.sample(3, rng=seed),
+        ]
+        check_members(optima, np.array(points))
+
+        # Convex functions are minimal where no vertex is downhill.
+        vertices = optima.vertices()
+        check_members(optima, vertices[:5])
+        size = 1e-300 + vertices.max(initial=0.0)
+        nearest = points[0]
+        assert ((vertices - nearest) @ nearest >= -1e-9 * size**2).all()
+        F = np.array([optima.network(v).predict(X_val) for v in vertices])
+        best = optima.network(points[1]).predict(X_val)
+        slope = (F - best) @ (best - y_val)
+        size = np.abs(F).max() + 1e-300
+        spread = np.abs(F - best).max() + 1e-8 * size
+        assert (slope >= -1e-7 * spread * (size + np.linalg.norm(best - y_val))).all()
+        low, high = optima.prediction_range(X_val)
+        assert np.abs(F.min(axis=0) - low).max() <= 1e-8 * (1 + np.abs(F).max())
+        assert np.abs(F.max(axis=0) - high).max() <= 1e-8 * (1 + np.abs(F).max())
+        assert optima.agreement(X_val) == np.mean(np.sign(low) == np.sign(high))
+
+    @given(flat_cases())
+    def test_vertices_are_all(self, drawn: tuple[Problem, float]) -> None:
+        optima = find_optimal_set(solve(*drawn))
+        if len(optima.blocks) <= 9:
+            self.check_vertices(optima)
+
+    def test_vertices_of_the_parity_of_bits(self) -> None:
+        """12 neurons, activations of rank 7."""
+        optima = optimal_set_of(parity(BITS), 0.3)
+        assert (len(optima.blocks), optima.dimension, optima.necessary.sum()) == (12, 5, 3)
+        assert len(optima.vertices()) == 24
+        self.check_vertices(optima)
+
+    @given(cases(ratios=(0.5, 0.1)))
+    def test_vertices_of_sampled_patterns(self, case: Case) -> None:
+        optima = find_optimal_set(solve(case.problem, case.lam))
+        if len(optima.blocks) <= 9:
+            self.check_vertices(optima)
+
+    @staticmethod
+    def check_vertices(optima: OptimalSet) -> None:
+        v = np.sqrt(oracles.weights_of(optima.problem))
+        size = 1e-300 + np.linalg.norm(v * optima.problem.y)
+        expected = slow_vertices(weighted_Q(optima), v * optima.fitted, size)
+        vertices = optima.vertices()
+        assert sorted(map(sorted, expected)) == sorted(
+            np.flatnonzero(vertex).tolist() for vertex in vertices
+        )
+        sizes = [len(support) for support in expected]
+        assert (optima.smallest() > 0).sum() == min(sizes)
+        m, M, connected = optima.critical_widths()
+        assert (m, M) == (min(sizes), max(sizes))
+        assert connected == min(m + M, len(v) + 1)
+        assert optima.is_p_unique == (len(expected) == 1) == (optima.dimension == 0)
+        spanned = vertices - vertices[0]
+        assert np.linalg.matrix_rank(spanned, tol=1e-9 * (1e-300 + vertices.max(initial=0))) == (
+            optima.dimension
+        )
+
+    def test_outside_is_refused(self) -> None:
+        problem = parity(BITS)
+        X, optima = problem.X, optimal_set_of(problem, 0.3)
+        alpha = optima.min_norm()
+        for wrong in (1.001 * alpha, alpha + 1e-5 * np.eye(len(alpha))[0], -alpha):
+            with pytest.raises(ValueError, match="alpha is not in the optimal set"):
+                optima.solution(wrong)
+        with pytest.raises(ValueError, match="alpha must have as many entries as there are blocks"):
+            optima.solution(alpha[1:])
+        solution = optima.solution(alpha)
+        assert optima.contains(solution)
+        assert not optima.contains(solve(problem, 1.01 * solution.lam))
+        assert not optima.contains(solve(Problem(X, -problem.y, problem.patterns), solution.lam))
+        away = solution.weights + 1e-4 * np.eye(3)[0]
+        for weights in (1.0001 * solution.weights, away, solution.weights[::-1]):
+            assert not optima.contains(with_weights(solution, weights))
+
+
+def with_weights(solution: Solution, weights: Array) -> Solution:
+    core = _core.make_solution(
+        solution.problem._core,
+        solution.lam,
+        _core.Status.optimal,
+        solution.active_set,
+        np.asfortranarray(weights.T),
+        solution.dual,
+        0,
+        np.nan,
+    )
+    return Solution(core, solution.problem)
+
+
+class TestOtherSolvers:
+    def test_optima_of_clarabel_are_members(self) -> None:
+        """Interior-point solutions, then polished, of problems with many optima."""
+        rng = np.random.default_rng(0)
+        n_flat = 0
+        problems = [parity(BITS), parity(CUBE), parity(with_ones(BITS)), parity(with_ones(CUBE))]
+        for _ in range(4):
+            X = with_ones(rng.integers(-3, 4, (6, 1)))
+            problems.append(Problem(X, rng.integers(-2, 3, 6), enumerate_patterns(X)))
+        for problem in problems:
+            X, d = problem.X, problem.X.shape[1]
+            lam = 0.05 * (problem.lambda_max or 1.0)
+            optima = find_optimal_set(solve(problem, lam))
+            blocks = list(oracles.blocks(problem))
+            w = [cp.Variable(d) for _ in blocks]
+            fit = sum(b.columns @ x for b, x in zip(blocks, w, strict=True))
+            penalty = sum(cp.norm(x) for x in w)
+            program = cp.Problem(
+                cp.Minimize(cp.sum_squares(fit - problem.y) / (2 * len(X)) + lam * penalty),
+                [b.cone @ x >= 0 for b, x in zip(blocks, w, strict=True)],
+            )
+            program.solve(solver=cp.CLARABEL)
+            weights = np.array([x.value for x in w])
+            core = _core.make_solution(
+                problem._core,
+                lam,
+                _core.Status.optimal,
+                np.array([(b.pattern, b.sign) for b in blocks]),
+                np.asfortranarray(weights.T),
+                problem.y - fit.value,
+                0,
+                np.nan,
+            )
+            rough = Solution(core, problem)
+            polished = solve(problem, lam, warm_start=rough)
+            assert optima.contains(polished)
+            again = find_optimal_set(rough)
+            assert again.blocks.tolist() == optima.blocks.tolist()
+            assert again.dimension == optima.dimension
+            n_flat += optima.dimension > 0
+        assert n_flat >= 3
+
+
+class TestKnownSets:
+    def test_xor(self) -> None:
+        """Four points, no bias: every pattern of the plane; counts with and without merging."""
+        X = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+        problem = Problem(X, [1.0, -1, -1, 1], enumerate_patterns(X))
+        optima = optimal_set_of(problem, 0.5)
+        # Rows are antiparallel in pairs: 4 cells. Neurons lie on the two diagonals.
+        assert len(problem.patterns) == 4
+        assert optima.is_complete
+        assert len(optima.blocks) == 4
+        assert all(len(blocks) == 2 for blocks in optima.merged)
+        assert optima.is_p_unique
+        assert not optima.is_unique
+        assert optima.necessary.all()
+
+    def test_duplicated_gates(self) -> None:
+        """Repeated patterns of one gate are one neuron; of different gates they are several."""
+        X, y = np.array([[1.0], [2.0]]), np.array([1.0, 3.0])
+        same = Problem(X, y, patterns_from_gates(X, [[1.0, 1.0, 1.0]]), formulation="gated")
+        optima = optimal_set_of(same, 0.1)
+        assert [len(b) for b in optima.merged] == [3]
+        assert optima.is_p_unique
+        assert not optima.is_unique
+        other = Problem(X, y, patterns_from_gates(X, [[1.0, 2.0, 3.0]]), formulation="gated")
+        optima = optimal_set_of(other, 0.1)
+        assert [len(b) for b in optima.merged] == [1, 1, 1]
+        assert optima.dimension == 2
+        assert optima.critical_widths() == (1, 1, 2)
+
+    def test_parity_of_the_cube(self) -> None:
+        """16 neurons by symmetry, none of them necessary, each on three hyperplanes: 8 patterns."""
+        optima = optimal_set_of(parity(with_ones(CUBE)), 0.3)
+        assert len(optima.problem.patterns) == 104
+        assert [len(blocks) for blocks in optima.merged] == [8] * 16
+        assert optima.dimension == 8
+        assert optima.support.all()
+        assert not optima.necessary.any()
+        assert len(optima.vertices()) == 130
+        # At samples all agree, elsewhere they do not.
+        low, high = optima.prediction_range(optima.problem.X)
+        assert np.abs(low - optima.fitted).max() < 1e-8
+        assert np.abs(high - optima.fitted).max() < 1e-8
+        assert optima.agreement(optima.problem.X) == 1.0
+        away = with_ones(np.random.default_rng(0).standard_normal((50, 3)))
+        low, high = optima.prediction_range(away)
+        assert (high - low).max() > 0.1
+        assert 0 < optima.agreement(away) < 1
+
+    def test_monks(self) -> None:
+        """Data of small integers, on which a solver found one neuron in two patterns."""
+        try:
+            monks = data.load("monks-1")
+        except data.MissingData as missing:
+            pytest.skip(str(missing))
+        problem = Problem(monks.X, monks.y, sample_patterns(monks.X, 500, rng=0))
+        optima = optimal_set_of(problem, 0.1)
+        assert (len(optima.blocks), sum(map(len, optima.merged))) == (20, 21)
+        assert optima.is_p_unique
+        assert not optima.is_unique
+
+    def test_duplicated_rows(self) -> None:
+        """Rows twice over change neither the functions nor their number."""
+        once = optimal_set_of(parity(BITS), 0.3)
+        X = np.vstack([BITS, 2 * BITS])  # and proportional ones bring no pattern
+        twice = Problem(X, np.r_[once.problem.y, 2 * once.problem.y], enumerate_patterns(X))
+        optima = optimal_set_of(twice, 0.3)
+        assert len(twice.patterns) == len(once.problem.patterns)
+        assert len(optima.blocks) == len(once.blocks)
+        assert optima.dimension == once.dimension
+        assert len(optima.vertices()) == len(once.vertices())
+
+    def test_a_line(self) -> None:
+        """Many networks, one function: relu(u) - relu(-u) = u for every kink."""
+        X = with_ones(np.arange(7.0)[:, None])
+        problem = Problem(X, [0.0, 2, -1, 3, -2, 2, 0], enumerate_patterns(X))
+        optima = optimal_set_of(problem, 1e-3)
+        assert (optima.dimension, len(optima.blocks)) == (3, 10)
+        low, high = optima.prediction_range(with_ones(np.linspace(-1, 7, 81)[:, None]))
+        assert np.abs(high - low).max() < 1e-8
+
+    def test_nothing_is_active(self) -> None:
+        X, y = np.array([[1.0, 0], [0, 1], [1, 1]]), np.array([1.0, -1, 2])
+        problem = Problem(X, y, sample_patterns(X, 10, rng=0))
+        for ratio in (1.0, 2.0):
+            optima = optimal_set_of(problem, ratio)
+            k = len(optima.blocks)
+            assert (k > 0) == (ratio == 1.0)
+            assert optima.dimension == 0
+            assert optima.is_unique
+            assert not optima.support.any()
+            assert optima.vertices().tolist() == [[0.0] * k]
+            assert optima.sample(2, rng=0).tolist() == [[0.0] * k] * 2
+            assert optima.smallest().tolist() == optima.min_norm().tolist() == [0.0] * k
+            assert optima.critical_widths() == (0, 0, 0)
+            assert optima.prediction_range(X)[1].tolist() == [0.0] * 3
+            assert optima.network(np.zeros(k)).n_neurons == 0
+            assert optima.agreement(X) == 1.0
+
+    @pytest.mark.parametrize("exponent", [-100, -30, 30, 100])
+    def test_units(self, exponent: int) -> None:
+        """X and y in other units: alpha scales with 1 / unit(X)^2."""
+        X = np.column_stack([np.arange(6.0), np.ones(6)])
+        y = np.array([0.0, 2, 1, 3, 1, 2])
+        patterns = enumerate_patterns(X)
+        a = optimal_set_of(Problem(X, y, patterns), 0.05)
+        unit = 2.0**exponent
+        b = optimal_set_of(Problem(unit * X, y / unit, patterns), 0.05)
+        assert b.dimension == a.dimension
+        assert b.blocks.tolist() == a.blocks.tolist()
+        assert np.allclose(b.min_norm() * unit**2, a.min_norm(), rtol=1e-9, atol=1e-9)
+        check_members(b, b.sample(3, rng=0))
+
+
+def simplex_set(dimension: int) -> OptimalSet:
+    """One pattern with dimension + 1 different gates: any division between them is optimal."""
+    X, y = np.array([[1.0], [2.0]]), np.array([1.0, 3.0])
+    gates = np.arange(1.0, dimension + 2)[None]
+    problem = Problem(X, y, patterns_from_gates(X, gates), formulation="gated")
+    return optimal_set_of(problem, 0.1)
+
+
+class TestSampling:
+    @pytest.mark.parametrize("dimension", [1, 2, 5, 10])
+    def test_uniform_on_simplices(self, dimension: int) -> None:
+        """Shares are Dirichlet(1, ..., 1): each, and the sum of some, has a beta distribution."""
+        optima = simplex_set(dimension)
+        assert optima.dimension == dimension
+        points = optima.sample(2000, rng=0)
+        shares = points / points.sum(axis=1, keepdims=True)
+        for share in shares.T:
+            assert stats.kstest(share, stats.beta(1, dimension).cdf).pvalue > 1e-3
+        half = (dimension + 1) // 2
+        beta = stats.beta(half, dimension + 1 - half)
+        assert stats.kstest(shares[:, :half].sum(axis=1), beta.cdf).pvalue > 1e-3
+        # Consecutive points are nearly independent.
+        centred = shares[:, 0] - shares[:, 0].mean()
+        assert abs(centred[1:] @ centred[:-1]) < 0.1 * (centred @ centred)
+
+    def test_reproducible(self) -> None:
+        optima = simplex_set(3)
+        assert np.array_equal(optima.sample(5, rng=1), optima.sample(5, rng=1))
+        assert not np.array_equal(optima.sample(5, rng=1), optima.sample(5, rng=2))
+        assert optima.sample(0).shape == (0, 4)
+
+
+class TestAccuracy:
+    def problem(self) -> Problem:
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((30, 4)), rng.standard_normal(30)
+        return Problem(X, y, sample_patterns(X, 60, rng=0))
+
+    def test_rough_solutions_are_solved_further(self) -> None:
+        problem = self.problem()
+        lam = 0.05 * problem.lambda_max
+        rough = solve(problem, lam, max_iter=3)
+        assert rough.gap > 1e-8
+        optima, expected = find_optimal_set(rough), find_optimal_set(solve(problem, lam))
+        assert optima.blocks.tolist() == expected.blocks.tolist()
+        assert optima.objective < rough.objective
+
+    def test_what_cannot_be_reached_is_refused(self) -> None:
+        problem = self.problem()
+        solution = solve(problem, 0.05 * problem.lambda_max)
+        with pytest.raises(ValueError, match=r"stationary to \d\.\de-\d+ .* needs 1\.0e-200"):
+            find_optimal_set(solution, tol=1e-200)
+
+    def test_limits(self) -> None:
+        optima = simplex_set(3)
+        with pytest.raises(LimitExceeded, match="max_vertices = 3"):
+            optima.vertices(3)
+        with pytest.raises(LimitExceeded, match="max_vertices = 3"):
+            optima.critical_widths(3)
+        with pytest.raises(LimitExceeded, match="time_limit"):
+            find_optimal_set(solve(self.problem(), 0.01), time_limit=0)
+        with pytest.raises(LimitExceeded, match=r"time_limit = 0\.0 s"):
+            optima.smallest(time_limit=0)
+
+
+class TestValues:
+    def test_copies(self) -> None:
+        optima = simplex_set(3)
+        again = pickle.loads(pickle.dumps(optima))
+        assert again.blocks.tolist() == optima.blocks.tolist()
+        assert np.array_equal(again.Q, optima.Q)
+        assert np.array_equal(again.vertices(), optima.vertices())
+        assert repr(optima) == (
+            f"<OptimalSet of these patterns: dimension 3, 4 of 4 neurons can be active, 0 must be, "
+            f"lam={optima.lam:.6g}>"
+        )
+
+    def test_arguments(self) -> None:
+        optima = simplex_set(1)
+        with pytest.raises(TypeError, match="solution must be a Solution"):
+            find_optimal_set(optima)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="tol must be a finite number > 0"):
+            find_optimal_set(optima.solution(optima.min_norm()), tol=0)
+        with pytest.raises(ValueError, match="cost must have as many entries as there are blocks"):
+            optima.minimize([1.0])
+        with pytest.raises(ValueError, match="X must have 1 columns, got 2"):
+            optima.prediction_range(np.ones((2, 2)))
+        with pytest.raises(ValueError, match="X_val must have 1 columns, got 2"):
+            optima.best_for(np.ones((2, 2)), [1.0, 2.0])
+        with pytest.raises(ValueError, match="y_val must have as many entries as X_val has rows"):
+            optima.best_for(np.ones((2, 1)), [1.0])
+        with pytest.raises(ValueError, match="max_vertices must be at least 1"):
+            optima.vertices(0)
+        with pytest.raises(ValueError, match="size must be at least 0"):
+            optima.sample(-1)
+        with pytest.raises(TypeError, match="solution must be a Solution"):
+            optima.contains(optima)  # type: ignore[arg-type]
