@@ -416,7 +416,7 @@ class TestRefusals:
         def fail(*_: Any, **__: Any) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("convexrelu.commands.train.sample_patterns", fail)
+        monkeypatch.setattr("convexrelu.commands.fitting.sample_patterns", fail)
         run = train()
         assert run.status == 1
         assert run.err == (
@@ -666,3 +666,57 @@ class TestCheck:
         assert run.status == 2
         assert "No such file" in run.err
         assert Run(capsys, "check", path).status == 2
+
+
+class TestOptimalSet:
+    def test_report(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        run = Run(capsys, "optimal-set", regression, *FAST)
+        assert run.status == 0
+        assert "optima     one network, up to the order and splitting of its neurons" in run.out
+        assert re.search(r"neurons    \d+ can be active, \d+ must be; \d+ distinct ones", run.out)
+        assert re.search(
+            r"test rows  range of predictions \S+ \(median\), \S+ \(largest\)", run.out
+        )
+
+    def test_json(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        """The parity of three bits, whose set has a dimension."""
+        rows = np.array(
+            [[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)] * 2, dtype=float
+        )
+        values = np.c_[rows, rows.sum(axis=1) % 2]
+        file = write_csv(tmp_path / "parity.csv", ["a", "b", "c", "odd"], values)
+        report = Run(capsys, "optimal-set", file, "--test", file, "--gates", 5000, "--json").json
+        assert report["dimension"] > 0
+        assert not report["is_p_unique"]
+        assert report["n_necessary"] <= report["fewest_neurons"] <= report["n_support"]
+        assert report["n_support"] <= report["n_neurons"] <= report["n_blocks"]
+        assert report["test"]["agreement"] == 1.0
+        assert report["test"]["largest_width"] < 1e-6
+
+    def test_time_limit(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        run = Run(capsys, "optimal-set", regression, "--time-limit", 0)
+        assert run.status == 1
+        assert "time_limit ended the work before it had an answer" in run.err
+
+
+class TestPrune:
+    def test_report(self, capsys: pytest.CaptureFixture[str], classification: Path) -> None:
+        run = Run(capsys, "prune", classification, "--neurons", 2, "--lam-ratio", 0.001)
+        assert run.status == 0
+        for line in ("trained", "same fit", "pruned"):
+            assert re.search(rf"^{line} +\d+ neurons, objective \S+, gap \S+$", run.out, re.M)
+        assert re.search(r"^pruned +\d+\.\d %", run.out, re.M) or "test accuracy" in run.out
+
+    def test_json_and_saved_network(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        saved = tmp_path / "network.npz"
+        report = Run(
+            capsys, "prune", regression, *FAST, "--neurons", 2, "--save", saved, "--json"
+        ).json
+        steps = report["steps"]
+        assert steps["same fit"]["n_neurons"] <= steps["trained"]["n_neurons"]
+        assert steps["same fit"]["objective"] == pytest.approx(steps["trained"]["objective"])
+        assert steps["pruned"]["n_neurons"] <= 2
+        assert convexrelu.load(saved).n_neurons == steps["pruned"]["n_neurons"]
+        assert set(report["scores"]["test"]) == set(steps)

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from convexrelu.commands import check, train
+from convexrelu.commands import check, optimal_set, prune, train
 
-COMMANDS: tuple[ModuleType, ...] = (train, check)  # in the order of the help
+COMMANDS: tuple[ModuleType, ...] = (train, optimal_set, prune, check)  # in the order of the help

@@ -48,7 +48,7 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
         ("patterns", f"{s['n_patterns']} of {s['n_gates']} random gates (seed {s['seed']})"),
         ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
     ]
-    return _facts(lines, console) + "\n"
+    return facts(lines, console) + "\n"
 
 
 def result_text(result: dict[str, Any], console: Console) -> str:
@@ -69,7 +69,7 @@ def result_text(result: dict[str, Any], console: Console) -> str:
         ("", ""),
         *score_table(r["scores"]),
     ]
-    return _facts(lines, console)
+    return facts(lines, console)
 
 
 def check_text(result: dict[str, Any], console: Console) -> str:
@@ -83,10 +83,10 @@ def check_text(result: dict[str, Any], console: Console) -> str:
         ("best", f"{r['best_objective']:.8g} with the same {r['n_patterns']} patterns"),
         ("stationary", f"{stationary}: relative gap {r['gap']:.1e}"),
     ]
-    return _facts(lines, console)
+    return facts(lines, console)
 
 
-def _facts(lines: list[tuple[str, str]], console: Console) -> str:
+def facts(lines: list[tuple[str, str]], console: Console) -> str:
     """Lines of a label and a text."""
     return "\n".join(
         ((console.dim(label) + " " * (11 - len(label)) if text else "") + text)

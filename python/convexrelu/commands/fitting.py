@@ -1,0 +1,209 @@
+"""What every command that trains has in common: its arguments, and the way to a solution."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from convexrelu import (
+    Problem,
+    Progress,
+    Solution,
+    StandardizedNetwork,
+    Standardizer,
+    sample_patterns,
+    save,
+    solve,
+)
+from convexrelu._console import Console
+from convexrelu.commands import arguments as types
+from convexrelu.commands.data import Data, add_data_arguments, read_data
+from convexrelu.commands.report import setting_text
+from convexrelu.table import InputError
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A solution, what it was made from, and what is known of the setting."""
+
+    data: Data
+    standardizer: Standardizer
+    solution: Solution
+    solve_seconds: float
+    setting: dict[str, Any]
+
+
+def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the data and the problem."""
+    add_data_arguments(parser)
+    lam = parser.add_mutually_exclusive_group()
+    positive = types.number("a positive number", low=0.0, open_low=True)
+    lam.add_argument(
+        "--lam", metavar="V", type=positive, help="strength of the regularisation (see --lam-ratio)"
+    )
+    lam.add_argument(
+        "--lam-ratio",
+        metavar="R",
+        type=positive,
+        default=0.01,
+        help="the same, as a share of lambda_max, at which the network vanishes (%(default)s)",
+    )
+    parser.add_argument(
+        "--gates",
+        metavar="N",
+        default=500,
+        type=types.integer("a positive integer", low=1, high=2**31 - 1),
+        help="how many random gates to draw (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="S",
+        default=0,
+        type=types.integer("a non-negative integer", low=0),
+        help="of the gates and the choice of test rows (%(default)s)",
+    )
+    parser.add_argument(
+        "--formulation",
+        choices=("relu", "gated"),
+        default="relu",
+        help="neurons a (w.x)+, or a (w.x) where a fixed gate g.x >= 0 (%(default)s)",
+    )
+    parser.add_argument(
+        "--tol",
+        metavar="T",
+        default=1e-6,
+        type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
+        help="the relative duality gap to reach (%(default)s)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="S",
+        type=types.number("a number of seconds", low=0.0),
+        help="seconds that the solver may take (no limit)",
+    )
+
+
+def add_output_arguments(parser: argparse.ArgumentParser, *, network: bool) -> None:
+    """Declares where results go."""
+    if network:
+        parser.add_argument(
+            "--save",
+            metavar="PATH",
+            type=Path,
+            help="where to keep the network; convexrelu.load(PATH).predict(X) uses it",
+        )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def fit(arguments: argparse.Namespace, console: Console) -> Fit:
+    """Reads, draws gates, shows the setting, solves."""
+    split_seed, gate_seed = np.random.SeedSequence(arguments.seed).spawn(2)
+
+    console.status("reading", at_once=True)
+    data = read_data(arguments, np.random.default_rng(split_seed))
+    standardizer = Standardizer.fit(data.X, data.y)
+    Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
+
+    console.status("drawing gates", at_once=True)
+    patterns = sample_patterns(Z, arguments.gates, rng=gate_seed)
+    if not len(patterns):
+        raise InputError("no gate drawn is active on any row; ask for more --gates")
+    problem = Problem(Z, t, patterns, formulation=arguments.formulation)
+    console.status("finding lambda_max", at_once=True)
+    lam = arguments.lam or arguments.lam_ratio * problem.lambda_max
+    if not lam:
+        raise InputError(f"{data.path}: lambda_max is 0, so nothing can be learned; give --lam")
+    setting = _setting(arguments, data, problem, lam)
+    if not arguments.json:
+        console.write(setting_text(setting, console))
+
+    solve_started = perf_counter()
+    solution = solve(
+        problem,
+        lam,
+        tol=arguments.tol,
+        time_limit=arguments.time_limit,
+        callback=_progress(console),
+    )
+    return Fit(data, standardizer, solution, perf_counter() - solve_started, setting)
+
+
+def _progress(console: Console) -> Callable[[Progress], None] | None:
+    if not console.shows_status:
+        return None
+
+    is_first = True
+
+    def show(progress: Progress) -> None:
+        nonlocal is_first
+        console.status(
+            f"{progress.phase} {progress.iteration:5d}   objective {progress.objective:.6g}   "
+            f"gap {progress.gap:.1e}   {progress.seconds:.1f} s",
+            at_once=is_first,
+        )
+        is_first = False
+
+    return show
+
+
+def check_save_path(arguments: argparse.Namespace) -> None:
+    """Refuses before the work what would fail after it."""
+    path = arguments.save
+    if path is None:
+        return
+    inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
+    if path.is_dir():
+        problem = "is a directory"
+    elif not path.parent.is_dir():
+        problem = f"there is no directory {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        problem = "no permission to write there"
+    elif path.exists() and any(file.exists() and path.samefile(file) for file in inputs):
+        problem = "would overwrite the data"
+    else:
+        return
+    raise InputError(f"--save {path}: {problem}")
+
+
+def save_model(
+    model: StandardizedNetwork, path: Path | None
+) -> tuple[str | None, InputError | None]:
+    """Where the network was saved, or what to complain of once the result has been shown."""
+    if path is None:
+        return None, None
+    try:
+        save(model, path)
+    except OSError as error:
+        return None, InputError(f"--save {path}: {error.strerror or error}")
+    return os.fspath(path), None
+
+
+def _setting(
+    arguments: argparse.Namespace, data: Data, problem: Problem, lam: float
+) -> dict[str, Any]:
+    """What is known before the solver starts."""
+    test_file = arguments.test if isinstance(arguments.test, Path) else None
+    return {
+        "file": os.fspath(data.path),
+        "test_file": None if test_file is None else os.fspath(test_file),
+        "target": data.target,
+        "n_train": len(data.y),
+        "n_test": len(data.y_test),
+        "n_dropped": data.n_dropped,
+        "n_features": len(data.features),
+        "constant_features": data.constant,
+        "classes": data.classes,
+        "seed": arguments.seed,
+        "formulation": arguments.formulation,
+        "n_gates": arguments.gates,
+        "n_patterns": len(problem.patterns),
+        "lam": lam,
+        "lambda_max": problem.lambda_max,
+    }
