@@ -1,0 +1,168 @@
+"""Optimal sets beside a conic program for every neuron, a linear program for every range.
+
+    python -m bench.bench_optimal_set [pruning] [ranges] [diabetes]
+
+CPU time of one thread; every answer is checked before its time is shown.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import clarabel
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import linprog
+
+from bench import data
+from convexrelu import (
+    Network,
+    OptimalSet,
+    Problem,
+    Solution,
+    find_optimal_set,
+    patterns_from_gates,
+    prune,
+    sample_patterns,
+    solve,
+)
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+
+def timed(work: Callable[[], T], repeats: int = 1) -> tuple[T, float]:
+    """The result of a call and its CPU seconds, the least of some."""
+    seconds = np.inf
+    for _ in range(repeats):
+        start = time.process_time()
+        result = work()
+        seconds = min(seconds, time.process_time() - start)
+    return result, seconds
+
+
+def conic_least_squares(Z: Array, z: Array) -> Array:
+    """min ||Z x - z||^2 by Clarabel, as a quadratic program in (x, t) with Z x - t = z."""
+    n, m = Z.shape
+    P = sparse.diags(np.concatenate([np.zeros(m), np.ones(n)]), format="csc")
+    A = sparse.hstack([sparse.csc_matrix(Z), -sparse.eye(n)], format="csc")
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    solver = clarabel.DefaultSolver(P, np.zeros(n + m), A, z, [clarabel.ZeroConeT(n)], settings)
+    return np.array(solver.solve().x)[:m]
+
+
+def prune_by_programs(Z: Array, n_neurons: int) -> Array:
+    """Optimal pruning as published: one program for each neuron that goes. Returns the factors."""
+    factors = np.ones(Z.shape[1])
+    while (active := np.flatnonzero(factors)).size > n_neurons:
+        columns = Z[:, active] * factors[active]
+        nu = np.append(conic_least_squares(columns[:, :-1], columns[:, -1]), -1.0)
+        largest = int(np.argmax(np.abs(nu)))
+        factors[active] *= 1 - nu / nu[largest]
+        factors[active[largest]] = 0.0
+    return factors
+
+
+def bench_pruning() -> None:
+    """200 neurons on 100 samples, to 100."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 20))
+    network = Network(rng.standard_normal((200, 20)), rng.standard_normal(200))
+    f = network.predict(X)
+    pruned, seconds = timed(lambda: prune(network, X), 5)
+    assert pruned.n_neurons == 100
+    assert np.abs(pruned.predict(X) - f).max() < 1e-9 * np.abs(f).max()
+    Z = np.maximum(X @ network.hidden.T, 0) * network.output
+    factors, peer_seconds = timed(lambda: prune_by_programs(Z, 100))
+    assert (factors > 0).sum() == 100
+    error = np.abs(Z @ factors - f).max() / np.abs(f).max()
+    print(f"pruning 200 -> 100 neurons, n = 100: {1e3 * seconds:.1f} ms, fit kept to 1e-9")
+    print(
+        f"  one quadratic program a neuron (Clarabel): {peer_seconds:.1f} s, off by {error:.0e}; "
+        f"ratio {peer_seconds / seconds:.0f}"
+    )
+
+
+def set_of_dimension_ten() -> OptimalSet:
+    """14 points on a line, gates with a kink or two in every gap, either side active."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.arange(14.0), np.ones(14)])
+    y = np.sin(X[:, 0]) + 0.3 * rng.standard_normal(14)
+    kinks = rng.uniform(0, 1, 13) + np.arange(13)
+    for gap in range(13):
+        gates = np.hstack([np.stack([s * np.ones(len(kinks)), -s * kinks]) for s in (1, -1)])
+        problem = Problem(X, y, patterns_from_gates(X, gates), formulation="gated")
+        optima = find_optimal_set(solve_at(problem, 1e-3))
+        if optima.dimension >= 10:
+            break
+        kinks = np.append(kinks, gap + rng.uniform(0, 1))
+    return optima
+
+
+def solve_at(problem: Problem, ratio: float) -> Solution:
+    return solve(problem, ratio * problem.lambda_max)
+
+
+def bench_ranges() -> None:
+    """10,000 ranges over a set of dimension 10."""
+    optima = set_of_dimension_ten()
+    rng = np.random.default_rng(1)
+    X = np.column_stack([rng.uniform(0, 13, 10_000), np.ones(10_000)])
+    (low, high), seconds = timed(lambda: optima.prediction_range(X), 3)
+
+    n_peer = 100
+    costs = optima._core.outputs(X[:n_peer])
+    Q, fitted = optima.Q, optima.fitted
+    scale = np.linalg.norm(Q, axis=0)
+
+    def peer() -> Array:
+        ends = [
+            [
+                sign * linprog(sign * c / scale, A_eq=Q / scale, b_eq=fitted, method="highs").fun
+                for sign in (1, -1)
+            ]
+            for c in costs
+        ]
+        return np.array(ends)
+
+    ends, peer_seconds = timed(peer)
+    size = np.abs(high).max()
+    error = max(np.abs(ends[:, 0] - low[:n_peer]).max(), np.abs(ends[:, 1] - high[:n_peer]).max())
+    assert error < 1e-5 * size
+    each, peer_each = seconds / len(X), peer_seconds / n_peer
+    print(
+        f"{len(X)} prediction ranges, dimension {optima.dimension}, k = {len(Q.T)}, n = {len(Q)}: "
+        f"{1e6 * each:.1f} us each"
+    )
+    print(
+        f"  scipy linprog (HiGHS): {1e6 * peer_each:.0f} us each, agrees to {error / size:.0e}; "
+        f"ratio {peer_each / each:.0f}"
+    )
+
+
+def bench_diabetes() -> None:
+    """The optimal set of a solution, beside the solution."""
+    dataset = data.load("diabetes")
+    patterns = sample_patterns(dataset.X, 2000, rng=0)
+    for formulation in ("gated", "relu"):
+        problem = Problem(dataset.X, dataset.y, patterns, formulation=formulation)
+        for ratio in (0.1, 0.01):
+            solution, seconds = timed(lambda: solve_at(problem, ratio))  # noqa: B023
+            optima, set_seconds = timed(lambda: find_optimal_set(solution), 2)  # noqa: B023
+            assert optima.contains(solution)
+            print(
+                f"diabetes P=2000 {formulation} lam={ratio} lambda_max: solve {seconds:.2f} s, "
+                f"optimal set {set_seconds:.3f} s, share {set_seconds / seconds:.3f}; {optima!r}"
+            )
+
+
+BENCHES = {"pruning": bench_pruning, "ranges": bench_ranges, "diabetes": bench_diabetes}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or BENCHES:
+        BENCHES[name]()
