@@ -4,11 +4,10 @@
 #include <cmath>
 #include <numeric>
 #include <random>
-#include <thread>
 #include <utility>
 
 #include "convexrelu/hyperplanes.hpp"
-#include "convexrelu/parallel.hpp"
+#include "watched_for.hpp"
 
 namespace convexrelu {
 
@@ -22,8 +21,7 @@ constexpr float kShrinkage = 0.4F;
 constexpr float kSmallestStep = 5e-3F;
 constexpr float kRise = 1e-6F;
 
-// Directions with a larger cosine are one: before the polish, and after it.
-constexpr double kSameBasin = 0.99;
+// Maxima with a larger cosine are one.
 constexpr double kSameMaximum = 1.0 - 1e-8;
 
 // Reach of the polish, in ||x_k||: first, last, and how it shrinks.
@@ -38,17 +36,6 @@ constexpr double kPolished = 1e-12;
 bool precedes(const Matrix& normals, Index a, Index b) {
   return std::lexicographical_compare(normals.col(a).begin(), normals.col(a).end(),
                                       normals.col(b).begin(), normals.col(b).end());
-}
-
-template <typename Body>
-void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Body& body) {
-  const std::thread::id owner = std::this_thread::get_id();
-  const auto keep_going = [&] {
-    if (std::this_thread::get_id() == owner) monitor.check();
-    return !monitor.stop_requested();
-  };
-  parallel_for(n_chunks, n_threads, [&](Index chunk) { body(chunk, keep_going); });
-  monitor.check();
 }
 
 }  // namespace
@@ -334,7 +321,7 @@ std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef
   for (const Index j : order) {
     if (chosen.size() == n_wanted || !(values(j) > 0.0F)) break;
     const bool seen = std::any_of(chosen.begin(), chosen.end(), [&](Index i) {
-      return signs(i) == signs(j) && points.col(i).dot(points.col(j)) > kSameBasin;
+      return signs(i) == signs(j) && points.col(i).dot(points.col(j)) > options.distinct;
     });
     if (!seen) chosen.push_back(j);
   }

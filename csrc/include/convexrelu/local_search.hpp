@@ -35,6 +35,7 @@ struct LocalSearchOptions {
   int n_steps = 20;        // of ascent
   Index n_polished = 50;   // of the best distinct points are polished
   Index n_results = 1000;  // at most, the best ones
+  double distinct = 0.99;  // points of a sign with a larger cosine are one before the polish
   double floor = 0.0;      // only values above this are returned
   int n_threads = 1;
 };
@@ -51,9 +52,9 @@ class LocalSearch {
   // Unit normals (d, h) of the distinct hyperplanes of the rows, in an order of their own.
   const Matrix& normals() const { return normals_; }
 
-  // Ascent of F and of -F from every start (d, m); points closer than an angle of 0.14 with the
-  // same sign count as one, before the polish and after it. Descending in value. For finite r; the
-  // bits do not depend on n_threads. Throws Stopped and what the monitor's interrupt throws.
+  // Ascent of F and of -F from every start (d, m), then the polish; of maxima that agree to 1e-8 in
+  // cosine one is returned. Descending in value. For finite r; the bits do not depend on n_threads.
+  // Throws Stopped and what the monitor's interrupt throws.
   // Cost 8 m n_steps h d, in float32, and O(h d) for each of some tens of steps of a polish.
   std::vector<LocalMaximum> maximise(ConstVectorRef r, ConstMatrixRef starts,
                                      const LocalSearchOptions& options, Monitor& monitor) const;
