@@ -23,6 +23,7 @@ void bind_sensitivity(py::module_& m);
 void bind_stationarity(py::module_& m);
 void bind_optimal_set(py::module_& m);
 void bind_pruning(py::module_& m);
+void bind_global_solver(py::module_& m);
 
 }  // namespace convexrelu
 
@@ -49,4 +50,5 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_stationarity(m);
   convexrelu::bind_optimal_set(m);
   convexrelu::bind_pruning(m);
+  convexrelu::bind_global_solver(m);
 }

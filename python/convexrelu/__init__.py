@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from convexrelu._core import LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
+from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
@@ -53,5 +54,6 @@ __all__ = [
     "sample_patterns",
     "save",
     "solve",
+    "solve_global",
     "to_network",
 ]

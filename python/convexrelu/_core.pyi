@@ -224,6 +224,18 @@ def solve(
     n_threads: int,
     callback: Callable[[Progress], bool | None] | None,
 ) -> Solution: ...
+def solve_global(
+    X: NDArray[np.float64],
+    y: NDArray[np.float64],
+    lam: float,
+    sample_weight: NDArray[np.float64],
+    tol: float,
+    certify: bool,
+    time_limit: float | None,
+    seed: int,
+    n_threads: int,
+    callback: Callable[[Progress], bool | None] | None,
+) -> Solution: ...
 
 class Sensitivity:
     def __init__(self, solution: Solution) -> None: ...

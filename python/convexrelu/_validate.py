@@ -151,6 +151,13 @@ def integer(value: Any, name: str, *, low: int = 0) -> int:
     return result
 
 
+def boolean(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r:.60}")
+    return bool(value)
+
+
 def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     """One of the given words."""
     if not isinstance(value, str) or value not in choices:

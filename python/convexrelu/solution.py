@@ -31,10 +31,11 @@ class Certificate(NamedTuple):
 class Solution:
     """The weights of a convex problem at one lam, with what is proven of them.
 
-    Made by `solve`; immutable. ``status`` says how the solver ended: "optimal" (``gap`` is within
-    the tolerance), "max_iter", "time_limit", "callback" (stopped early), "stalled" (no further
-    progress in float64) or "numerical_failure". In every case ``objective``, ``lower_bound`` and
-    ``gap`` are those of the weights here.
+    Made by `solve` and `solve_global`; immutable. ``status`` says how the solver ended: "optimal"
+    (``gap``, of `solve_global` ``global_gap``, is within the tolerance), "max_iter", "time_limit",
+    "callback" (stopped early), "stalled" (no further progress in float64), "unproven" (nothing
+    violated was found over all patterns, which is no proof) or "numerical_failure". In every case
+    ``objective``, ``lower_bound`` and ``gap`` are those of the weights here.
     """
 
     __slots__ = ("_core", "_problem")
@@ -122,7 +123,7 @@ class Solution:
     @property
     def is_global(self) -> bool:
         """Whether the objective is proven optimal over all patterns, to the tolerance asked for."""
-        return False
+        return self.status == "optimal" and not np.isnan(self.global_lower_bound)
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,431 @@
+#include "convexrelu/global_solver.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "convexrelu/local_search.hpp"
+#include "convexrelu/network.hpp"
+#include "convexrelu/solver.hpp"
+#include "distinct_rows.hpp"
+#include "growing_network.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+// Widths of the smoothing, and the violation max |F|/lam - 1 below which the next one is due.
+constexpr double kWidths[] = {1e-2, 3e-3, 1e-3, 3e-4, 1e-4};
+constexpr double kWidthDue[] = {1.0, 0.3, 0.03, 0.005};
+constexpr std::size_t kLastWidth = 4;
+constexpr double kEndgameWidth = 1e-5;
+// Newton steps of a round, and the relative gain with which they end.
+constexpr int kSteps = 8;
+constexpr int kEndgameSteps = 15;
+constexpr double kSmallestGain = 1e-7;
+// Cosine of neurons that merge.
+constexpr double kParallel = 1.0 - 1e-4;
+constexpr double kEndgameParallel = 1.0 - 1e-7;
+// New neurons of a round: so many, less parallel than this, and above this share of the violation.
+constexpr std::size_t kNewcomers = 40;
+constexpr double kDistinct = 0.97;
+constexpr double kEndgameDistinct = 1.0 - 1e-6;
+constexpr double kShareOfViolation = 0.1;
+// Polish only what violates less than this.
+constexpr double kPolishBelow = 0.3;
+// Near the end violated maxima stand close to the neurons: cosine of points that are polished, how many
+// are, and how far neurons are perturbed to start from.
+constexpr double kEndgameBasin = 1.0 - 1e-4;
+constexpr Index kEndgamePolished = 300;
+constexpr double kPerturbations[] = {0.5, 0.2, 0.1, 0.05, 0.02};
+constexpr Index kMaxPerturbed = 200;
+// So many searches must find nothing.
+constexpr int kCleanSearches = 3;
+// Beyond this violation the network descends before the next program is solved.
+constexpr double kDescendAbove = 1e-3;
+// Growth has come to its end when no direction promises a relative gain above this, or when so many rounds
+// in a row at the last width brought less than the given share of what is promised.
+constexpr double kGrown = 1e-4;
+constexpr double kSlow = 0.02;
+constexpr int kSlowRounds = 3;
+// Exact rounds without a gain after which the answer is as good as it gets.
+constexpr int kMaxIdleRounds = 3;
+// Flops of a factorisation beyond which the exact program is left alone.
+constexpr double kLargestProgram = 3e10;
+constexpr long kMaxFactorisations = 400;
+// Flops that the local search of a round may take.
+constexpr double kSearchBudget = 5e10;
+
+class GlobalSolver {
+ public:
+  GlobalSolver(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
+               const GlobalSolverOptions& options, Monitor& monitor)
+      : X_(X),
+        y_(y),
+        sample_weight_(sample_weight),
+        caller_lam_(lam),
+        options_(options),
+        monitor_(monitor),
+        rows_(X, y, sample_weight),
+        problem_(rows_.X, rows_.y, Patterns(BitMatrix(rows_.X.rows(), 0), Matrix(X.cols(), 0)),
+                 Formulation::relu, rows_.weight),
+        scaled_(problem_.scaled()),
+        lam_(scaled_.scaled_lam(lam)),
+        n_(static_cast<double>(scaled_.n_samples())),
+        search_(scaled_.X()),
+        network_(scaled_.X(), scaled_.y(), lam_, options.n_threads, monitor),
+        spread_(std::pow(rows_.spread_root / scaled_.y_unit(), 2)),
+        pool_(X.cols(), 0),
+        engine_(options.seed) {
+    best_.objective = network_.objective();
+    best_.weights.resize(X.cols(), 0);
+    best_.dual = network_.residual();
+  }
+
+  Solution run() {
+    if (!scaled_.in_range() || lam_ == 0.0) return finish(Status::numerical_failure);
+    Status status = Status::unproven;
+    try {
+      grow();
+      status = close();
+    } catch (const Stopped& stopped) {
+      status = stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
+      keep_network();
+    }
+    monitor_.lift_limit();
+    return finish(status);
+  }
+
+ private:
+  // The best point so far: a network, or the solution of a program over the patterns of `gates`.
+  struct Incumbent {
+    double objective = kInfinity;
+    Matrix weights;           // (d, k)
+    std::vector<int> signs;   // (k)
+    Matrix gates;             // (d, P), or none: the patterns of the weights themselves
+    std::vector<Index> gate;  // (k) of every weight, where there are gates
+    Vector dual;              // (rows)
+  };
+
+  // Rounds of the growing network until the local search promises little more.
+  void grow() {
+    double violation = kInfinity, last = kInfinity;
+    std::size_t width = 0;
+    for (int slow = 0; slow < kSlowRounds;) {
+      const std::vector<LocalMaximum> found =
+          price(network_.residual(), network_.weights(), violation < kPolishBelow, false);
+      const double largest = found.empty() ? 0.0 : found.front().value;
+      violation = largest / lam_ - 1.0;
+      keep_network();
+      const double value = network_.objective() + spread_;
+      const double promised = network_.objective() - dual_value(network_.residual(), largest);
+      report("grow", best_.objective);
+      if (!(promised > kGrown * value)) break;
+      while (width < kLastWidth && violation < kWidthDue[width]) ++width;
+      if (last - value < kSlow * promised) {
+        if (width < kLastWidth) {
+          ++width;
+        } else {
+          ++slow;
+        }
+      } else {
+        slow = 0;
+      }
+      last = value;
+      insert(found, lam_ * (1.0 + kShareOfViolation * std::max(violation, 0.0)), kDistinct, true);
+      network_.descend(kWidths[width], kSteps, kSmallestGain);
+      network_.merge(kParallel);
+      network_.fit_amplitudes();
+    }
+  }
+
+  // Exact rounds until nothing violated is found.
+  Status close() {
+    Matrix newcomers(scaled_.n_features(), 0);
+    int idle = 0;
+    for (bool descends = true;;) {
+      const double before = best_.objective;
+      if (descends) {
+        for (const double width : {kWidths[kLastWidth], kEndgameWidth}) {
+          network_.descend(width, kEndgameSteps, 1e-9);
+        }
+        network_.merge(kEndgameParallel);
+        network_.fit_amplitudes();
+        keep_network();
+      }
+      const bool exact = solve_program(newcomers);
+      report("close", best_.objective);
+      const Vector r = exact ? best_.dual : network_.residual();
+      const std::vector<LocalMaximum> found = violated(r);
+      if (found.empty()) return Status::unproven;
+      idle = best_.objective < before * (1.0 - 1e-12) ? 0 : idle + 1;
+      if (idle == kMaxIdleRounds) return Status::stalled;
+      if (exact) network_.set(best_.weights, best_.signs);
+      descends = !exact || found.front().value > lam_ * (1.0 + kDescendAbove);
+      newcomers = insert(found, lam_ * (1.0 + 1e-9), kEndgameDistinct, descends);
+    }
+  }
+
+  // Maxima that promise more than a tenth of the tolerance at r; none after some searches in
+  // vain.
+  std::vector<LocalMaximum> violated(const Vector& r) {
+    for (int search = 0; search < kCleanSearches; ++search) {
+      std::vector<LocalMaximum> found = price(r, best_.weights, true, true);
+      if (promises(r, found)) return found;
+    }
+    return {};
+  }
+
+  // Whether the largest price found leaves room for more than a tenth of the tolerance.
+  bool promises(const Vector& r, const std::vector<LocalMaximum>& found) const {
+    const double largest = found.empty() ? 0.0 : found.front().value;
+    return best_.objective - dual_value(r, largest) >
+           0.1 * options_.tol * (best_.objective + spread_);
+  }
+
+  // Local maxima of the price, best first.
+  std::vector<LocalMaximum> price(const Vector& r, const Matrix& W, bool polish, bool thorough) {
+    const Index d = scaled_.n_features(), m = W.cols(), n = scaled_.n_samples();
+    std::vector<Matrix> groups;
+    groups.emplace_back(-W);
+    groups.push_back(pool_);
+    groups.push_back(W);
+    const int n_scales = thorough ? static_cast<int>(std::size(kPerturbations)) : 1;
+    for (int scale = 0; scale < n_scales; ++scale) {
+      const Matrix noise = random_directions(d, std::min(m, kMaxPerturbed), engine_());
+      groups.emplace_back(W.rightCols(noise.cols()).colwise().normalized() +
+                          kPerturbations[scale] * noise);
+    }
+    const Matrix random = random_directions(d, thorough ? 600 : 100, engine_());
+    groups.push_back(random.leftCols(20));
+    const Index n_rows = thorough ? n : std::min<Index>(n, 20);
+    Matrix rows(d, n_rows);
+    for (Index i = 0; i < n_rows; ++i) {
+      const std::uint64_t k =
+          thorough ? static_cast<std::uint64_t>(i) : engine_() % static_cast<std::uint64_t>(n);
+      rows.col(i) = scaled_.X().row(static_cast<Index>(k)).transpose();
+    }
+    groups.push_back(rows);
+    groups.emplace_back(-rows);
+    groups.push_back(random.rightCols(random.cols() - 20));
+
+    const double cost = 160.0 * static_cast<double>(std::max<Index>(search_.normals().size(), 1));
+    Index room = static_cast<Index>(std::clamp(kSearchBudget / cost, 16.0, 1e6));
+    Index total = 0;
+    for (const Matrix& group : groups) total += group.cols();
+    Matrix starts(d, std::min(total, room));
+    Index next = 0;
+    for (const Matrix& group : groups) {
+      const Index taken = std::min(group.cols(), starts.cols() - next);
+      starts.middleCols(next, taken) = group.leftCols(taken);
+      next += taken;
+    }
+
+    LocalSearchOptions options;
+    options.n_polished = !polish ? 0 : thorough ? kEndgamePolished + m : 50;
+    options.distinct = thorough ? kEndgameBasin : 0.99;
+    options.n_threads = options_.n_threads;
+    std::vector<LocalMaximum> found = search_.maximise(r, starts, options, monitor_);
+    pool_.resize(d, std::min<Index>(60, static_cast<Index>(found.size())));
+    for (Index j = 0; j < pool_.cols(); ++j) {
+      pool_.col(j) = found[static_cast<std::size_t>(j)].direction;
+    }
+    return found;
+  }
+
+  // Distinct directions above a value (d, any); if asked for they join the network.
+  Matrix insert(const std::vector<LocalMaximum>& found, double above, double distinct, bool join) {
+    std::vector<const LocalMaximum*> chosen;
+    for (const LocalMaximum& candidate : found) {
+      if (!(candidate.value > above) || chosen.size() == kNewcomers) break;
+      const bool seen = std::any_of(chosen.begin(), chosen.end(), [&](const LocalMaximum* other) {
+        return other->sign == candidate.sign &&
+               other->direction.dot(candidate.direction) > distinct;
+      });
+      if (!seen) chosen.push_back(&candidate);
+    }
+    Matrix directions(scaled_.n_features(), static_cast<Index>(chosen.size()));
+    std::vector<int> signs;
+    for (std::size_t j = 0; j < chosen.size(); ++j) {
+      directions.col(static_cast<Index>(j)) = chosen[j]->direction;
+      signs.push_back(chosen[j]->sign);
+    }
+    if (join && !chosen.empty()) network_.add(directions, signs);
+    return directions;
+  }
+
+  void keep_network() {
+    if (!(network_.objective() < best_.objective)) return;
+    best_ = {network_.objective(), network_.weights(), network_.signs(), Matrix(), {},
+             network_.residual()};
+  }
+
+  // The convex program over the patterns of the network's neurons and of more gates (d, any). True if
+  // it was solved and is the best point now.
+  bool solve_program(const Matrix& more_gates) {
+    if (network_.size() + more_gates.cols() == 0) return best_.weights.cols() == 0;
+    const double free = static_cast<double>(network_.weights().size() + more_gates.size());
+    const double order = std::min(n_, free);
+    if (n_ * free * order + order * order * order / 3.0 > kLargestProgram) return false;
+    const NetworkBlocks blocks = blocks_of(network_.weights(), network_.signs(), rows_.X);
+    const Problem program(rows_.X, rows_.y, joined(blocks.patterns, more_gates), Formulation::relu,
+                          rows_.weight);
+    const Solution guess =
+        make_bounded_solution(program, caller_lam_, Status::unproven, blocks.active_set,
+                              blocks.weights, Vector::Zero(rows_.y.size()), 0, 0.0);
+
+    SolveOptions options;
+    options.tol = std::clamp(0.01 * options_.tol, 1e-10, 1e-8);
+    options.max_iter = kMaxFactorisations;
+    options.n_threads = options_.n_threads;
+    options.warm_start = &guess;
+    std::optional<Stopped> stopped;
+    const double unit = scaled_.y_unit() * scaled_.y_unit();
+    Monitor inner(
+        monitor_.time_left(),
+        [&](const Progress& progress) {
+          try {
+            report("solve", progress.objective / unit);
+          } catch (const Stopped& reason) {
+            stopped = reason;
+          }
+          return stopped.has_value();
+        },
+        [&] { monitor_.check(); });
+    const Solution solution = solve(program, caller_lam_, options, inner);
+    n_iter_ += solution.n_iter;
+    const double objective = solution.objective / unit;
+    const bool better = objective <= best_.objective * (1.0 + 1e-12);
+    if (better) {
+      best_.objective = objective;
+      best_.weights = solution.weights / scaled_.weight_unit();
+      best_.gates = program.patterns().gates();
+      best_.signs.clear();
+      best_.gate.clear();
+      for (const Block& b : solution.active_set) {
+        best_.signs.push_back(b.sign);
+        best_.gate.push_back(b.pattern);
+      }
+      best_.dual = solution.dual.cwiseProduct(scaled_.row_factors()) / scaled_.y_unit();
+    }
+    if (stopped) throw Stopped(*stopped);
+    monitor_.check();
+    return better && solution.status == Status::optimal;
+  }
+
+  // Patterns, followed by those of more gates that are not among them.
+  Patterns joined(const Patterns& patterns, const Matrix& more_gates) const {
+    if (more_gates.cols() == 0) return patterns;
+    Matrix gates(more_gates.rows(), patterns.size() + more_gates.cols());
+    gates.leftCols(patterns.size()) = patterns.gates();
+    gates.rightCols(more_gates.cols()) = more_gates;
+    const Patterns distinct = distinct_patterns_from_gates(rows_.X, gates, options_.n_threads);
+    // The places of the first must stay: one of them may be all-zero, and left out.
+    const Index size = patterns.size();
+    const bool same =
+        distinct.size() >= size && distinct.gates().leftCols(size) == patterns.gates();
+    return same ? distinct : patterns_from_gates(rows_.X, gates, options_.n_threads);
+  }
+
+  NetworkBlocks blocks_of(const Matrix& weights, const std::vector<int>& signs,
+                          const Matrix& X) const {
+    Vector output(weights.cols());
+    for (Index j = 0; j < output.size(); ++j) output(j) = signs[static_cast<std::size_t>(j)];
+    return to_blocks(Network((weights * scaled_.weight_unit()).transpose(), output), X);
+  }
+
+  // The dual objective of r, made feasible for a largest price.
+  double dual_value(const Vector& r, double largest) const {
+    const double rr = r.squaredNorm(), yr = scaled_.y().dot(r);
+    const double limit = lam_ / std::max(largest, lam_);
+    const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
+    return kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
+  }
+
+  double to_caller(double objective) const {
+    return (objective + spread_) * scaled_.y_unit() * scaled_.y_unit();
+  }
+
+  void report(const char* phase, double objective) {
+    reported_ = std::min(reported_, objective);
+    const double gap = bound_ > -kInfinity ? (reported_ - bound_) / (reported_ + spread_) : kNaN;
+    monitor_.report(phase, ++n_reports_, to_caller(reported_), gap);
+  }
+
+  Solution finish(Status status) {
+    // Without neurons the best direction found, or any, makes a problem of one pattern.
+    Matrix gates = best_.gates;
+    std::vector<Block> active_set;
+    Matrix weights = best_.weights * scaled_.weight_unit();
+    Patterns patterns;
+    if (status == Status::numerical_failure || weights.cols() == 0) {
+      weights.resize(X_.cols(), 0);
+      patterns = patterns_from_gates(
+          X_, pool_.cols() > 0 ? Matrix(pool_.col(0)) : Matrix(Vector::Unit(X_.cols(), 0)));
+    } else if (gates.cols() > 0) {
+      patterns = patterns_from_gates(X_, gates, options_.n_threads);
+      for (std::size_t j = 0; j < best_.gate.size(); ++j) {
+        active_set.push_back({best_.gate[j], best_.signs[j]});
+      }
+    } else {
+      NetworkBlocks blocks = blocks_of(best_.weights, best_.signs, X_);
+      patterns = std::move(blocks.patterns);
+      active_set = std::move(blocks.active_set);
+      weights = std::move(blocks.weights);
+    }
+    const Problem problem(X_, y_, std::move(patterns), Formulation::relu, sample_weight_);
+    Vector dual = Vector::Zero(y_.size());
+    for (Index k = 0; k < dual.size() && status != Status::numerical_failure; ++k) {
+      const Index i = rows_.group[static_cast<std::size_t>(k)];
+      if (i < 0) continue;
+      dual(k) = best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - rows_.y(i));
+    }
+    Solution solution =
+        make_solution(problem, caller_lam_, status, std::move(active_set), std::move(weights),
+                      std::move(dual), n_iter_ + network_.n_steps(), options_.n_threads, monitor_);
+    if (status == Status::numerical_failure) return solution;
+    double bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
+    if (solution.objective == 0.0) bound = 0.0;
+    bound = std::min(bound, solution.objective);
+    solution.global_lower_bound = bound;
+    const double gap =
+        solution.objective > 0.0 ? (solution.objective - bound) / solution.objective : 0.0;
+    if (gap <= options_.tol) solution.status = Status::optimal;
+    return solution;
+  }
+
+  const Matrix& X_;
+  const Vector& y_;
+  const Vector& sample_weight_;
+  const double caller_lam_;
+  const GlobalSolverOptions& options_;
+  Monitor& monitor_;
+
+  const DistinctRows rows_;
+  const Problem problem_;  // of these rows, without patterns: for its units
+  const ScaledProblem& scaled_;
+  const double lam_, n_;
+  const LocalSearch search_;
+  GrowingNetwork network_;
+  const double spread_;  // of the targets of equal rows, in scaled units
+
+  Incumbent best_;
+  double reported_ = kInfinity;
+  double bound_ = -kInfinity;  // over all patterns, scaled units, without the spread
+  Matrix pool_;                // (d, at most 60) the last round's best directions
+  std::mt19937_64 engine_;
+  long n_reports_ = 0, n_iter_ = 0;
+};
+
+}  // namespace
+
+Solution solve_global(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
+                      const GlobalSolverOptions& options, Monitor& monitor) {
+  return GlobalSolver(X, y, lam, sample_weight, options, monitor).run();
+}
+
+}  // namespace convexrelu

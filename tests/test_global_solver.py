@@ -1,0 +1,296 @@
+"""solve_global: as good as the enumerated problem, and nothing claimed that is not proven."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.strategies import designs, integers, reals, sample_weights, targets
+
+from convexrelu import Problem, Progress, Solution, certify, enumerate_patterns, solve, solve_global
+
+Array = np.ndarray
+
+
+def reference(X: Array, y: Array, lam: float, sample_weight: Array | None = None) -> Solution:
+    """The optimum over all patterns, listed."""
+    problem = Problem(X, y, enumerate_patterns(X), sample_weight=sample_weight)
+    solution = solve(problem, lam)
+    assert solution.gap <= 1e-9
+    return solution
+
+
+def check(solution: Solution, optimum: float, tol: float = 1e-6) -> None:
+    """An objective within tol of the optimum, recomputed; a bound that holds; a true status."""
+    X, y, v = solution.problem.X, solution.problem.y, solution.problem.sample_weight
+    v = np.ones(len(y)) if v is None else v
+    weights, signs = solution.weights, solution.active_set[:, 1]
+    residual = y - np.maximum(X @ weights.T, 0.0) @ signs
+    value = v @ residual**2 / (2 * v.sum()) + solution.lam * np.linalg.norm(weights, axis=1).sum()
+    assert solution.objective == pytest.approx(value, rel=1e-9, abs=1e-14)
+    assert optimum * (1 - 1e-8) - 1e-14 <= value <= optimum * (1 + tol) + 1e-14
+    assert not solution.global_lower_bound > optimum * (1 + 1e-9) + 1e-14
+    assert solution.is_global == (solution.status == "optimal")
+    if solution.is_global:
+        assert solution.global_gap <= 1e-4
+
+
+def medium(n: int = 100, d: int = 4, kind: str = "reals") -> tuple[Array, Array]:
+    rng = np.random.default_rng(n + d)
+    X = rng.standard_normal((n, d))
+    if kind == "ties":
+        X = np.rint(1.5 * X)
+    X[:, -1] = 1.0
+    hidden = rng.standard_normal((d, 5))
+    return X, np.maximum(X @ hidden, 0) @ np.array([1, -1, 1, -1, 1]) + 0.3 * rng.standard_normal(n)
+
+
+class TestOptimum:
+    @given(st.data())
+    @settings(max_examples=150)
+    def test_is_that_of_the_enumerated_problem(self, data: st.DataObject) -> None:
+        X = data.draw(designs(max_n=9, max_d=4))
+        y = data.draw(targets(X))
+        v = data.draw(sample_weights(len(X)))
+        size = float(np.abs(X).max() * np.abs(y).max()) or 1.0
+        lam = data.draw(st.sampled_from([0.3, 0.03, 3e-3])) * size
+        optimum = reference(X, y, lam, v).objective
+        check(solve_global(X, y, lam, sample_weight=v, rng=0, tol=1e-6), optimum, 2e-6)
+
+    @pytest.mark.parametrize("kind", ["reals", "ties"])
+    @pytest.mark.parametrize(("n", "d"), [(200, 2), (100, 3), (30, 4)])
+    @pytest.mark.parametrize("lam", [0.2, 0.01])
+    def test_on_larger_problems(self, kind: str, n: int, d: int, lam: float) -> None:
+        X, y = medium(n, d, kind)
+        solution = solve_global(X, y, lam, rng=0, tol=1e-6)
+        check(solution, reference(X, y, lam).objective)
+
+    @pytest.mark.parametrize("scale", [1e-140, 1e140])
+    def test_scales(self, scale: float) -> None:
+        X, y = medium(40, 3)
+        base = solve_global(X, y, 0.05, rng=0)
+        for x_scale, y_scale in ((scale, 1.0), (1.0, scale), (scale**0.5, scale**-0.5)):
+            lam = 0.05 * x_scale * y_scale
+            s = solve_global(x_scale * X, y_scale * y, lam, rng=0)
+            assert s.objective == pytest.approx(base.objective * y_scale**2, rel=1e-6)
+            assert s.status == base.status
+
+    def test_beyond_range(self) -> None:
+        s = solve_global(np.full((3, 1), 1e200), np.full(3, 1e200), 1.0, rng=0)
+        assert s.status == "numerical_failure"
+        assert not s.is_global
+
+
+class TestRows:
+    @given(st.data())
+    @settings(max_examples=40)
+    def test_order_and_multiplicity_do_not_matter(self, data: st.DataObject) -> None:
+        n, d = 8, data.draw(st.integers(1, 3))
+        X = data.draw(st.one_of(reals((n, d)), integers((n, d), -2, 2)))
+        y = data.draw(reals(n))
+        times = data.draw(st.integers(1, 3))
+        order = np.array(data.draw(st.permutations(range(n * times)))) % n
+        once = solve_global(X, y, 0.05, rng=0)
+        other = solve_global(X[order], y[order], 0.05, rng=0)
+        assert other.objective == pytest.approx(once.objective, rel=1e-8)
+        assert other.status == once.status
+
+    @pytest.mark.parametrize("kind", ["reals", "ties"])
+    def test_of_a_larger_problem(self, kind: str) -> None:
+        X, y = medium(150, 6, kind)
+        order = np.random.default_rng(0).permutation(np.r_[: len(y), : len(y)])
+        once = solve_global(X, y, 0.03, rng=0, certify=False)
+        other = solve_global(X[order], y[order], 0.03, rng=0, certify=False)
+        assert other.objective == pytest.approx(once.objective, rel=1e-4)
+
+    def test_weights_are_multiplicities(self) -> None:
+        X, y = medium(40, 3)
+        times = np.random.default_rng(1).integers(0, 4, 40)
+        weighted = solve_global(X, y, 0.05, sample_weight=times, rng=0)
+        repeated = solve_global(X.repeat(times, 0), y.repeat(times), 0.05, rng=0)
+        assert weighted.objective == pytest.approx(repeated.objective, rel=1e-8)
+
+
+class TestEdges:
+    @pytest.mark.parametrize(
+        ("X", "y"),
+        [
+            ([[1.0, 2.0]], [3.0]),
+            ([[1.0], [-1.0], [1.0]], [1.0, 2.0, 0.0]),
+            ([[0.0, 0.0], [0.0, 0.0]], [1.0, 2.0]),
+            (np.eye(3), [0.0, 0.0, 0.0]),
+            ([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]], [1, 1, 0, 0]),
+            ([[1.0, 2.0, 3.0, 4.0]] * 3, [1.0, 2.0, 4.0]),
+        ],
+        ids=["n=1", "opposite", "zero X", "zero y", "xor", "n<d"],
+    )
+    @pytest.mark.parametrize("lam", [0.05, 10.0])
+    def test_small(self, X: Any, y: Any, lam: float) -> None:
+        X, y = np.array(X, dtype=float), np.array(y, dtype=float)
+        s = solve_global(X, y, lam, rng=0)
+        check(s, reference(X, y, lam).objective)
+
+    @pytest.mark.parametrize("ratio", [1 - 1e-6, 1 + 1e-6, 10.0])
+    def test_around_lambda_max(self, ratio: float) -> None:
+        X, y = medium(50, 3)
+        problem = Problem(X, y, enumerate_patterns(X))
+        s = solve_global(X, y, ratio * problem.lambda_max, rng=0)
+        check(s, reference(X, y, s.lam).objective)
+        if ratio > 1:
+            assert len(s.active_set) == 0
+
+    def test_many_features(self) -> None:
+        """Beyond branch and bound: the local search alone."""
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((60, 80)), rng.standard_normal(60)
+        s = solve_global(X, y, 0.5, rng=0, tol=1e-3)
+        assert s.gap <= 1e-6
+        assert s.status == "unproven"
+        assert not s.is_global
+        assert not s.global_lower_bound > s.objective
+
+
+class TestAnswer:
+    def test_is_certified_over_its_own_patterns(self) -> None:
+        X, y = medium()
+        s = solve_global(X, y, 0.02, rng=0)
+        certificate = certify(s)
+        assert certificate.gap <= 1e-9
+        assert certificate.primal == s.objective
+        assert s.problem.formulation == "relu"
+        assert len(s.active_set) <= len(s.problem.patterns)
+        again = pickle.loads(pickle.dumps(s))
+        assert again.is_global == s.is_global
+
+    def test_nothing_is_claimed_without_certify(self) -> None:
+        X, y = medium()
+        s = solve_global(X, y, 0.02, rng=0, certify=False)
+        assert np.isnan(s.global_lower_bound)
+        assert np.isnan(s.global_gap)
+        assert s.status == "unproven"
+        assert not s.is_global
+
+    def test_same_seed_same_bits(self) -> None:
+        X, y = medium(80, 4)
+        one, two = (solve_global(X, y, 0.01, rng=3, n_threads=n) for n in (1, 2))
+        assert np.array_equal(one.weights, two.weights)
+
+    def test_better_than_random_gates(self) -> None:
+        from convexrelu import sample_patterns
+
+        X, y = medium(150, 6)
+        gates = solve(Problem(X, y, sample_patterns(X, 200, rng=0)), 0.01)
+        assert solve_global(X, y, 0.01, rng=0, certify=False).objective < gates.objective
+
+
+class TestStopping:
+    def test_time_limit(self) -> None:
+        X, y = medium(300, 8)
+        s = solve_global(X, y, 1e-3, rng=0, tol=1e-9, time_limit=0.2)
+        assert s.status == "time_limit"
+        assert s.objective <= y @ y / (2 * len(y))
+        assert certify(s).primal == pytest.approx(s.objective, rel=1e-12)
+        assert solve_global(X, y, 1e-3, rng=0, time_limit=0).status == "time_limit"
+
+    def test_callback(self) -> None:
+        X, y = medium(200, 6)
+        seen: list[Progress] = []
+        full = solve_global(X, y, 0.01, rng=0, certify=False, callback=seen.append)
+        values = [progress.objective for progress in seen]
+        assert {progress.phase for progress in seen} >= {"grow", "solve", "close"}
+        assert values == sorted(values, reverse=True)
+        assert values[-1] == pytest.approx(full.objective, rel=1e-9)
+        target = values[len(values) // 2]
+        stopped = solve_global(
+            X, y, 0.01, rng=0, certify=False, callback=lambda p: p.objective <= target
+        )
+        assert stopped.status == "callback"
+        assert stopped.objective <= target * (1 + 1e-12)
+
+    def test_callback_that_raises(self) -> None:
+        X, y = medium()
+
+        def fail(progress: Progress) -> None:
+            raise LookupError(progress.phase)
+
+        with pytest.raises(LookupError, match="grow"):
+            solve_global(X, y, 0.01, callback=fail)
+
+    @pytest.mark.timing
+    def test_ctrl_c(self) -> None:
+        script = textwrap.dedent(
+            """
+            import os, signal, threading, time
+            import numpy as np
+            from convexrelu import solve_global
+            from tests.test_global_solver import medium
+
+            X, y = medium(800, 12)
+            rng = np.random.default_rng(0)
+            for trial in range(6):
+                sent = []
+                def press(delay):
+                    time.sleep(delay)
+                    sent.append((time.perf_counter(), time.process_time()))
+                    os.kill(os.getpid(), signal.SIGINT)
+                thread = threading.Thread(target=press, args=(rng.uniform(0, 1),))
+                thread.start()
+                try:
+                    solve_global(X, y, 1e-3, rng=0, tol=1e-9)
+                    print(9.9)
+                except KeyboardInterrupt:
+                    wall, cpu = time.perf_counter(), time.process_time()
+                thread.join()
+                print(min(wall - sent[0][0], cpu - sent[0][1]))
+            """
+        )
+        root = os.path.dirname(os.path.dirname(__file__))
+        result = subprocess.run(
+            [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, result.stderr
+        delays = [float(line) for line in result.stdout.split()]
+        assert len(delays) == 6
+        assert max(delays) <= 0.2, delays
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"X": [1.0, 2.0]}, ValueError, "X must have two dimensions"),
+            ({"X": [[np.nan, 1.0]] * 3}, ValueError, r"X must be finite, but X\[0, 0\] is nan"),
+            ({"y": [1.0]}, ValueError, r"y must have as many entries as X has rows \(3\), got 1"),
+            ({"lam": 0}, ValueError, "lam must be a finite number > 0, got 0"),
+            ({"lam": "1"}, TypeError, "lam must be a real number"),
+            ({"sample_weight": [0, 0, 0]}, ValueError, "sample_weight must have a positive entry"),
+            ({"sample_weight": [1, -1, 1]}, ValueError, "sample_weight must be non-negative"),
+            ({"tol": 0}, ValueError, "tol must be a finite number > 0"),
+            ({"certify": 1}, TypeError, "certify must be True or False, got 1"),
+            ({"time_limit": -1}, ValueError, "time_limit must be a finite number >= 0"),
+            ({"rng": "x"}, TypeError, "rng must be an integer"),
+            ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
+            ({"callback": 3}, TypeError, "callback"),
+        ],
+    )
+    def test_bad_ones(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        good: dict[str, Any] = {"X": np.eye(3), "y": np.ones(3), "lam": 0.1}
+        with pytest.raises(error, match=message):
+            solve_global(**{**good, **arguments})
+
+    def test_are_not_changed(self) -> None:
+        X, y = medium(30, 3)
+        X_before, y_before = X.copy(), y.copy()
+        solve_global(X, y, 0.1, rng=0)
+        assert np.array_equal(X, X_before)
+        assert np.array_equal(y, y_before)
