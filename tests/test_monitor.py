@@ -129,9 +129,10 @@ class TestTimeLimit:
     @pytest.mark.timing
     def test_is_kept(self, large: Problem) -> None:
         def overrun() -> float:
-            start = time.perf_counter()
+            # While others have the processor no work can see that the time is over.
+            start, work = time.perf_counter(), time.process_time()
             assert long_solve(large, time_limit=0.3).status == "time_limit"
-            return time.perf_counter() - start - 0.3
+            return min(time.perf_counter() - start, time.process_time() - work) - 0.3
 
         assert least(overrun) < 0.1 * 0.3 + 0.05
 

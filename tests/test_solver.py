@@ -498,6 +498,19 @@ class TestWarmStart:
             far = solve(problem, ratio * problem.lambda_max)
             assert solve(problem, lam, warm_start=far).n_iter <= 1.5 * cold.n_iter
 
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_a_grid_is_cheaper_than_its_points(self, formulation: str) -> None:
+        problem = medium(formulation, n=120, n_gates=200)
+        warm: Solution | None = None
+        n_warm = n_cold = 0
+        for lam in np.geomspace(1, 0.03, 40) * problem.lambda_max:
+            warm, cold = solve(problem, lam, warm_start=warm), solve(problem, lam)
+            assert warm.status == "optimal"
+            assert certify(warm).stationarity <= 1e-10
+            assert warm.objective == pytest.approx(cold.objective, rel=1e-12)
+            n_warm, n_cold = n_warm + warm.n_iter, n_cold + cold.n_iter
+        assert n_warm <= n_cold / 2
+
     def test_from_other_data_of_the_same_patterns(self) -> None:
         problem = medium("relu", n=40, n_gates=30)
         other = Problem(problem.X[::-1], -problem.y, problem.patterns)

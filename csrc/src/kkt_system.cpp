@@ -5,6 +5,7 @@
 
 #include "convexrelu/cholesky.hpp"
 #include "kronecker_preconditioner.hpp"
+#include "tiled_product.hpp"
 
 namespace convexrelu {
 
@@ -169,7 +170,7 @@ class KktSystem::Impl {
     if (n_whole > 0) {
       if (sample_gram_.size() == 0) {
         sample_gram_.setZero(n(), n());
-        sample_gram_.selfadjointView<Eigen::Lower>().rankUpdate(problem_.X(), 1.0 / n_samples);
+        add_outer_product(problem_.X(), 1.0 / n_samples, sample_gram_, n_threads, monitor);
       }
       Matrix masks(n(), n_whole);
       Index j = 0;
@@ -179,8 +180,7 @@ class KktSystem::Impl {
         problem_.apply_mask({slot.block.pattern, +1}, masks.col(j));
         ++j;
       }
-      matrix_.selfadjointView<Eigen::Lower>().rankUpdate(masks);
-      monitor.check();
+      add_outer_product(masks, 1.0, matrix_, n_threads, monitor);
       matrix_.triangularView<Eigen::Lower>() = matrix_.cwiseProduct(sample_gram_);
     }
     if (m_rest > 0) {
@@ -191,8 +191,9 @@ class KktSystem::Impl {
         fill_columns(slot, columns.middleCols(j, slot.width));
         columns.middleCols(j, slot.width) *= std::sqrt(slot.alpha);
         j += slot.width;
+        monitor.check();
       }
-      matrix_.selfadjointView<Eigen::Lower>().rankUpdate(columns, 1.0 / n_samples);
+      add_outer_product(columns, 1.0 / n_samples, matrix_, n_threads, monitor);
     }
     matrix_.diagonal().array() += 1.0;
     norm_ = symmetric_one_norm(matrix_);
@@ -204,9 +205,9 @@ class KktSystem::Impl {
     half_.noalias() = problem_.X() * directions;
     for (Index b = 0; b < size_k(); ++b) problem_.apply_mask(slot(b).block, half_.col(b));
     b_ = half_;
-    matrix_.triangularView<Eigen::Lower>().solveInPlace(half_);
+    solve_lower(matrix_, half_, n_threads, monitor);
     schur_.setZero(size_k(), size_k());
-    schur_.selfadjointView<Eigen::Lower>().rankUpdate(half_.transpose());
+    add_outer_product(half_.transpose(), 1.0, schur_, n_threads, monitor);
     for (Index b = 0; b < size_k(); ++b) schur_(b, b) += slot(b).delta;
     schur_norm_ = symmetric_one_norm(schur_);
     return factor_cholesky(schur_, options) < 0;
@@ -214,8 +215,7 @@ class KktSystem::Impl {
 
   // Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e').
   bool factor_m_form(int n_threads, Monitor& monitor) {
-    update_gram();
-    monitor.check();
+    update_gram(n_threads, monitor);
     matrix_ = gram_;
     const double n_samples = static_cast<double>(n());
     for (const Slot& slot : slots_) {
@@ -232,43 +232,47 @@ class KktSystem::Impl {
   }
 
   // Z and its Gram matrix Z'Z/n for the present members; columns of unchanged ones are copied.
-  void update_gram() {
-    Matrix z(n(), m_);
-    Matrix gram(m_, m_);
+  void update_gram(int n_threads, Monitor& monitor) {
     std::vector<const Slot*> kept, fresh;
+    bool unmoved = z_.cols() == m_;
+    Index n_fresh = 0;
     for (const Slot& slot : slots_) {
       (slot.gram_offset >= 0 ? kept : fresh).push_back(&slot);
+      if (slot.gram_offset < 0) n_fresh += slot.width;
+      unmoved = unmoved && slot.gram_offset == slot.offset;
     }
+    if (unmoved) return;
+    spare_z_.resize(n(), m_);
+    spare_gram_.resize(m_, m_);
     for (const Slot* slot : kept) {
-      z.middleCols(slot->offset, slot->width) = z_.middleCols(slot->gram_offset, slot->width);
+      spare_z_.middleCols(slot->offset, slot->width) =
+          z_.middleCols(slot->gram_offset, slot->width);
       for (const Slot* other : kept) {
-        gram.block(slot->offset, other->offset, slot->width, other->width) =
+        spare_gram_.block(slot->offset, other->offset, slot->width, other->width) =
             gram_.block(slot->gram_offset, other->gram_offset, slot->width, other->width);
       }
     }
-    Index n_fresh = 0;
+    fresh_columns_.resize(n(), n_fresh);
+    Index j = 0;
     for (const Slot* slot : fresh) {
-      fill_columns(*slot, z.middleCols(slot->offset, slot->width));
-      n_fresh += slot->width;
+      auto columns = spare_z_.middleCols(slot->offset, slot->width);
+      fill_columns(*slot, columns);
+      fresh_columns_.middleCols(j, slot->width) = columns;
+      j += slot->width;
+      monitor.check();
     }
-    if (n_fresh > 0) {
-      Matrix columns(n(), n_fresh);
-      Index j = 0;
-      for (const Slot* slot : fresh) {
-        columns.middleCols(j, slot->width) = z.middleCols(slot->offset, slot->width);
-        j += slot->width;
-      }
-      const Matrix products = z.transpose() * columns / static_cast<double>(n());
-      j = 0;
-      for (const Slot* slot : fresh) {
-        gram.middleCols(slot->offset, slot->width) = products.middleCols(j, slot->width);
-        gram.middleRows(slot->offset, slot->width) =
-            products.middleCols(j, slot->width).transpose();
-        j += slot->width;
-      }
+    fresh_products_.resize(m_, n_fresh);
+    transposed_product(spare_z_, fresh_columns_, 1.0 / static_cast<double>(n()), fresh_products_,
+                       n_threads, monitor);
+    j = 0;
+    for (const Slot* slot : fresh) {
+      const auto products = fresh_products_.middleCols(j, slot->width);
+      spare_gram_.middleCols(slot->offset, slot->width) = products;
+      spare_gram_.middleRows(slot->offset, slot->width) = products.transpose();
+      j += slot->width;
     }
-    z_ = std::move(z);
-    gram_ = std::move(gram);
+    z_.swap(spare_z_);
+    gram_.swap(spare_gram_);
     for (Slot& slot : slots_) slot.gram_offset = slot.offset;
   }
 
@@ -400,9 +404,10 @@ class KktSystem::Impl {
   Index m_ = 0;
   Matrix sample_gram_;  // XX'/n, lower half; made when the n-form first needs it
   Matrix z_, gram_;     // m-form: Z (n, m), Z'Z/n (m, m)
-  Matrix matrix_;       // the factor of H or of the m-form
-  Matrix b_, half_;     // n-form: B and L^-1 B
-  Matrix schur_;        // n-form: the factor of B' H^-1 B + Delta
+  Matrix spare_z_, spare_gram_, fresh_columns_, fresh_products_;  // room for the next ones
+  Matrix matrix_;    // the factor of H or of the m-form
+  Matrix b_, half_;  // n-form: B and L^-1 B
+  Matrix schur_;     // n-form: the factor of B' H^-1 B + Delta
   double norm_ = 0.0, schur_norm_ = 0.0;
   std::unique_ptr<KroneckerPreconditioner> preconditioner_;  // made when first needed
   Vector alpha_, radial_;  // iterative: alpha_b and delta_b / (n + alpha_b delta_b)

@@ -18,6 +18,7 @@ constexpr double kSmallestStep = 1e-8;
 // A proximal step is exact enough once its residual is this fraction of its own length.
 constexpr double kInnerAccuracy = 1.0;
 // Relative accuracy of Newton's directions where they are found by iteration.
+constexpr double kFirstStepAccuracy = 1e-2;
 constexpr double kStepAccuracy = 1e-5;
 constexpr double kPolishStepAccuracy = 1e-7;
 // Newton steps of full length that leave more than half of the residual are rounding.
@@ -37,10 +38,15 @@ constexpr double kFirstBlocks = 2.0;
 constexpr double kRoomGrowth = 4.0;
 // Newton on the optimality conditions is tried from here on (relative gap).
 constexpr double kPolishGap = 0.3;
+constexpr double kPolishGapIterative = 1e-3;  // where its directions cost more
+// The next one goes on from it with new blocks where these are few: a quarter of this and of all.
+constexpr std::size_t kFewViolated = 20;
 // It has converged when its residual, relative to ||y|| and lam, is below the first, and is of use
 // below the second.
 constexpr double kPolishTolerance = 1e-14;
 constexpr double kPolishAccepted = 1e-10;
+// What is enough while blocks are still to enter.
+constexpr double kRoughPolish = 1e-4;
 // Below this reciprocal condition number the activations count as dependent: the optimum need not be
 // unique, and Newton's matrix is regularised by 1/sigma = this times ||X||^2/n.
 constexpr double kDependent = 1e-13;
@@ -97,13 +103,17 @@ class Solver {
         y_norm_(problem.y().norm()),
         x_norm_squared_(largest_singular_value_squared(problem.X()) / n_) {
     set_.weights.resize(problem.n_features(), 0);
+    best_ = set_;
+    best_r_ = r_;
+    sigma_ = x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0;
   }
 
-  // Takes over the weights of another solution, unless zero is better.
-  void start_from(std::vector<Block> blocks, Matrix weights) {
+  // Takes over the weights of another solution, unless zero is better, and of its dual point, moved
+  // to the present lam, and its residual the better one.
+  void start_from(const Solution& solution) {
     WorkingSet warm;
-    warm.blocks = std::move(blocks);
-    warm.weights = std::move(weights);
+    warm.blocks = solution.active_set;
+    warm.weights = solution.weights / problem_.weight_unit();
     warm.faces.resize(warm.blocks.size());
     if (warm.size() == 0 || !warm.weights.allFinite()) return;
     for (Index j = 0; j < warm.size(); ++j) {
@@ -117,13 +127,16 @@ class Solver {
     if (!(primal < problem_.y().squaredNorm() / (2.0 * n_))) return;
     const double mean_norm = warm.weights.colwise().norm().mean();
     sigma_ = std::max(sigma_, mean_norm / lam_);
-    set_ = std::move(warm);
-    r_ = residual;
+    best_ = set_ = std::move(warm);
+    best_r_ = r_ = residual;
+    const Vector dual = (lam_ / problem_.scaled_lam(solution.lam)) * scaled_dual(solution);
+    if (dual.allFinite() && restricted_gap(set_, dual) < restricted_gap(set_, r_)) r_ = dual;
+    newton_first_ = true;
   }
 
   Status run() {
-    if (sigma_ == 0.0) sigma_ = x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0;
     try {
+      if (options_.warm_start != nullptr) start_from(*options_.warm_start);
       return iterate();
     } catch (const Stopped& stopped) {
       return_best();
@@ -133,16 +146,17 @@ class Solver {
 
   const WorkingSet& working_set() const { return set_; }
   const Vector& dual() const { return r_; }
-  // Proven by the scans of all blocks so far.
-  double lower_bound() const { return best_dual_; }
+  // Proven by the scans of all blocks so far, whatever their rounding was.
+  double lower_bound() const {
+    return std::max(0.0, best_dual_ - 8.0 * kEpsilon * y_norm_ * y_norm_ / n_);
+  }
   long n_iter() const { return n_iter_; }
 
  private:
   Status iterate() {
     int n_stalled = 0;
     double best_gap = kInfinity, best_deviation = kInfinity;
-    best_ = set_;
-    best_r_ = r_;
+    if (newton_first_) newton_first_ = polish(false, kRoughPolish);
     for (;;) {
       const std::vector<BlockNorm> violated =
           blocks_above(problem_, r_, lam_ * (1.0 + stationary()), options_.n_threads, monitor_);
@@ -157,24 +171,49 @@ class Solver {
       best_gap = std::min(best_gap, gap);
       keep_best(deviation, best_deviation);
       monitor_.report("solve", n_iter_, primal_ * problem_.y_unit() * problem_.y_unit(), gap);
-      if (deviation <= stationary()) return Status::optimal;
+      if (deviation <= stationary() || (within && !options_.polished)) return Status::optimal;
       const bool exhausted = n_iter_ >= options_.max_iter;
       if (exhausted ||
           n_stalled > (best_deviation < kInfinity ? kMaxStalledOptimal : kMaxStalled)) {
         return_best();
         return exhausted ? Status::max_iter : Status::stalled;
       }
+      const bool few = 4 * violated.size() <= kFewViolated + set_.blocks.size();
       update_working_set(violated);
+      // Where Newton's method has just converged, few blocks more are no reason to leave it.
+      if (newton_first_ && few && n_stalled == 0 &&
+          polish(true, violated.empty() ? kPolishTolerance : kRoughPolish)) {
+        continue;
+      }
+      newton_first_ = false;
       if (proximal_step()) {
-        if (gap < kPolishGap) polish();
-        const double mean_norm = set_.size() > 0 ? set_.weights.colwise().norm().mean() : 0.0;
-        sigma_ = std::min(
-            sigma_ * (within ? kLastSigmaGrowth : kSigmaGrowth),
-            std::max(kLargestSigma / x_norm_squared_, kLargestLastSigma * mean_norm / lam_));
+        if (gap < polish_gap()) newton_first_ = polish(false, kPolishTolerance);
+        grow_sigma(within ? kLastSigmaGrowth : kSigmaGrowth);
       } else {
         sigma_ /= kSigmaGrowth;
       }
     }
+  }
+
+  void grow_sigma(double factor) {
+    const double mean_norm = set_.size() > 0 ? set_.weights.colwise().norm().mean() : 0.0;
+    const double largest =
+        std::max(kLargestSigma / x_norm_squared_, kLargestLastSigma * mean_norm / lam_);
+    sigma_ = std::min(factor * sigma_, largest);
+  }
+
+  double polish_gap() const {
+    return kkt_.form() == KktSystem::Form::iterative ? kPolishGapIterative : kPolishGap;
+  }
+
+  // The dual point of a solution in the units and over the rows of the problem.
+  Vector scaled_dual(const Solution& solution) const {
+    Vector dual(problem_.n_samples());
+    for (Index k = 0; k < dual.size(); ++k) {
+      dual(k) = solution.dual(problem_.rows()[static_cast<std::size_t>(k)]) / problem_.y_unit() *
+                problem_.row_factors()(k);
+    }
+    return dual;
   }
 
   // What | ||q_b|| / lam - 1 | may be: rounding of X'r shows in it where lam is small.
@@ -208,6 +247,7 @@ class Solver {
     problem_.products().correlate(r_, set_.patterns(), c, options_.n_threads);
     Vector q(c.rows());
     for (Index j = 0; j < set_.size(); ++j) {
+      monitor_.check();
       if (set_.weights.col(j).norm() == 0.0) continue;
       const Block block = set_.blocks[static_cast<std::size_t>(j)];
       const double norm = projector_.project(block, (block.sign / n_) * c.col(j),
@@ -308,6 +348,7 @@ class Solver {
     at.value = r.squaredNorm() / (2.0 * n_) - problem_.y().dot(r) / n_;
     Vector q(c.rows());
     for (Index j = 0; j < k; ++j) {
+      monitor_.check();
       const Block block = set_.blocks[static_cast<std::size_t>(j)];
       c.col(j) = set_.weights.col(j) + (sigma_ * block.sign / n_) * c.col(j);
       if (c.col(j).norm() <= sigma_ * lam_) continue;
@@ -337,12 +378,13 @@ class Solver {
     Evaluation at = evaluate(r_);
     bool accurate = false;
     int n_slow = 0;
+    double accuracy = kFirstStepAccuracy;
     for (int n_steps = 0; !accurate && n_slow < kMaxSlowSteps && n_steps < kMaxNewtonSteps;
          ++n_steps) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter) break;
       Vector dr(r_.size());
-      if (!newton_direction(at, dr)) break;
+      if (!newton_direction(at, accuracy, dr)) break;
       const double slope = at.gradient.dot(dr) / n_;
       if (!(slope < 0.0)) break;
       double step = 1.0;
@@ -357,6 +399,9 @@ class Solver {
       const bool slow = (step == 1.0 || std::abs(next.value - at.value) <= noise(at)) &&
                         residual > 0.5 * at.gradient.norm();
       n_slow = slow ? n_slow + 1 : 0;
+      // As Newton's method converges its directions must (Eisenstat & Walker 1996, choice 2).
+      const double rate = residual / at.gradient.norm();
+      accuracy = std::clamp(rate * rate, kStepAccuracy, kFirstStepAccuracy);
       at = std::move(next);
       const double length = (at.prox - set_.weights).norm();
       accurate = residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length;
@@ -383,7 +428,7 @@ class Solver {
     return 16.0 * kEpsilon * std::max(std::abs(at.value), y_norm_ * y_norm_ / n_);
   }
 
-  bool newton_direction(const Evaluation& at, Vector& dr) {
+  bool newton_direction(const Evaluation& at, double accuracy, Vector& dr) {
     std::vector<KktSystem::Member> members;
     for (Index j = 0; j < set_.size(); ++j) {
       const double shrink = at.shrink(j);
@@ -396,24 +441,26 @@ class Solver {
     if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
     const Vector zero = Vector::Zero(static_cast<Index>(members.size()));
     Vector unused(zero.size());
-    kkt_.solve(-at.gradient, zero, dr, unused, kStepAccuracy, monitor_);
+    kkt_.solve(-at.gradient, zero, dr, unused, accuracy, monitor_);
     return dr.allFinite();
   }
 
-  // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks.
-  // Replaces the point if it got to rounding.
-  void polish() {
+  // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks, and
+  // those of the working set that are still zero if they shall enter. Replaces the point, and is
+  // true, if it got to rounding.
+  bool polish(bool all_enter, double tolerance) {
     WorkingSet trial;
     std::vector<double> alpha;
     for (Index j = 0; j < set_.size(); ++j) {
       const double norm = set_.weights.col(j).norm();
-      if (norm == 0.0) continue;
+      if (norm == 0.0 && !all_enter) continue;
       trial.blocks.push_back(set_.blocks[static_cast<std::size_t>(j)]);
       trial.faces.push_back(set_.faces[static_cast<std::size_t>(j)]);
       alpha.push_back(norm / lam_);
     }
     Vector r = r_;
     double last = kInfinity;
+    bool regular = false;  // as far as is known of the present blocks
     for (;;) {
       const Index k = trial.size();
       const Vector alphas = Eigen::Map<const Vector>(alpha.data(), k);
@@ -422,11 +469,12 @@ class Solver {
       Matrix directions(c.rows(), k);
       Vector norms(k), g2(k);
       for (Index j = 0; j < k; ++j) {
+        monitor_.check();
         const Block block = trial.blocks[static_cast<std::size_t>(j)];
         Vector q(c.rows());
         norms(j) = projector_.project(block, (block.sign / n_) * c.col(j),
                                       trial.faces[static_cast<std::size_t>(j)], q);
-        if (!(norms(j) > 0.0)) return;
+        if (!(norms(j) > 0.0)) return false;
         directions.col(j) = q / norms(j);
         g2(j) = n_ * (lam_ - norms(j));
       }
@@ -434,8 +482,8 @@ class Solver {
       const Vector g1 = problem_.y() - r - fitted(trial);
       const double size = std::max(y_norm_ > 0.0 ? g1.norm() / y_norm_ : 0.0,
                                    k > 0 ? g2.lpNorm<Eigen::Infinity>() / (n_ * lam_) : 0.0);
-      if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
-      if (!(size < 0.5 * last) || n_iter_ >= options_.max_iter) return;
+      if (size <= tolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
+      if (!(size < 0.5 * last) || n_iter_ >= options_.max_iter) return false;
       last = size;
 
       std::vector<KktSystem::Member> members;
@@ -444,10 +492,10 @@ class Solver {
                            alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
                            &trial.faces[static_cast<std::size_t>(j)]});
       }
-      if (!factor_for_polish(members)) return;
+      if (!factor_for_polish(members, regular)) return false;
       Vector dr(r.size()), dalpha(k);
       kkt_.solve(g1, g2, dr, dalpha, kPolishStepAccuracy, monitor_);
-      if (!dr.allFinite() || !dalpha.allFinite()) return;
+      if (!dr.allFinite() || !dalpha.allFinite()) return false;
       r += dr;
       WorkingSet kept;
       std::vector<double> kept_alpha;
@@ -459,22 +507,29 @@ class Solver {
         kept_alpha.push_back(next);
       }
       // Leaving at a weight other than zero, they leave the fit with a jump.
-      if (kept.size() < k) last = kInfinity;
+      if (kept.size() < k) {
+        last = kInfinity;
+        regular = false;
+      }
       trial = std::move(kept);
       alpha = std::move(kept_alpha);
     }
     // Newton may have converged to the optimum over fewer blocks.
-    if (restricted_gap(trial, r) > restricted_gap(set_, r_)) return;
+    if (restricted_gap(trial, r) > restricted_gap(set_, r_)) return false;
     set_ = std::move(trial);
     r_ = std::move(r);
+    return true;
   }
 
-  bool factor_for_polish(std::vector<KktSystem::Member>& members) {
+  // regular: on entry whether to take that for granted, on return whether it is so.
+  bool factor_for_polish(std::vector<KktSystem::Member>& members, bool& regular) {
     ++n_iter_;
     if (kkt_.factor(members, options_.n_threads, monitor_) &&
-        kkt_.reciprocal_condition() > kDependent) {
+        (regular || kkt_.reciprocal_condition() > kDependent)) {
+      regular = true;
       return true;
     }
+    regular = false;
     if (n_iter_ >= options_.max_iter) return false;
     for (KktSystem::Member& member : members) {
       member.delta = n_ * x_norm_squared_ * kRegularisation;
@@ -490,6 +545,7 @@ class Solver {
     double largest = lam_;
     for (Index j = 0; j < set_.size(); ++j) {
       const Block block = set_.blocks[static_cast<std::size_t>(j)];
+      monitor_.check();
       largest =
           std::max(largest, projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
     }
@@ -509,6 +565,7 @@ class Solver {
   Vector r_;  // dual point: the residual, up to the accuracy of the last step
   WorkingSet best_;
   Vector best_r_;
+  bool newton_first_ = false;  // the point is one of Newton's method on the optimality conditions
   double sigma_ = 0.0;
   double room_ = 0.0;  // for violated blocks to join the working set
   double primal_ = 0.0, dual_ = 0.0;
@@ -530,10 +587,6 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
   const double scaled_lam = scaled.scaled_lam(lam);
   if (!scaled.in_range() || scaled_lam == 0.0) return zero_for_failure(problem, lam, 0, monitor);
   Solver solver(scaled, scaled_lam, options, monitor);
-  if (options.warm_start != nullptr) {
-    solver.start_from(options.warm_start->active_set,
-                      options.warm_start->weights / scaled.weight_unit());
-  }
   const Status status = solver.run();
   monitor.lift_limit();
 

@@ -21,9 +21,11 @@ namespace convexrelu {
 
 struct SolveOptions {
   double tol = 1e-8;       // relative gap
+  bool polished = true;    // go on to rounding; false: end within tol
   long max_iter = 100000;  // factorisations
   int n_threads = 1;
-  const Solution* warm_start = nullptr;  // on a problem of the same patterns; any lam
+  // Of a problem with the same patterns, at any lam: where to start, if that is better than zero.
+  const Solution* warm_start = nullptr;
 };
 
 // lam > 0. Never throws for numerical reasons: the status and the certificate say how far it got.

@@ -1,0 +1,63 @@
+// Dense products in tiles: on several threads with the same bits, and under the eyes of the monitor.
+#pragma once
+
+#include <algorithm>
+#include <thread>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/parallel.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+inline constexpr Index kTile = 128;
+
+inline Index n_tiles(Index size) { return (size + kTile - 1) / kTile; }
+
+// work(chunk) for every chunk; the thread that called looks at the monitor before each of its own.
+template <typename Work>
+void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Work& work) {
+  const std::thread::id owner = std::this_thread::get_id();
+  parallel_for(n_chunks, n_threads, [&](Index chunk) {
+    if (std::this_thread::get_id() == owner) monitor.check();
+    if (!monitor.stop_requested()) work(chunk);
+  });
+  monitor.check();
+}
+
+// C (m, k) = scale A' B,  A (n, m), B (n, k). 2 n m k flops.
+inline void transposed_product(const Matrix& A, const Matrix& B, double scale, Matrix& C,
+                               int n_threads, Monitor& monitor) {
+  const Index n_rows = n_tiles(C.rows());
+  watched_for(n_rows * n_tiles(C.cols()), n_threads, monitor, [&](Index chunk) {
+    const Index i = kTile * (chunk % n_rows), j = kTile * (chunk / n_rows);
+    const Index height = std::min(kTile, C.rows() - i), width = std::min(kTile, C.cols() - j);
+    C.block(i, j, height, width).noalias() =
+        scale * (A.middleCols(i, height).transpose() * B.middleCols(j, width));
+  });
+}
+
+// C (n, n) += scale A A' in the lower triangle, A (n, m) a matrix or a transposed one. n^2 m flops.
+// (Tiles on the diagonal are written whole.)
+template <typename Factor>
+void add_outer_product(const Factor& A, double scale, Matrix& C, int n_threads, Monitor& monitor) {
+  const Index n = n_tiles(C.rows());
+  watched_for(n * n, n_threads, monitor, [&](Index chunk) {
+    const Index i = kTile * (chunk % n), j = kTile * (chunk / n);
+    if (i < j) return;
+    const Index height = std::min(kTile, C.rows() - i), width = std::min(kTile, C.cols() - j);
+    C.block(i, j, height, width).noalias() +=
+        scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
+  });
+}
+
+// B (n, k) <- L^-1 B.
+inline void solve_lower(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
+  watched_for(n_tiles(B.cols()), n_threads, monitor, [&](Index chunk) {
+    const Index j = kTile * chunk, width = std::min(kTile, B.cols() - j);
+    auto panel = B.middleCols(j, width);
+    L.triangularView<Eigen::Lower>().solveInPlace(panel);
+  });
+}
+
+}  // namespace convexrelu
