@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrangement.hpp"
 #include "cell_walk.hpp"
 #include "convexrelu/bit_matrix.hpp"
 #include "convexrelu/buffer.hpp"
@@ -22,6 +23,7 @@
 #include "convexrelu/hyperplanes.hpp"
 #include "convexrelu/parallel.hpp"
 #include "lanes.hpp"
+#include "random.hpp"
 #include "root_cones.hpp"
 #include "sample_bits.hpp"
 
@@ -30,106 +32,6 @@ namespace convexrelu {
 namespace {
 
 using Word = BitMatrix::Word;
-
-// The arrangement of X in coordinates of its own: pivot columns, scaled by powers of two.
-struct Arrangement {
-  Hyperplanes planes;
-  std::vector<Index> columns;  // r of them span the column space
-  std::vector<int> column_exponents;
-  RootCones roots;  // rows: one sample of each hyperplane, in these columns
-
-  int rank() const { return roots.rank(); }
-
-  // Coordinates (r, p) to gates (d, p) of unit length.
-  Matrix expand(const Matrix& points, Index n_features) const {
-    Matrix gates = Matrix::Zero(n_features, points.cols());
-    for (Index p = 0; p < gates.cols(); ++p) {
-      int largest = std::numeric_limits<int>::min();
-      for (std::size_t j = 0; j < columns.size(); ++j) {
-        const double x = points(static_cast<Index>(j), p);
-        if (x != 0.0) largest = std::max(largest, std::ilogb(x) - column_exponents[j]);
-      }
-      for (std::size_t j = 0; j < columns.size(); ++j) {
-        gates(columns[j], p) =
-            std::ldexp(points(static_cast<Index>(j), p), -column_exponents[j] - largest);
-      }
-      gates.col(p).normalize();
-    }
-    return gates;
-  }
-};
-
-int exponent_of(double x) { return x == 0.0 ? 0 : std::ilogb(x); }
-
-// X with its rows and columns divided by powers of two, to have largest entries in [1, 2). Cells do not
-// depend on these units; whether two rows are parallel up to rounding does.
-struct BalancedMatrix {
-  Matrix X;
-  std::vector<int> column_exponents;
-
-  // Divides the columns first, or the rows.
-  BalancedMatrix(Matrix unbalanced, bool columns_first)
-      : X(std::move(unbalanced)), column_exponents(static_cast<std::size_t>(X.cols())) {
-    for (const bool columns : {columns_first, !columns_first}) {
-      columns ? divide_columns() : divide_rows();
-    }
-  }
-
-  void divide_columns() {
-    for (Index j = 0; j < X.cols(); ++j) {
-      const int exponent = exponent_of(X.col(j).cwiseAbs().maxCoeff());
-      for (double& x : X.col(j)) x = std::ldexp(x, -exponent);
-      column_exponents[static_cast<std::size_t>(j)] = exponent;
-    }
-  }
-
-  void divide_rows() {
-    const Vector largest = X.cwiseAbs().rowwise().maxCoeff();
-    for (Index k = 0; k < X.rows(); ++k) {
-      for (double& x : X.row(k)) x = std::ldexp(x, -exponent_of(largest[k]));
-    }
-  }
-
-  double sum_of_exponents() const {
-    return X.unaryExpr([](double x) { return double(exponent_of(x)); }).sum();
-  }
-};
-
-// Each order undoes scales that the other one does not; the better one leaves the entries larger.
-BalancedMatrix balance(ConstMatrixRef X) {
-  BalancedMatrix a(X, true), b(X, false);
-  return a.sum_of_exponents() >= b.sum_of_exponents() ? a : b;
-}
-
-Arrangement arrange(ConstMatrixRef X) {
-  if (X.rows() == 0 || X.cols() == 0) throw_invalid("X must have rows and columns");
-  if (!X.allFinite()) throw_invalid("X must be finite");
-  const BalancedMatrix balanced = balance(X);
-
-  Arrangement arrangement;
-  arrangement.planes = find_hyperplanes(balanced.X);
-  const Hyperplanes& planes = arrangement.planes;
-  arrangement.columns = pivot_columns(balanced.X, planes);
-  const Index r = static_cast<Index>(arrangement.columns.size());
-  if (r == 0) return arrangement;
-
-  // The rows themselves, not their unit normals: integers stay integers.
-  Matrix rows(r, planes.size());
-  for (Index j = 0; j < r; ++j) {
-    const std::size_t column =
-        static_cast<std::size_t>(arrangement.columns[static_cast<std::size_t>(j)]);
-    arrangement.column_exponents.push_back(balanced.column_exponents[column]);
-    for (Index l = 0; l < planes.size(); ++l) {
-      const std::size_t first =
-          static_cast<std::size_t>(planes.offsets[static_cast<std::size_t>(l)]);
-      rows(j, l) = balanced.X(planes.samples[first], static_cast<Index>(column));
-    }
-  }
-  arrangement.roots = find_root_cones(rows);
-  Matrix& values = arrangement.roots.values;
-  values.array().rowwise() /= values.array().abs().colwise().maxCoeff();
-  return arrangement;
-}
 
 // What threads share while they count cells.
 class Census {
@@ -438,21 +340,6 @@ Matrix find_gates(const Matrix& X, const EnumerationOptions& options, Monitor& m
   gates.rightCols(half) = -gates.leftCols(half);
   return gates;
 }
-
-// Random numbers that are the same on every machine; the distributions of the standard library are
-// not.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  double uniform() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }  // in [0, 1)
-  double sign() { return engine_() >> 63 ? 1.0 : -1.0; }
-  Index below(Index n) {
-    return std::min(n - 1, static_cast<Index>(uniform() * static_cast<double>(n)));
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 // Draws cells around rays of an arrangement of rank r, normals (r, h).
 class RaySampler {

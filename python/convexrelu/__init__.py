@@ -14,6 +14,7 @@ from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
+from convexrelu.pricing import Pricing, price_patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution, PruningStep, prune
 from convexrelu.sensitivity import Gradient, Sensitivity, differentiate
@@ -31,6 +32,7 @@ __all__ = [
     "NetworkReport",
     "OptimalSet",
     "Patterns",
+    "Pricing",
     "Problem",
     "Progress",
     "PrunedNetwork",
@@ -51,6 +53,7 @@ __all__ = [
     "max_pattern_count",
     "patterns_from_gates",
     "prune",
+    "price_patterns",
     "sample_patterns",
     "save",
     "solve",

@@ -131,6 +131,39 @@ class Problem:
     def n_blocks(self) -> int: ...
     def lambda_max(self) -> float: ...
 
+class Pricing:
+    @property
+    def value(self) -> float: ...
+    @property
+    def upper_bound(self) -> float: ...
+    @property
+    def direction(self) -> NDArray[np.float64]: ...
+    @property
+    def sign(self) -> int: ...
+    @property
+    def is_exact(self) -> bool: ...
+    @property
+    def n_cones(self) -> int: ...
+
+def price_patterns(
+    X: NDArray[np.float64],
+    r: NDArray[np.float64],
+    tol: float,
+    threshold: float,
+    time_limit: float | None,
+    seed: int,
+    n_threads: int,
+    callback: Callable[[Progress], bool | None] | None,
+) -> Pricing: ...
+def cells_above(
+    X: NDArray[np.float64],
+    r: NDArray[np.float64],
+    threshold: float,
+    max_cells: float,
+    time_limit: float | None,
+    n_threads: int,
+) -> tuple[Patterns, NDArray[np.int64], list[float]]: ...
+
 class Status:
     __members__: ClassVar[dict[str, Status]]
     optimal: ClassVar[Status]

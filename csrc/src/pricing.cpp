@@ -1,0 +1,770 @@
+#include "convexrelu/pricing.hpp"
+
+#include <Eigen/Eigenvalues>
+#include <Eigen/QR>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <queue>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "arrangement.hpp"
+#include "cell_walk.hpp"
+#include "convexrelu/error.hpp"
+#include "convexrelu/parallel.hpp"
+#include "lanes.hpp"
+#include "random.hpp"
+#include "root_cones.hpp"
+#include "shortest_majorant.hpp"
+
+namespace convexrelu {
+
+namespace {
+
+constexpr int kMaxRank = 20;
+constexpr double kRelativeSlack = 1e-9, kAbsoluteSlack = 1e-11;
+
+// The power of two in (a/2, a], a the largest magnitude; 1 where all are zero.
+int exponent_of_largest(const double* entries, Index size) {
+  double largest = 0.0;
+  for (Index i = 0; i < size; ++i) largest = std::max(largest, std::abs(entries[i]));
+  return largest > 0.0 ? std::ilogb(largest) : 0;
+}
+
+// X and r divided by powers of two, r also by n, so that F(u) = r'(Xu)_+ 2^exponent.
+struct ScaledData {
+  Matrix X;
+  Vector r;
+  int exponent;
+  double total;  // sum_k |r_k| ||x_k||
+
+  ScaledData(ConstMatrixRef X_in, ConstVectorRef r_in) : X(X_in), r(r_in) {
+    const int x = exponent_of_largest(X.data(), X.size());
+    const int y = exponent_of_largest(r.data(), r.size());
+    for (double& entry : X.reshaped()) entry = std::ldexp(entry, -x);
+    for (double& entry : r) entry = std::ldexp(entry, -y) / static_cast<double>(X.rows());
+    exponent = x + y;
+    total = r.cwiseAbs().dot(X.rowwise().norm());
+  }
+
+  double to_caller(double value) const { return std::ldexp(value, exponent); }
+  // Cut off far above and below what F can be.
+  double from_caller(double value) const { return std::min(std::ldexp(value, -exponent), 1e300); }
+
+  double evaluate(const Vector& u) const { return r.dot((X * u).cwiseMax(0.0)); }
+};
+
+void check(ConstMatrixRef X, ConstVectorRef r) {
+  if (r.size() != X.rows()) {
+    throw_invalid("r must have as many entries as X has rows (" + std::to_string(X.rows()) +
+                  "), got " + std::to_string(r.size()));
+  }
+  if (!X.allFinite()) throw_invalid("X must be finite");
+  if (!r.allFinite()) throw_invalid("r must be finite");
+}
+
+// sum_k |w_k| |x_k.u| <= sqrt(sum |w_k| ||x_k|| . u'(sum |w_k| x_k x_k' / ||x_k||) u), over rows of one sign.
+double bound_of_one_sign(const ScaledData& data, double sign) {
+  const Index d = data.X.cols();
+  Matrix gram = Matrix::Zero(d, d);
+  double total = 0.0;
+  for (Index k = 0; k < data.X.rows(); ++k) {
+    const double length = data.X.row(k).norm(), w = sign * data.r(k);
+    if (!(w > 0.0) || length == 0.0) continue;
+    gram.selfadjointView<Eigen::Lower>().rankUpdate(data.X.row(k).transpose(), w / length);
+    total += w * length;
+  }
+  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram, Eigen::EigenvaluesOnly);
+  return std::sqrt(total * std::max(0.0, eigen.eigenvalues()(d - 1)));
+}
+
+// F(u) = r'Xu / 2 + sum r_k |x_k.u| / 2.
+std::array<double, 2> global_bounds(const ScaledData& data) {
+  const double linear = (data.X.transpose() * data.r).norm();
+  return {0.5 * (linear + bound_of_one_sign(data, 1.0)),
+          0.5 * (linear + bound_of_one_sign(data, -1.0))};
+}
+
+// The largest |F| found so far, of all threads together or of one.
+struct Incumbent {
+  double value = 0.0;
+  Vector direction;
+};
+
+// The arrangement and F on it, in coordinates in which lengths are those of R^d.
+//   value_l(u) = N_l.u, in the units of the cell walk;  F(u) = sum_l w_l (N_l.u)_+ + constant.u
+struct PricedArrangement {
+  Arrangement cells;
+  Matrix basis;    // (d, rho) orthonormal, u in R^rho stands for basis u
+  Matrix normals;  // N (rho, h)
+  Vector weights;  // w (h)
+  Vector constant;
+
+  explicit PricedArrangement(const ScaledData& data) : cells(arrange(data.X)) {
+    const Matrix& X = data.X;
+    const Index d = X.cols(), rank = cells.rank(), h = cells.planes.size();
+    if (rank == 0) return;
+    basis = Matrix::Identity(d, d);
+    if (rank < d) {
+      Matrix rows = X.transpose();
+      for (Index k = 0; k < rows.cols(); ++k) {
+        const double largest = rows.col(k).cwiseAbs().maxCoeff();
+        if (largest > 0.0) rows.col(k) /= largest;
+      }
+      const Eigen::ColPivHouseholderQR<Matrix> qr(rows);
+      basis = Matrix(qr.householderQ() * Matrix::Identity(d, rank));
+    }
+    RootCones& roots = cells.roots;
+    const Matrix rays = expand(roots.rays, d);
+    roots.rays = basis.transpose() * rays;
+
+    normals.resize(rank, h);
+    weights.setZero(h);
+    Vector constant_in_features = Vector::Zero(d);
+    for (Index l = 0; l < h; ++l) {
+      const Hyperplanes& planes = cells.planes;
+      const Index begin = planes.offsets[static_cast<std::size_t>(l)];
+      const Index end = planes.offsets[static_cast<std::size_t>(l) + 1];
+      const Vector first = X.row(planes.samples[static_cast<std::size_t>(begin)]);
+      Index j;
+      roots.values.col(l).cwiseAbs().maxCoeff(&j);
+      const double scale = roots.values(j, l) / first.dot(rays.col(j));
+      normals.col(l) = scale * (basis.transpose() * first);
+      for (Index i = begin; i < end; ++i) {
+        const Index k = planes.samples[static_cast<std::size_t>(i)];
+        weights(l) += data.r(k) * (X.row(k).norm() / first.norm()) / scale;
+        // (x.u)_+ = (-x.u)_+ + x.u
+        if (planes.orientation[static_cast<std::size_t>(k)] < 0) {
+          constant_in_features += data.r(k) * X.row(k).transpose();
+        }
+      }
+    }
+    constant = basis.transpose() * constant_in_features;
+  }
+
+  int rank() const { return cells.rank(); }
+
+  // Points of the walk as vectors in R^d, up to one common factor.
+  Matrix expand(const Matrix& points, Index d) const {
+    int largest = std::numeric_limits<int>::min();
+    const auto exponent = [&](Index j) {
+      return cells.column_exponents[static_cast<std::size_t>(j)];
+    };
+    for (Index p = 0; p < points.cols(); ++p) {
+      for (Index j = 0; j < points.rows(); ++j) {
+        if (points(j, p) == 0.0) continue;
+        largest = std::max(largest, std::ilogb(points(j, p)) - exponent(j));
+      }
+    }
+    Matrix vectors = Matrix::Zero(d, points.cols());
+    for (Index p = 0; p < points.cols(); ++p) {
+      for (Index j = 0; j < points.rows(); ++j) {
+        vectors(cells.columns[static_cast<std::size_t>(j)], p) =
+            std::ldexp(points(j, p), -exponent(j) - largest);
+      }
+    }
+    return vectors;
+  }
+};
+
+// What goes from a cone to the parts of it.
+struct ConeState {
+  std::array<double, kMaxRank> c;  // gradient of the part of F that is linear on the cone
+  std::array<double, 2> bounds;    // of F and -F, 0 where they do not matter any more
+  double bound() const { return std::max(bounds[0], bounds[1]); }
+};
+
+using Node = StoredNode<ConeState>;
+
+struct Limits {
+  double tol, threshold;
+  double at(double best) const { return (1.0 + tol) * std::max(best, threshold); }
+};
+
+struct ListedCell {
+  Vector gate;  // in R^rho
+  int sign;
+  double norm;
+};
+
+// Bounds F and -F on cones, for the walk. Whoever derives from it says what becomes of them.
+class ConeBounds {
+ public:
+  using State = ConeState;
+  static constexpr bool kNeedsCells = true;
+  static constexpr bool kNeedsFacets = false;
+
+  ConeBounds(const PricedArrangement& arrangement, double tol)
+      : arrangement_(arrangement),
+        rank_(arrangement.rank()),
+        tol_(tol),
+        solvers_{ShortestMajorant(rank_), ShortestMajorant(rank_)} {}
+
+  void fix(ConeState& state, int hyperplane, bool positive) const {
+    if (!positive) return;
+    const double w = arrangement_.weights(hyperplane);
+    const double* normal = arrangement_.normals.col(hyperplane).data();
+    for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] += w * normal[i];
+  }
+
+ protected:
+  // Which candidates cut the cone; the others are fixed.
+  void find_conflicts(const ConeView& cone, const std::vector<int>& candidates, ConeState& state) {
+    n_candidates_ = static_cast<int>(candidates.size());
+    const int blocks = n_blocks(n_candidates_);
+    const std::size_t room = static_cast<std::size_t>(cone.stride);
+    if (convex_[0].size() < room) {
+      for (auto* array : {&convex_[0], &convex_[1], &linear_[0], &linear_[1], &balance_, &at_point_,
+                          &chord_, &score_}) {
+        array->resize(2 * room);
+      }
+      cuts_.resize(2 * room);
+    }
+    n_conflicts_ = 0;
+    const Lanes tol = Lanes::all(tol_), zero = Lanes::all(0.0);
+    for (int block = 0; block < blocks; ++block) {
+      const auto [low, high] = cone.extent(block);
+      const Lanes depth = zero - low;
+      const Lanes::Mask cuts = (depth > tol) & (high > tol), positive = high > depth;
+      cuts_[static_cast<std::size_t>(block)] = cuts;
+      n_conflicts_ += count_bits(cuts);
+      min(depth, high).store(balance_.data() + block * Lanes::kSize);
+      for (int lane = 0; lane < Lanes::kSize; ++lane) {
+        const int i = block * Lanes::kSize + lane;
+        const std::size_t at = static_cast<std::size_t>(i);
+        const bool is_candidate = i < n_candidates_;
+        const int l = is_candidate ? candidates[at] : 0;
+        const bool is_positive = positive >> lane & 1;
+        double w = 0.0;
+        if (cuts >> lane & 1) {
+          w = arrangement_.weights(l);
+        } else if (is_candidate) {
+          fix(state, l, is_positive);
+        }
+        convex_[0][at] = std::max(w, 0.0);
+        convex_[1][at] = std::max(-w, 0.0);
+        linear_[0][at] = is_positive ? convex_[1][at] : 0.0;
+        linear_[1][at] = is_positive ? convex_[0][at] : 0.0;
+      }
+    }
+  }
+
+  // Unit rays, one coordinate after the other.
+  void load_rays(const ConeView& cone) {
+    n_rays_ = cone.n_rays;
+    ray_stride_ = (n_rays_ + 3) / 4 * 4;
+    ConeStore::grow(rays_, Index{ray_stride_} * rank_);
+    ConeStore::grow(lengths_, ray_stride_);
+    for (auto& values : majorant_) ConeStore::grow(values, ray_stride_);
+    for (int j = 0; j < n_rays_; ++j) {
+      const double* v = cone.coordinates_of(j);
+      double squares = 0.0;
+      for (int c = 0; c < rank_; ++c) squares += v[c] * v[c];
+      const double length = std::sqrt(squares);
+      lengths_[static_cast<std::size_t>(j)] = length;
+      for (int c = 0; c < rank_; ++c) {
+        rays_[static_cast<std::size_t>(c * ray_stride_ + j)] = v[c] / length;
+      }
+    }
+  }
+
+  // F at the rays (sign 0) or -F (sign 1), rows that are concave on the cone replaced by linear_.
+  void find_majorant(const ConeView& cone, const ConeState& state, int sign) {
+    const std::size_t s = static_cast<std::size_t>(sign);
+    const double* convex = convex_[s].data();
+    const double* linear = linear_[s].data();
+    const int blocks = n_blocks(n_candidates_);
+    const Lanes zero = Lanes::all(0.0);
+    for (int j = 0; j < n_rays_; ++j) {
+      const double* v = cone.values_of(j);
+      Lanes sum = zero;
+      for (int block = 0; block < blocks; ++block) {
+        const int i = block * Lanes::kSize;
+        const Lanes value = Lanes::load(v + i);
+        sum = multiply_add(Lanes::load(convex + i), max(value, zero), sum);
+        sum = sum - Lanes::load(linear + i) * value;
+      }
+      double fixed = 0.0;
+      for (int c = 0; c < rank_; ++c) {
+        fixed += state.c[static_cast<std::size_t>(c)] *
+                 rays_[static_cast<std::size_t>(c * ray_stride_ + j)];
+      }
+      majorant_[s][static_cast<std::size_t>(j)] =
+          (sign == 0 ? fixed : -fixed) + sum.sum() / lengths_[static_cast<std::size_t>(j)];
+    }
+  }
+
+  double solve(int sign) {
+    ShortestMajorant& solver = solvers_[static_cast<std::size_t>(sign)];
+    solver.solve(rays_.data(), ray_stride_, n_rays_,
+                 majorant_[static_cast<std::size_t>(sign)].data());
+    return solver.bound();
+  }
+
+  // at_point_: the values of the candidates at the point where the majorant is largest on the ball (times
+  // ||p||). Returns F there, or -F.
+  double evaluate_at_point(const ConeView& cone, const ConeState& state, int sign) {
+    const ShortestMajorant& solver = solvers_[static_cast<std::size_t>(sign)];
+    const int blocks = n_blocks(n_candidates_);
+    std::fill_n(at_point_.data(), blocks * Lanes::kSize, 0.0);
+    for (std::size_t i = 0; i < solver.support().size(); ++i) {
+      const int j = solver.support()[i];
+      const Lanes weight = Lanes::all(solver.weights()[i] / lengths_[static_cast<std::size_t>(j)]);
+      const double* v = cone.values_of(j);
+      for (int block = 0; block < blocks; ++block) {
+        double* out = at_point_.data() + block * Lanes::kSize;
+        multiply_add(weight, Lanes::load(v + block * Lanes::kSize), Lanes::load(out)).store(out);
+      }
+    }
+    const std::size_t s = static_cast<std::size_t>(sign);
+    double value = 0.0, squares = 0.0;
+    for (int c = 0; c < rank_; ++c) {
+      const double x = solver.point()[static_cast<std::size_t>(c)];
+      value += state.c[static_cast<std::size_t>(c)] * x;
+      squares += x * x;
+    }
+    if (sign == 1) value = -value;
+    for (int i = 0; i < blocks * Lanes::kSize; ++i) {
+      const std::size_t at = static_cast<std::size_t>(i);
+      value += (convex_[s][at] - convex_[1 - s][at]) * std::max(at_point_[at], 0.0);
+    }
+    return squares > 0.0 ? value / std::sqrt(squares) : 0.0;
+  }
+
+  // Linear parts as at the point; whether any changed.
+  bool move_linear_parts(int sign) {
+    const std::size_t s = static_cast<std::size_t>(sign);
+    bool has_changed = false;
+    for (int i = 0; i < n_blocks(n_candidates_) * Lanes::kSize; ++i) {
+      const std::size_t at = static_cast<std::size_t>(i);
+      const double wanted = at_point_[at] > 0.0 ? convex_[1 - s][at] : 0.0;
+      has_changed |= wanted != linear_[s][at];
+      linear_[s][at] = wanted;
+    }
+    return has_changed;
+  }
+
+  // How much each conflict adds to the bound at the point where it is attained.
+  void find_scores(const ConeView& cone, int sign) {
+    const std::size_t s = static_cast<std::size_t>(sign);
+    const ShortestMajorant& solver = solvers_[s];
+    const int blocks = n_blocks(n_candidates_);
+    std::fill_n(chord_.data(), blocks * Lanes::kSize, 0.0);
+    double total = 0.0;
+    const Lanes zero = Lanes::all(0.0);
+    for (std::size_t i = 0; i < solver.support().size(); ++i) {
+      const int j = solver.support()[i];
+      const double a = solver.weights()[i] / lengths_[static_cast<std::size_t>(j)];
+      total += a;
+      const double* v = cone.values_of(j);
+      for (int block = 0; block < blocks; ++block) {
+        double* out = chord_.data() + block * Lanes::kSize;
+        multiply_add(Lanes::all(a), max(Lanes::load(v + block * Lanes::kSize), zero),
+                     Lanes::load(out))
+            .store(out);
+      }
+    }
+    for (int i = 0; i < blocks * Lanes::kSize; ++i) {
+      const std::size_t at = static_cast<std::size_t>(i);
+      const double y = at_point_[at], on = std::max(y, 0.0);
+      const double excess =
+          convex_[s][at] * (chord_[at] - on) + convex_[1 - s][at] * on - linear_[s][at] * y;
+      score_[at] =
+          excess + kEvenness * total * (convex_[s][at] + convex_[1 - s][at]) * balance_[at];
+    }
+  }
+
+  void set_conflicts(Conflicts& conflicts) const {
+    for (int block = 0; block < n_blocks(n_candidates_); ++block) {
+      conflicts.set(block, cuts_[static_cast<std::size_t>(block)],
+                    Lanes::load(score_.data() + block * Lanes::kSize));
+    }
+  }
+
+ public:
+  inline static double kEvenness = 0.1;
+  inline static int kRounds = 2;
+
+ protected:
+  const PricedArrangement& arrangement_;
+  int rank_;
+  double tol_;
+  std::array<ShortestMajorant, 2> solvers_;
+
+  int n_candidates_ = 0, n_conflicts_ = 0;
+  std::vector<Lanes::Mask> cuts_;
+  // Of every candidate, 0 where it does not cut: |w| if it is convex for this sign; what multiplies the
+  // value if it is concave.
+  std::array<std::vector<double>, 2> convex_, linear_;
+  std::vector<double> balance_, at_point_, chord_, score_;
+
+  int n_rays_ = 0, ray_stride_ = 0;
+  std::vector<double> rays_, lengths_;
+  std::array<std::vector<double>, 2> majorant_;
+};
+
+// What is left to do: a root cone, or a cone on the way.
+struct OpenCone {
+  double bound;
+  long order;  // of equal bounds the older one first
+  std::uint64_t root;
+  std::unique_ptr<Node> node;  // null: the root cone
+};
+
+// Searches below one cone, depth first, until its share of work is done.
+class Searcher : public ConeBounds {
+ public:
+  Searcher(const PricedArrangement& arrangement, Limits limits, bool is_listing, Monitor& monitor)
+      : ConeBounds(arrangement, kTol),
+        limits_(limits),
+        is_listing_(is_listing),
+        monitor_(monitor),
+        owner_(std::this_thread::get_id()),
+        walk_(rank_, kTol, *this) {}
+
+  Searcher(const Searcher&) = delete;
+  Searcher& operator=(const Searcher&) = delete;
+
+  // Results of one task.
+  std::vector<OpenCone> open;
+  std::vector<ListedCell> cells;
+  Incumbent best;
+  double closed_bound = 0.0;  // the largest of what was not looked into further
+  long n_cones = 0;
+
+  void search(const OpenCone& task, std::array<double, 2> bounds, double best_value, double work) {
+    open.clear();
+    cells.clear();
+    best = {best_value, Vector()};
+    closed_bound = 0.0;
+    n_cones = 0;
+    work_left_ = work;
+    root_ = task.root;
+    if (task.node) {
+      const Node& node = *task.node;
+      if (is_open(node.state())) {
+        walk_.run(node.cone(), node.candidates(), node.conflicts(), node.state());
+      } else {
+        closed_bound = node.state().bound();
+      }
+      return;
+    }
+    const RootCones& roots = arrangement_.cells.roots;
+    const RootCone root(roots, task.root, true);
+    ConeState state;
+    state.bounds = bounds;
+    for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] = arrangement_.constant(i);
+    for (int j = 0; j < rank_; ++j) {
+      fix(state, roots.base[static_cast<std::size_t>(j)], RootCone::is_positive(task.root, j));
+    }
+    Conflicts conflicts;
+    conflicts.clear(static_cast<int>(root.candidates().size()));
+    if (examine(root.cone(), root.candidates(), state, conflicts)) {
+      walk_.run(root.cone(), root.candidates(), conflicts, state);
+    }
+  }
+
+  bool examine(const ConeView& cone, const std::vector<int>& candidates, ConeState& state,
+               Conflicts& conflicts) {
+    watch();
+    ++n_cones;
+    work_left_ -= static_cast<double>(cone.n_rays + 4) * static_cast<double>(cone.stride + 16);
+    find_conflicts(cone, candidates, state);
+    load_rays(cone);
+    for (int sign = 0; sign < 2; ++sign) bound_sign(cone, state, sign);
+    if (!is_open(state)) return false;
+    if (n_conflicts_ == 0) {
+      if (is_listing_) list(cone, state);
+      closed_bound = std::max(closed_bound, state.bound());
+      return false;
+    }
+    find_scores(cone, state.bounds[0] >= state.bounds[1] ? 0 : 1);
+    set_conflicts(conflicts);
+    if (work_left_ > 0.0 && !monitor_.stop_requested()) return true;
+    open.push_back(
+        {state.bound(), 0, root_, std::make_unique<Node>(cone, candidates, conflicts, state)});
+    return false;
+  }
+
+ private:
+  static constexpr double kTol = 1e-12;
+
+  double limit() const { return is_listing_ ? limits_.threshold : limits_.at(best.value); }
+  bool is_open(double bound) const { return is_listing_ ? bound >= limit() : bound > limit(); }
+  bool is_open(const ConeState& state) const { return is_open(state.bound()); }
+
+  void bound_sign(const ConeView& cone, ConeState& state, int sign) {
+    double& bound = state.bounds[static_cast<std::size_t>(sign)];
+    if (bound == 0.0) return;
+    if (is_open(bound)) {
+      find_majorant(cone, state, sign);
+      bound = std::min(bound, solve(sign));
+      for (int round = 0; is_open(bound); ++round) {
+        offer(evaluate_at_point(cone, state, sign), sign);
+        if (n_conflicts_ == 0 || round == kRounds || !move_linear_parts(sign)) break;
+        find_majorant(cone, state, sign);
+        bound = std::min(bound, solve(sign));
+      }
+    }
+    if (is_open(bound)) return;
+    closed_bound = std::max(closed_bound, bound);
+    bound = 0.0;
+  }
+
+  void offer(double value, int sign) {
+    if (is_listing_ || value <= best.value) return;
+    best.value = value;
+    best.direction =
+        Eigen::Map<const Vector>(solvers_[static_cast<std::size_t>(sign)].point().data(), rank_);
+  }
+
+  void list(const ConeView& cone, const ConeState& state) {
+    Vector gate = Vector::Zero(rank_);
+    for (int j = 0; j < n_rays_; ++j) {
+      for (int c = 0; c < rank_; ++c)
+        gate(c) += rays_[static_cast<std::size_t>(c * ray_stride_ + j)];
+    }
+    for (int sign = 0; sign < 2; ++sign) {
+      const double norm = state.bounds[static_cast<std::size_t>(sign)];
+      if (norm > 0.0) cells.push_back({gate, sign == 0 ? 1 : -1, norm});
+    }
+    (void)cone;
+  }
+
+  // Stopping shows in monitor_.stop_requested(), for all threads; the walk then puts away what is left.
+  void watch() {
+    if (std::this_thread::get_id() != owner_ || monitor_.stop_requested()) return;
+    try {
+      monitor_.check();
+    } catch (const Stopped&) {
+    }
+  }
+
+  Limits limits_;
+  bool is_listing_;
+  Monitor& monitor_;
+  std::thread::id owner_;
+  CellWalk<Searcher> walk_;
+  std::uint64_t root_ = 0;
+  double work_left_ = 0.0;
+};
+
+// Best-first over open cones, depth-first below each; in rounds of fixed tasks, between which threads
+// exchange what they found, so that the result does not depend on their number.
+class Search {
+ public:
+  Search(const PricedArrangement& arrangement, Limits limits, bool is_listing, int n_threads,
+         Monitor& monitor)
+      : arrangement_(arrangement), limits_(limits), n_threads_(n_threads), monitor_(monitor) {
+    for (std::size_t i = 0; i < kRoundSize; ++i) {
+      searchers_.push_back(std::make_unique<Searcher>(arrangement, limits, is_listing, monitor));
+    }
+  }
+
+  Incumbent best;
+  std::vector<ListedCell> cells;
+  double closed_bound = 0.0;
+  long n_cones = 0;
+
+  // Calls after_round(*this) after each. Returns early when the monitor asks for it.
+  template <typename AfterRound>
+  void run(std::array<double, 2> bounds, const AfterRound& after_round) {
+    const double bound = std::max(bounds[0], bounds[1]);
+    const std::uint64_t n_roots = std::uint64_t{1} << arrangement_.rank();
+    for (std::uint64_t root = 0; root < n_roots; ++root) {
+      push({bound, 0, root, nullptr});
+    }
+    // With many roots it matters more where to look than to look.
+    double n_unseen = n_roots > kRoundSize ? static_cast<double>(n_roots) : 0.0;
+    while (!open_.empty() && !monitor_.stop_requested()) {
+      std::vector<OpenCone> round;
+      while (!open_.empty() && round.size() < kRoundSize) {
+        std::pop_heap(open_.begin(), open_.end(), is_later);
+        round.push_back(std::move(open_.back()));
+        open_.pop_back();
+      }
+      const double work = n_unseen > 0.0 ? 0.0 : kTaskWork;
+      n_unseen -= static_cast<double>(round.size());
+      parallel_for(static_cast<Index>(round.size()), n_threads_, [&](Index i) {
+        const std::size_t at = static_cast<std::size_t>(i);
+        searchers_[at]->search(round[at], bounds, best.value, work);
+      });
+      for (std::size_t i = 0; i < round.size(); ++i) collect(*searchers_[i]);
+      after_round(*this);
+    }
+  }
+
+  double open_bound() const { return open_.empty() ? 0.0 : open_.front().bound; }
+
+ private:
+  static constexpr std::size_t kRoundSize = 64;
+  static constexpr double kTaskWork = 4e6;
+
+  static bool is_later(const OpenCone& a, const OpenCone& b) {
+    return a.bound != b.bound ? a.bound < b.bound : a.order > b.order;
+  }
+
+  void push(OpenCone cone) {
+    cone.order = n_pushed_++;
+    open_.push_back(std::move(cone));
+    std::push_heap(open_.begin(), open_.end(), is_later);
+  }
+
+  void collect(Searcher& searcher) {
+    if (searcher.best.value > best.value) best = searcher.best;
+    closed_bound = std::max(closed_bound, searcher.closed_bound);
+    n_cones += searcher.n_cones;
+    for (OpenCone& cone : searcher.open) push(std::move(cone));
+    for (ListedCell& cell : searcher.cells) cells.push_back(std::move(cell));
+  }
+
+  const PricedArrangement& arrangement_;
+  Limits limits_;
+  int n_threads_;
+  Monitor& monitor_;
+  std::vector<std::unique_ptr<Searcher>> searchers_;
+  std::vector<OpenCone> open_;
+  long n_pushed_ = 0;
+};
+
+// Ascent u <- X'D r / ||X'D r|| from several directions; what it finds is good, not the best.
+Incumbent ascend(const ScaledData& data, const PricingOptions& options) {
+  constexpr int kRandomStarts = 24, kSteps = 15;
+  const Index d = data.X.cols();
+  Random random(options.seed);
+  Matrix U(d, kRandomStarts + 2 + options.starts.cols());
+  for (Index j = 0; j < kRandomStarts; ++j) {
+    for (Index i = 0; i < d; ++i) {
+      U(i, j) = -4.0;
+      for (int k = 0; k < 8; ++k) U(i, j) += random.uniform();  // nearly Gaussian
+    }
+  }
+  const Vector linear = data.X.transpose() * data.r;
+  U.col(kRandomStarts) = linear;
+  U.col(kRandomStarts + 1) = -linear;
+  if (options.starts.cols() > 0) U.rightCols(options.starts.cols()) = options.starts;
+  Incumbent best;
+  for (int step = 0; step <= kSteps; ++step) {
+    for (Index j = 0; j < U.cols(); ++j) {
+      const double largest = U.col(j).cwiseAbs().maxCoeff();
+      if (largest > 0.0) U.col(j) /= largest;
+    }
+    U.colwise().normalize();
+    const Matrix Z = data.X * U;
+    Matrix C =
+        data.X.transpose() * Matrix((Z.array() > 0.0).cast<double>().colwise() * data.r.array());
+    const Vector F = (C.array() * U.array()).colwise().sum();
+    for (Index j = 0; j < U.cols(); ++j) {
+      if (std::abs(F(j)) > best.value) best = {std::abs(F(j)), U.col(j)};
+      if (C.col(j).cwiseAbs().maxCoeff() > 0.0) U.col(j) = (F(j) < 0.0 ? -1.0 : 1.0) * C.col(j);
+    }
+  }
+  return best;
+}
+
+Vector unit(Vector u) {
+  const double largest = u.size() > 0 ? u.cwiseAbs().maxCoeff() : 0.0;
+  if (!(largest > 0.0)) return Vector::Unit(u.size(), 0);
+  u /= largest;
+  return u / u.norm();
+}
+
+Pricing finish(const ScaledData& data, const Incumbent& best, double bound,
+               const PricingOptions& options) {
+  Pricing pricing;
+  pricing.direction =
+      unit(best.direction.size() > 0 ? best.direction : Vector::Zero(data.X.cols()));
+  const double F = data.evaluate(pricing.direction);
+  pricing.sign = F < 0.0 ? -1 : 1;
+  const double slack = kAbsoluteSlack * data.total;
+  const double upper = std::max(std::abs(F), bound) * (1.0 + kRelativeSlack) + slack;
+  pricing.value = data.to_caller(std::abs(F));
+  pricing.upper_bound = data.to_caller(upper);
+  pricing.is_exact =
+      upper <= (1.0 + options.tol + 2.0 * kRelativeSlack) * std::abs(F) + 2.0 * slack;
+  return pricing;
+}
+
+}  // namespace
+
+Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions& options,
+                       Monitor& monitor) {
+  check(X, r);
+  if (options.starts.cols() > 0 && options.starts.rows() != X.cols()) {
+    throw_invalid("starts must have a row per column of X");
+  }
+  const ScaledData data(X, r);
+  Incumbent best = ascend(data, options);
+  const std::array<double, 2> bounds = global_bounds(data);
+  double bound = std::max(bounds[0], bounds[1]);
+  long n_cones = 0;
+  const Limits limits{options.tol, data.from_caller(options.threshold)};
+  if (bound > limits.at(best.value)) {
+    const PricedArrangement arrangement(data);
+    if (arrangement.rank() <= kMaxRank) {
+      Search search(arrangement, limits, false, options.n_threads, monitor);
+      search.best = {best.value, Vector()};
+      try {
+        search.run(bounds, [&](const Search& now) {
+          const double open = std::max(now.open_bound(), now.closed_bound);
+          monitor.report("price", now.n_cones, data.to_caller(now.best.value),
+                         std::max(0.0, open / now.best.value - 1.0));
+        });
+      } catch (const Stopped&) {
+        monitor.lift_limit();
+      }
+      bound = std::max(search.open_bound(), search.closed_bound);
+      if (search.best.direction.size() > 0)
+        best.direction = arrangement.basis * search.best.direction;
+      n_cones = search.n_cones;
+    }
+  }
+  Pricing pricing = finish(data, best, bound, options);
+  pricing.n_cones = n_cones;
+  return pricing;
+}
+
+PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, double max_cells,
+                        const PricingOptions& options, Monitor& monitor) {
+  check(X, r);
+  if (!(threshold > 0.0))
+    throw_invalid("threshold must be positive, got " + std::to_string(threshold));
+  const ScaledData data(X, r);
+  const PricedArrangement arrangement(data);
+  if (arrangement.rank() > kMaxRank) {
+    throw_invalid("X must have rank " + std::to_string(kMaxRank) + " at most, got " +
+                  std::to_string(arrangement.rank()));
+  }
+  PricedCells result;
+  Matrix gates(X.cols(), 0);
+  if (arrangement.rank() > 0) {
+    Search search(arrangement, {0.0, data.from_caller(threshold)}, true, options.n_threads,
+                  monitor);
+    search.run(global_bounds(data), [&](const Search& now) {
+      if (static_cast<double>(now.cells.size()) > max_cells) {
+        throw LimitExceeded(
+            "more than max_cells = " + std::to_string(static_cast<long long>(max_cells)) +
+            " blocks reach the threshold");
+      }
+      monitor.report("list", now.n_cones, kNaN, kNaN);
+    });
+    monitor.check();
+    Index p = -1;
+    gates.resize(X.cols(), static_cast<Index>(search.cells.size()));
+    for (const ListedCell& cell : search.cells) {
+      const Vector gate = unit(arrangement.basis * cell.gate);
+      if (p < 0 || gates.col(p) != gate) gates.col(++p) = gate;
+      result.blocks.push_back({p, cell.sign});
+      result.norms.push_back(data.to_caller(cell.norm));
+    }
+    gates.conservativeResize(X.cols(), p + 1);
+  }
+  result.patterns = patterns_from_gates(X, gates, options.n_threads);
+  return result;
+}
+
+}  // namespace convexrelu

@@ -1,0 +1,121 @@
+"""The most valuable activation pattern of all, with a proof that there is no better one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+
+
+class Pricing:
+    """What `price_patterns` found: a neuron's direction, its value and a bound on all others."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: _core.Pricing) -> None:
+        self._core = core
+
+    @property
+    def value(self) -> float:
+        """The largest value found, ``sign * residual @ maximum(X @ direction, 0) / n``."""
+        return self._core.value
+
+    @property
+    def upper_bound(self) -> float:
+        """No pattern's value is above it; 1e-9 is added for rounding."""
+        return self._core.upper_bound
+
+    @property
+    def direction(self) -> NDArray[np.float64]:
+        """The unit vector (d,) that attains `value`."""
+        return self._core.direction
+
+    @property
+    def sign(self) -> int:
+        """+1 or -1, the sign of the output weight of the neuron that would be added."""
+        return self._core.sign
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether ``upper_bound <= (1 + tol) * value`` was proven."""
+        return self._core.is_exact
+
+    def __repr__(self) -> str:
+        kind = "exact" if self.is_exact else "not proven to be the largest"
+        return f"<Pricing: {self.value:.6g}, at most {self.upper_bound:.6g}, {kind}>"
+
+
+def price_patterns(
+    X: Any,
+    residual: Any,
+    *,
+    sample_weight: Any = None,
+    tol: float = 1e-3,
+    time_limit: float | None = None,
+    rng: Any = None,
+    n_threads: int = 1,
+) -> Pricing:
+    """The largest ``||q_b||`` over **all** activation patterns and both signs.
+
+    That is the maximum of ``|residual @ maximum(X @ u, 0)| / n`` over unit vectors u. A network whose
+    residual has a value of at most lam is a global optimum if it is stationary, whatever its width; at
+    ``residual = y`` the value is the smallest lam for which zero is optimal. Branch and bound on the
+    cells of the hyperplanes x_k . u = 0; they are not enumerated.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        The data; a bias is a column of ones.
+    residual : (n,) array
+        ``y - fitted``, or any vector.
+    sample_weight : (n,) array, optional
+        Weights v of the loss: residual[k] counts v[k] n / sum(v) times. Rows of weight 0 are left out.
+    tol : float
+        The relative gap between `value` and `upper_bound` at which the search ends.
+    time_limit : float, optional
+        Seconds of wall clock. What is then proven stays proven: `upper_bound` is the largest bound that is
+        still open.
+    rng : None, int or numpy.random.Generator
+        For the random starts of the local search that comes first.
+    n_threads : int
+        Does not change the result, unless time is limited.
+
+    Returns
+    -------
+    Pricing
+        ``.value .upper_bound .direction .sign .is_exact``
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+
+    Cost: some milliseconds for d <= 5 and thousands of samples, seconds for d = 7; it grows fast with d and
+    as the residual shrinks. Above rank 20 the bound is one formula. See docs/theory/pricing.md.
+    """
+    X = _validate.matrix(X, "X")
+    residual = _validate.vector(residual, "residual", size=X.shape[0])
+    weight = _validate.sample_weight(sample_weight, X.shape[0])
+    tol = _validate.tol(tol)
+    time_limit = _validate.time_limit(time_limit)
+    seed = int(_validate.rng(rng).integers(2**63))
+    n_threads = _validate.n_threads(n_threads)
+    if weight.size:
+        used = weight > 0
+        relative = weight[used] / weight.max()
+        X, residual = X[used], residual[used] * (relative * (used.sum() / relative.sum()))
+    return Pricing(
+        _core.price_patterns(
+            X,
+            residual,
+            tol=tol,
+            threshold=0.0,
+            time_limit=time_limit,
+            seed=seed,
+            n_threads=n_threads,
+            callback=None,
+        )
+    )

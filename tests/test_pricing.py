@@ -1,0 +1,115 @@
+"""price_patterns: the maximum over all patterns, and its bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import oracles
+import strategies
+from convexrelu import Problem, enumerate_patterns, price_patterns
+
+Array = NDArray[np.float64]
+
+
+@st.composite
+def pricings(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
+    """X, a residual and sample weights."""
+    X = draw(strategies.designs())
+    return X, draw(strategies.targets(X)), draw(strategies.sample_weights(len(X)))
+
+
+def rounding(X: Array, r: Array) -> float:
+    """Of sums of r_k x_k."""
+    return 1e-11 * float(np.abs(r) @ np.linalg.norm(X, axis=1))
+
+
+class TestMaximum:
+    @given(pricings())
+    @settings(max_examples=150)
+    def test_is_that_of_enumerated_patterns(self, case: tuple[Array, Array, Array | None]) -> None:
+        """max_b ||q_b|| = max |r'(Xu)_+| / n, by faces of every cell (oracles)."""
+        X, r, v = case
+        problem = Problem(X, r, enumerate_patterns(X), sample_weight=v)
+        truth, room = oracles.lambda_max(problem), rounding(X, r)
+        priced = price_patterns(X, r, sample_weight=v, tol=1e-9, rng=0)
+        assert priced.is_exact
+        assert priced.upper_bound >= truth - room
+        assert abs(priced.value - truth) <= 2e-9 * truth + room
+
+    @given(pricings())
+    @settings(max_examples=100)
+    def test_is_attained_by_the_direction(self, case: tuple[Array, Array, Array | None]) -> None:
+        X, r, v = case
+        priced = price_patterns(X, r, sample_weight=v, rng=0)
+        weight = np.ones(len(X)) if v is None else v
+        attained = (weight / weight.sum() * r) @ np.maximum(X @ priced.direction, 0.0)
+        assert priced.sign * attained == pytest.approx(priced.value, abs=rounding(X, r))
+        assert np.linalg.norm(priced.direction) == pytest.approx(1.0)
+        assert priced.upper_bound >= priced.value >= 0.0
+
+    def test_is_lambda_max_of_the_full_problem(self) -> None:
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
+        problem = Problem(X, y, enumerate_patterns(X))
+        assert price_patterns(X, y, tol=1e-10).value == pytest.approx(problem.lambda_max, rel=1e-9)
+
+
+class TestEffort:
+    X = np.random.default_rng(1).standard_normal((200, 6))
+    r = np.random.default_rng(2).standard_normal(200)
+
+    def test_time_limit_leaves_a_bound(self) -> None:
+        best = price_patterns(self.X, self.r, rng=0)
+        assert best.is_exact
+        assert best.upper_bound <= 1.0011 * best.value
+        for seconds in (0.0, 0.01):
+            priced = price_patterns(self.X, self.r, tol=1e-9, time_limit=seconds, rng=0)
+            assert not priced.is_exact
+            assert priced.value <= best.upper_bound
+            assert priced.upper_bound >= best.value
+
+    def test_threads_do_not_change_the_result(self) -> None:
+        one, two = (price_patterns(self.X, self.r, rng=0, n_threads=k) for k in (1, 2))
+        assert one.value == two.value
+        assert one.upper_bound == two.upper_bound
+        assert (one.direction == two.direction).all()
+
+    def test_high_dimensions(self) -> None:
+        X = np.random.default_rng(3).standard_normal((50, 300))
+        priced = price_patterns(X, self.r[:50])
+        assert not priced.is_exact
+        assert priced.value <= priced.upper_bound <= 3 * priced.value
+
+    def test_repr(self) -> None:
+        assert repr(price_patterns([[2.0]], [3.0])) == "<Pricing: 6, at most 6, exact>"
+
+
+class TestErrors:
+    X = np.ones((3, 2))
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"X": [1.0, 2.0]}, ValueError, "X must have two dimensions"),
+            ({"X": [[np.nan, 1.0]]}, ValueError, "X must be finite"),
+            ({"residual": [1.0]}, ValueError, "residual must have as many entries as X has rows"),
+            ({"residual": [1.0, np.inf, 1.0]}, ValueError, "residual must be finite"),
+            ({"sample_weight": [0.0, 0.0, 0.0]}, ValueError, "sample_weight must have a positive"),
+            ({"tol": 0.0}, ValueError, "tol must be a finite number > 0"),
+            ({"time_limit": -1.0}, ValueError, "time_limit must be a finite number >= 0"),
+            ({"rng": "a"}, TypeError, "rng must be an integer"),
+            ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
+        ],
+    )
+    def test_names_the_argument(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        given_: dict[str, Any] = {"X": self.X, "residual": [1.0, 2.0, 3.0], **arguments}
+        with pytest.raises(error, match=message):
+            price_patterns(given_.pop("X"), given_.pop("residual"), **given_)
