@@ -165,7 +165,7 @@ template <typename Load>
 void compress_values(const Conflicts& conflicts, int n_candidates, const Load& load, double* out) {
   double* end = out;
   for (int block = 0; block < n_blocks(n_candidates); ++block) {
-    load(block).compress(conflicts.mask(block)).store(end);
+    load(block).store_compressed(conflicts.mask(block), end);
     end += count_bits(conflicts.mask(block));
   }
   Lanes::all(0.0).store(end);

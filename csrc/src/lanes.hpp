@@ -1,12 +1,12 @@
-// Eight doubles at a time. With AVX-512 one register; elsewhere a plain array that compilers turn into
-// the vector instructions there are.
+// Eight doubles at a time. With AVX-512 one register, with AVX2 two; elsewhere a plain array that compilers
+// turn into the vector instructions there are.
 #pragma once
 
 #include <cstdint>
 
 #include "bits.hpp"
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #include <immintrin.h>
 #endif
 
@@ -22,27 +22,88 @@ struct Lanes {
 
   static Lanes load(const double* from) { return {_mm512_loadu_pd(from)}; }
   static Lanes all(double x) { return {_mm512_set1_pd(x)}; }
-  static Lanes gather(const double* from, const int* index) {
-    const __m256i i = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index));
-    return {_mm512_i32gather_pd(i, from, 8)};
-  }
   void store(double* to) const { _mm512_storeu_pd(to, v); }
 
-  // The lanes of the mask, moved together; zeros behind them.
-  Lanes compress(Mask mask) const { return {_mm512_maskz_compress_pd(mask, v)}; }
-  // The lanes of the mask, zeros elsewhere.
-  Lanes select(Mask mask) const { return {_mm512_maskz_mov_pd(mask, v)}; }
+  // The lanes of the mask, side by side; anything behind them, up to kSize in all.
+  void store_compressed(Mask mask, double* to) const {
+    _mm512_storeu_pd(to, _mm512_maskz_compress_pd(mask, v));
+  }
   double sum() const { return _mm512_reduce_add_pd(v); }
-  double max() const { return _mm512_reduce_max_pd(v); }
 
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_pd(a.v, b.v)}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_pd(a.v, b.v)}; }
   friend Lanes operator*(Lanes a, Lanes b) { return {_mm512_mul_pd(a.v, b.v)}; }
-  friend Lanes operator/(Lanes a, Lanes b) { return {_mm512_div_pd(a.v, b.v)}; }
   friend Mask operator>(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_GT_OQ); }
   friend Lanes min(Lanes a, Lanes b) { return {_mm512_min_pd(a.v, b.v)}; }
   friend Lanes max(Lanes a, Lanes b) { return {_mm512_max_pd(a.v, b.v)}; }
   friend Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+};
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+struct Lanes {
+  static constexpr int kSize = 8;
+  using Mask = std::uint8_t;
+
+  __m256d low, high;
+
+  static Lanes load(const double* from) {
+    return {_mm256_loadu_pd(from), _mm256_loadu_pd(from + 4)};
+  }
+  static Lanes all(double x) { return {_mm256_set1_pd(x), _mm256_set1_pd(x)}; }
+  void store(double* to) const {
+    _mm256_storeu_pd(to, low);
+    _mm256_storeu_pd(to + 4, high);
+  }
+
+  void store_compressed(Mask mask, double* to) const {
+    store_compressed(low, mask & 15U, to);
+    store_compressed(high, mask >> 4U, to + count_bits(mask & 15U));
+  }
+  double sum() const {
+    const __m256d four = _mm256_add_pd(low, high);  // 04 15 26 37
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+  }
+
+  friend Lanes operator+(Lanes a, Lanes b) {
+    return {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+  }
+  friend Lanes operator-(Lanes a, Lanes b) {
+    return {_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+  }
+  friend Lanes operator*(Lanes a, Lanes b) {
+    return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+  }
+  friend Mask operator>(Lanes a, Lanes b) {
+    const int low = _mm256_movemask_pd(_mm256_cmp_pd(a.low, b.low, _CMP_GT_OQ));
+    const int high = _mm256_movemask_pd(_mm256_cmp_pd(a.high, b.high, _CMP_GT_OQ));
+    return static_cast<Mask>(low | high << 4);
+  }
+  friend Lanes min(Lanes a, Lanes b) {
+    return {_mm256_min_pd(a.low, b.low), _mm256_min_pd(a.high, b.high)};
+  }
+  friend Lanes max(Lanes a, Lanes b) {
+    return {_mm256_max_pd(a.low, b.low), _mm256_max_pd(a.high, b.high)};
+  }
+  friend Lanes multiply_add(Lanes a, Lanes b, Lanes c) {
+    return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
+  }
+
+ private:
+  static void store_compressed(__m256d four, unsigned mask, double* to) {
+    // Of each set of lanes, which 32-bit halves of them come first.
+    alignas(32) static constexpr std::int32_t kOrder[16][8] = {
+        {0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {2, 3, 0, 1, 4, 5, 6, 7},
+        {0, 1, 2, 3, 4, 5, 6, 7}, {4, 5, 0, 1, 2, 3, 6, 7}, {0, 1, 4, 5, 2, 3, 6, 7},
+        {2, 3, 4, 5, 0, 1, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {6, 7, 0, 1, 2, 3, 4, 5},
+        {0, 1, 6, 7, 2, 3, 4, 5}, {2, 3, 6, 7, 0, 1, 4, 5}, {0, 1, 2, 3, 6, 7, 4, 5},
+        {4, 5, 6, 7, 0, 1, 2, 3}, {0, 1, 4, 5, 6, 7, 2, 3}, {2, 3, 4, 5, 6, 7, 0, 1},
+        {0, 1, 2, 3, 4, 5, 6, 7}};
+    const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kOrder[mask]));
+    const __m256 packed = _mm256_permutevar8x32_ps(_mm256_castpd_ps(four), order);
+    _mm256_storeu_pd(to, _mm256_castps_pd(packed));
+  }
 };
 
 #else
@@ -65,31 +126,17 @@ struct Lanes {
   static Lanes all(double x) {
     return make([=](int) { return x; });
   }
-  static Lanes gather(const double* from, const int* index) {
-    return make([=](int i) { return from[index[i]]; });
-  }
   void store(double* to) const {
     for (int i = 0; i < kSize; ++i) to[i] = v[i];
   }
 
-  Lanes compress(Mask mask) const {
-    Lanes packed = all(0.0);
-    int n = 0;
+  void store_compressed(Mask mask, double* to) const {
     for (int i = 0; i < kSize; ++i) {
-      packed.v[n & (kSize - 1)] = mask >> i & 1 ? v[i] : packed.v[n & (kSize - 1)];
-      n += mask >> i & 1;
+      *to = v[i];
+      to += mask >> i & 1;
     }
-    return packed;
-  }
-  Lanes select(Mask mask) const {
-    return make([&](int i) { return mask >> i & 1 ? v[i] : 0.0; });
   }
   double sum() const { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
-  double max() const {
-    double largest = v[0];
-    for (int i = 1; i < kSize; ++i) largest = largest > v[i] ? largest : v[i];
-    return largest;
-  }
 
   friend Lanes operator+(const Lanes& a, const Lanes& b) {
     return make([&](int i) { return a.v[i] + b.v[i]; });
@@ -99,9 +146,6 @@ struct Lanes {
   }
   friend Lanes operator*(const Lanes& a, const Lanes& b) {
     return make([&](int i) { return a.v[i] * b.v[i]; });
-  }
-  friend Lanes operator/(const Lanes& a, const Lanes& b) {
-    return make([&](int i) { return a.v[i] / b.v[i]; });
   }
   friend Mask operator>(const Lanes& a, const Lanes& b) {
     unsigned mask = 0;

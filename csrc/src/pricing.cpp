@@ -233,23 +233,26 @@ class ConeBounds {
       cuts_[static_cast<std::size_t>(block)] = cuts;
       n_conflicts_ += count_bits(cuts);
       min(depth, high).store(balance_.data() + block * Lanes::kSize);
+      alignas(64) double w[Lanes::kSize];
+      const int first = block * Lanes::kSize;
+      const int n_here = std::min(Lanes::kSize, n_candidates_ - first);
       for (int lane = 0; lane < Lanes::kSize; ++lane) {
-        const int i = block * Lanes::kSize + lane;
-        const std::size_t at = static_cast<std::size_t>(i);
-        const bool is_candidate = i < n_candidates_;
-        const int l = is_candidate ? candidates[at] : 0;
-        const bool is_positive = positive >> lane & 1;
-        double w = 0.0;
         if (cuts >> lane & 1) {
-          w = arrangement_.weights(l);
-        } else if (is_candidate) {
-          fix(state, l, is_positive);
+          w[lane] = arrangement_.weights(candidates[static_cast<std::size_t>(first + lane)]);
+        } else {
+          w[lane] = 0.0;
+          if (lane < n_here) {
+            fix(state, candidates[static_cast<std::size_t>(first + lane)], positive >> lane & 1);
+          }
         }
-        convex_[0][at] = std::max(w, 0.0);
-        convex_[1][at] = std::max(-w, 0.0);
-        linear_[0][at] = is_positive ? convex_[1][at] : 0.0;
-        linear_[1][at] = is_positive ? convex_[0][at] : 0.0;
       }
+      const Lanes weight = Lanes::load(w), minus = zero - weight;
+      max(weight, zero).store(convex_[0].data() + first);
+      max(minus, zero).store(convex_[1].data() + first);
+      for (int lane = 0; lane < Lanes::kSize; ++lane)
+        w[lane] = positive >> lane & 1 ? w[lane] : 0.0;
+      max(zero - Lanes::load(w), zero).store(linear_[0].data() + first);
+      max(Lanes::load(w), zero).store(linear_[1].data() + first);
     }
   }
 
@@ -328,24 +331,41 @@ class ConeBounds {
       squares += x * x;
     }
     if (sign == 1) value = -value;
-    for (int i = 0; i < blocks * Lanes::kSize; ++i) {
-      const std::size_t at = static_cast<std::size_t>(i);
-      value += (convex_[s][at] - convex_[1 - s][at]) * std::max(at_point_[at], 0.0);
+    Lanes sum = Lanes::all(0.0);
+    for (int i = 0; i < blocks * Lanes::kSize; i += Lanes::kSize) {
+      const Lanes w = Lanes::load(convex_[s].data() + i) - Lanes::load(convex_[1 - s].data() + i);
+      sum = multiply_add(w, max(Lanes::load(at_point_.data() + i), Lanes::all(0.0)), sum);
     }
+    value += sum.sum();
     return squares > 0.0 ? value / std::sqrt(squares) : 0.0;
   }
 
-  // Linear parts as at the point; whether any changed.
-  bool move_linear_parts(int sign) {
+  // Linear parts as at the point, and the majorant with them; whether any changed.
+  bool move_linear_parts(const ConeView& cone, int sign) {
     const std::size_t s = static_cast<std::size_t>(sign);
-    bool has_changed = false;
-    for (int i = 0; i < n_blocks(n_candidates_) * Lanes::kSize; ++i) {
-      const std::size_t at = static_cast<std::size_t>(i);
-      const double wanted = at_point_[at] > 0.0 ? convex_[1 - s][at] : 0.0;
-      has_changed |= wanted != linear_[s][at];
-      linear_[s][at] = wanted;
+    moved_.clear();
+    const Lanes zero = Lanes::all(0.0);
+    for (int i = 0; i < n_candidates_; i += Lanes::kSize) {
+      const double* concave = convex_[1 - s].data() + i;
+      double* linear = linear_[s].data() + i;
+      const Lanes w = Lanes::load(concave);
+      unsigned is_on = Lanes::load(linear) > zero,
+               wanted = Lanes::load(at_point_.data() + i) > zero;
+      for (unsigned mask = (is_on ^ wanted) & (w > zero); mask != 0; mask &= mask - 1) {
+        const int lane = lowest_bit(mask);
+        const double now = wanted >> lane & 1 ? concave[lane] : 0.0;
+        moved_.emplace_back(i + lane, now - linear[lane]);
+        linear[lane] = now;
+      }
     }
-    return has_changed;
+    if (moved_.empty()) return false;
+    for (int j = 0; j < n_rays_; ++j) {
+      const double* v = cone.values_of(j);
+      double sum = 0.0;
+      for (const auto& [i, change] : moved_) sum += change * v[i];
+      majorant_[s][static_cast<std::size_t>(j)] -= sum / lengths_[static_cast<std::size_t>(j)];
+    }
+    return true;
   }
 
   // How much each conflict adds to the bound at the point where it is attained.
@@ -368,13 +388,15 @@ class ConeBounds {
             .store(out);
       }
     }
-    for (int i = 0; i < blocks * Lanes::kSize; ++i) {
-      const std::size_t at = static_cast<std::size_t>(i);
-      const double y = at_point_[at], on = std::max(y, 0.0);
-      const double excess =
-          convex_[s][at] * (chord_[at] - on) + convex_[1 - s][at] * on - linear_[s][at] * y;
-      score_[at] =
-          excess + kEvenness * total * (convex_[s][at] + convex_[1 - s][at]) * balance_[at];
+    const Lanes evenness = Lanes::all(kEvenness * total);
+    for (int i = 0; i < blocks * Lanes::kSize; i += Lanes::kSize) {
+      const auto at = [i](const std::vector<double>& array) {
+        return Lanes::load(array.data() + i);
+      };
+      const Lanes y = at(at_point_), on = max(y, zero);
+      const Lanes convex = at(convex_[s]), concave = at(convex_[1 - s]);
+      const Lanes excess = convex * (at(chord_) - on) + concave * on - at(linear_[s]) * y;
+      multiply_add(evenness, (convex + concave) * at(balance_), excess).store(score_.data() + i);
     }
   }
 
@@ -386,8 +408,8 @@ class ConeBounds {
   }
 
  public:
-  inline static double kEvenness = 0.1;
-  inline static int kRounds = 2;
+  inline static double kEvenness = getenv("EV") ? atof(getenv("EV")) : 0.1;
+  inline static int kRounds = getenv("RO") ? atoi(getenv("RO")) : 2;
 
  protected:
   const PricedArrangement& arrangement_;
@@ -401,6 +423,7 @@ class ConeBounds {
   // value if it is concave.
   std::array<std::vector<double>, 2> convex_, linear_;
   std::vector<double> balance_, at_point_, chord_, score_;
+  std::vector<std::pair<int, double>> moved_;
 
   int n_rays_ = 0, ray_stride_ = 0;
   std::vector<double> rays_, lengths_;
@@ -505,8 +528,7 @@ class Searcher : public ConeBounds {
       bound = std::min(bound, solve(sign));
       for (int round = 0; is_open(bound); ++round) {
         offer(evaluate_at_point(cone, state, sign), sign);
-        if (n_conflicts_ == 0 || round == kRounds || !move_linear_parts(sign)) break;
-        find_majorant(cone, state, sign);
+        if (n_conflicts_ == 0 || round == kRounds || !move_linear_parts(cone, sign)) break;
         bound = std::min(bound, solve(sign));
       }
     }

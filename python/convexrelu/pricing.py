@@ -60,10 +60,10 @@ def price_patterns(
 ) -> Pricing:
     """The largest ``||q_b||`` over **all** activation patterns and both signs.
 
-    That is the maximum of ``|residual @ maximum(X @ u, 0)| / n`` over unit vectors u. A network whose
-    residual has a value of at most lam is a global optimum if it is stationary, whatever its width; at
-    ``residual = y`` the value is the smallest lam for which zero is optimal. Branch and bound on the
-    cells of the hyperplanes x_k . u = 0; they are not enumerated.
+    That is the maximum of ``|residual @ maximum(X @ u, 0)| / n`` over unit vectors u. A stationary
+    network whose residual has a value of at most lam is a global optimum, whatever its width; at
+    ``residual = y`` the value is the smallest lam for which zero is optimal. Branch and bound on
+    the cells of the hyperplanes x_k . u = 0, which are not enumerated.
 
     Parameters
     ----------
@@ -72,12 +72,13 @@ def price_patterns(
     residual : (n,) array
         ``y - fitted``, or any vector.
     sample_weight : (n,) array, optional
-        Weights v of the loss: residual[k] counts v[k] n / sum(v) times. Rows of weight 0 are left out.
+        Weights v of the loss: residual[k] counts v[k] n / sum(v) times, rows of weight 0 not at
+        all.
     tol : float
         The relative gap between `value` and `upper_bound` at which the search ends.
     time_limit : float, optional
-        Seconds of wall clock. What is then proven stays proven: `upper_bound` is the largest bound that is
-        still open.
+        Seconds of wall clock. What is proven by then is returned: `upper_bound` is the largest
+        bound that is still open.
     rng : None, int or numpy.random.Generator
         For the random starts of the local search that comes first.
     n_threads : int
@@ -92,9 +93,12 @@ def price_patterns(
     ------
     ValueError, TypeError
         Naming the argument that is wrong.
+    KeyboardInterrupt
+        On Ctrl-C, within a fraction of a second.
 
-    Cost: some milliseconds for d <= 5 and thousands of samples, seconds for d = 7; it grows fast with d and
-    as the residual shrinks. Above rank 20 the bound is one formula. See docs/theory/pricing.md.
+    Cost: some hundredths of a second for d <= 5 and a thousand samples, seconds for d = 6, a minute
+    for d = 7; it grows fast with d and as the residual shrinks. Above rank 20 the bound is one
+    formula. See docs/theory/pricing.md.
     """
     X = _validate.matrix(X, "X")
     residual = _validate.vector(residual, "residual", size=X.shape[0])
