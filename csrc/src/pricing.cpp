@@ -15,9 +15,9 @@
 #include "arrangement.hpp"
 #include "cell_walk.hpp"
 #include "convexrelu/error.hpp"
+#include "convexrelu/local_search.hpp"
 #include "convexrelu/parallel.hpp"
 #include "lanes.hpp"
-#include "random.hpp"
 #include "root_cones.hpp"
 #include "shortest_majorant.hpp"
 
@@ -653,46 +653,45 @@ class Search {
   long n_pushed_ = 0;
 };
 
-// Ascent u <- X'D r / ||X'D r|| from several directions; what it finds is good, not the best.
-Incumbent ascend(const ScaledData& data, const PricingOptions& options) {
-  constexpr int kRandomStarts = 24, kSteps = 15;
-  const Index d = data.X.cols();
-  Random random(options.seed);
-  Matrix U(d, kRandomStarts + 2 + options.starts.cols());
-  for (Index j = 0; j < kRandomStarts; ++j) {
-    for (Index i = 0; i < d; ++i) {
-      U(i, j) = -4.0;
-      for (int k = 0; k < 8; ++k) U(i, j) += random.uniform();  // nearly Gaussian
-    }
-  }
-  const Vector linear = data.X.transpose() * data.r;
-  U.col(kRandomStarts) = linear;
-  U.col(kRandomStarts + 1) = -linear;
-  if (options.starts.cols() > 0) U.rightCols(options.starts.cols()) = options.starts;
-  Incumbent best;
-  for (int step = 0; step <= kSteps; ++step) {
-    for (Index j = 0; j < U.cols(); ++j) {
-      const double largest = U.col(j).cwiseAbs().maxCoeff();
-      if (largest > 0.0) U.col(j) /= largest;
-    }
-    U.colwise().normalize();
-    const Matrix Z = data.X * U;
-    Matrix C =
-        data.X.transpose() * Matrix((Z.array() > 0.0).cast<double>().colwise() * data.r.array());
-    const Vector F = (C.array() * U.array()).colwise().sum();
-    for (Index j = 0; j < U.cols(); ++j) {
-      if (std::abs(F(j)) > best.value) best = {std::abs(F(j)), U.col(j)};
-      if (C.col(j).cwiseAbs().maxCoeff() > 0.0) U.col(j) = (F(j) < 0.0 ? -1.0 : 1.0) * C.col(j);
-    }
-  }
-  return best;
-}
-
 Vector unit(Vector u) {
   const double largest = u.size() > 0 ? u.cwiseAbs().maxCoeff() : 0.0;
   if (!(largest > 0.0)) return Vector::Unit(u.size(), 0);
   u /= largest;
   return u / u.norm();
+}
+
+// A good direction to begin with. Throws nothing when time is up: what is there by then is good enough.
+Incumbent search_locally(const ScaledData& data, const PricingOptions& options, Monitor& monitor) {
+  constexpr Index kRandomStarts = 32;
+  const Index d = data.X.cols();
+  const Vector linear = unit(data.X.transpose() * data.r);
+  Incumbent best;
+  const auto offer = [&](const Vector& u) {
+    const double value = std::abs(data.evaluate(u));
+    if (value > best.value) best = {value, u};
+  };
+  offer(linear);
+  offer(-linear);
+  Matrix starts(d, kRandomStarts + 2 + options.starts.cols());
+  starts.leftCols(kRandomStarts) = random_directions(d, kRandomStarts, options.seed);
+  starts.col(kRandomStarts) = linear;
+  starts.col(kRandomStarts + 1) = -linear;
+  for (Index j = 0; j < options.starts.cols(); ++j) {
+    const Vector start = unit(options.starts.col(j));
+    offer(start);
+    starts.col(kRandomStarts + 2 + j) = start;
+  }
+  LocalSearchOptions local;
+  local.n_polished = 8;
+  local.n_results = 1;
+  local.n_threads = options.n_threads;
+  try {
+    const std::vector<LocalMaximum> found =
+        LocalSearch(data.X).maximise(data.r, starts, local, monitor);
+    for (const LocalMaximum& maximum : found) offer(maximum.direction);
+  } catch (const Stopped&) {
+  }
+  return best;
 }
 
 Pricing finish(const ScaledData& data, const Incumbent& best, double bound,
@@ -720,7 +719,7 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
     throw_invalid("starts must have a row per column of X");
   }
   const ScaledData data(X, r);
-  Incumbent best = ascend(data, options);
+  Incumbent best = search_locally(data, options, monitor);
   const std::array<double, 2> bounds = global_bounds(data);
   double bound = std::max(bounds[0], bounds[1]);
   long n_cones = 0;
@@ -737,7 +736,6 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
                          std::max(0.0, open / now.best.value - 1.0));
         });
       } catch (const Stopped&) {
-        monitor.lift_limit();
       }
       bound = std::max(search.open_bound(), search.closed_bound);
       if (search.best.direction.size() > 0)

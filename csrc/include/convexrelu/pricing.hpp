@@ -38,9 +38,10 @@ struct Pricing {
   long n_cones = 0;       // that were looked at
 };
 
-// Complete, upper_bound <= (1 + tol) max(value, threshold). Stopped by the monitor it is the largest bound
-// still open: the answer is then valid too, only weaker. Bounds include 1e-9 relative, and 1e-11 of sum_k
-// |r_k| ||x_k|| / n, for rounding. Above rank 20 no cone is looked at, the bound is one formula.
+// Begins with a local search (local_search.hpp). Complete, upper_bound <= (1 + tol) max(value, threshold).
+// Stopped by the monitor, which stays stopped, it is the largest bound still open: a valid answer too, only
+// weaker. Bounds include 1e-9 relative, and 1e-11 of sum_k |r_k| ||x_k|| / n, for rounding. Above rank 20 no
+// cone is looked at, the bound is one formula.
 // Throws std::invalid_argument when X or r is not finite or their sizes differ.
 Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions& options,
                        Monitor& monitor);
