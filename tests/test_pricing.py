@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests import oracles, strategies
 
-import oracles
-import strategies
 from convexrelu import Problem, enumerate_patterns, price_patterns
 
 Array = NDArray[np.float64]
