@@ -73,9 +73,12 @@ def measure(n: int, d: int) -> str:
     assert priced.value <= priced.upper_bound <= (1 + 1.01 * TOL) * priced.value
     start = time.perf_counter()
     assert price_patterns(X, r, tol=TOL, rng=0, n_threads=2).value == priced.value
+    seconds = (cpu, wall, time.perf_counter() - start)
+    found = (priced.value / lam, priced.upper_bound / lam)
     return (
-        f"{n:6}{d:3}{priced.value / lam:12.6f}{priced.upper_bound / lam:12.6f}{cpu:12.3f}{wall:12.3f}"
-        f"{time.perf_counter() - start:12.3f}"
+        f"{n:6}{d:3}"
+        + "".join(f"{x:12.6f}" for x in found)
+        + "".join(f"{x:12.3f}" for x in seconds)
     )
 
 

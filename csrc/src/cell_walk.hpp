@@ -214,6 +214,11 @@ class StoredNode {
   const Conflicts& conflicts() const { return conflicts_; }  // all candidates
   const State& state() const { return state_; }
 
+  double bytes() const {
+    return 8.0 * static_cast<double>(store_.values.size() + store_.coordinates.size() +
+                                     store_.incidence.size() + store_.candidates.size());
+  }
+
  private:
   int n_rays_;
   ConeStore store_;

@@ -436,6 +436,8 @@ struct OpenCone {
   long order;  // of equal bounds the older one first
   std::uint64_t root;
   std::unique_ptr<Node> node;  // null: the root cone
+
+  double bytes() const { return node ? node->bytes() : 0.0; }
 };
 
 // Searches below one cone, depth first, until its share of work is done.
@@ -603,12 +605,7 @@ class Search {
     // With many roots it matters more where to look than to look.
     double n_unseen = n_roots > kRoundSize ? static_cast<double>(n_roots) : 0.0;
     while (!open_.empty() && !monitor_.stop_requested()) {
-      std::vector<OpenCone> round;
-      while (!open_.empty() && round.size() < kRoundSize) {
-        std::pop_heap(open_.begin(), open_.end(), is_later);
-        round.push_back(std::move(open_.back()));
-        open_.pop_back();
-      }
+      std::vector<OpenCone> round = take_round();
       const double work = n_unseen > 0.0 ? 0.0 : kTaskWork;
       n_unseen -= static_cast<double>(round.size());
       parallel_for(static_cast<Index>(round.size()), n_threads_, [&](Index i) {
@@ -625,6 +622,35 @@ class Search {
  private:
   static constexpr std::size_t kRoundSize = 64;
   static constexpr double kTaskWork = 4e6;
+  // A task leaves some tens of cones of the size of its own.
+  static constexpr double kRoundBytes = 16e6, kMaxBytes = 1e9;
+
+  // The cones of the largest bounds, or of the smallest ones, which are done soonest, while memory is short.
+  std::vector<OpenCone> take_round() {
+    const bool is_full = bytes_ > kMaxBytes;
+    if (is_full) std::sort(open_.begin(), open_.end(), is_later);
+    std::vector<OpenCone> round;
+    double bytes = 0.0;
+    const auto take = [&](OpenCone& cone) {
+      bytes += cone.bytes();
+      round.push_back(std::move(cone));
+    };
+    const auto has_room = [&] { return round.size() < kRoundSize && bytes < kRoundBytes; };
+    if (is_full) {
+      std::size_t n = 0;
+      while (n < open_.size() && has_room()) take(open_[n++]);
+      open_.erase(open_.begin(), open_.begin() + static_cast<std::ptrdiff_t>(n));
+      std::make_heap(open_.begin(), open_.end(), is_later);
+    } else {
+      while (!open_.empty() && has_room()) {
+        std::pop_heap(open_.begin(), open_.end(), is_later);
+        take(open_.back());
+        open_.pop_back();
+      }
+    }
+    bytes_ -= bytes;
+    return round;
+  }
 
   static bool is_later(const OpenCone& a, const OpenCone& b) {
     return a.bound != b.bound ? a.bound < b.bound : a.order > b.order;
@@ -632,6 +658,7 @@ class Search {
 
   void push(OpenCone cone) {
     cone.order = n_pushed_++;
+    bytes_ += cone.bytes();
     open_.push_back(std::move(cone));
     std::push_heap(open_.begin(), open_.end(), is_later);
   }
@@ -651,6 +678,7 @@ class Search {
   std::vector<std::unique_ptr<Searcher>> searchers_;
   std::vector<OpenCone> open_;
   long n_pushed_ = 0;
+  double bytes_ = 0.0;  // of open_
 };
 
 Vector unit(Vector u) {

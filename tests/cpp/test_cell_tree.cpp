@@ -110,6 +110,59 @@ void general_position_attains_the_formula() {
   }
 }
 
+// Of integers, by elimination without fractions (Bareiss 1968).
+Index exact_rank(Matrix A) {
+  Index rank = 0;
+  double last = 1.0;
+  for (Index j = 0; j < A.cols() && rank < A.rows(); ++j) {
+    Index pivot = rank;
+    while (pivot < A.rows() && A(pivot, j) == 0.0) ++pivot;
+    if (pivot == A.rows()) continue;
+    A.row(pivot).swap(A.row(rank));
+    for (Index i = rank + 1; i < A.rows(); ++i) {
+      for (Index k = A.cols() - 1; k >= j; --k) {
+        A(i, k) = (A(rank, j) * A(i, k) - A(i, j) * A(rank, k)) / last;
+      }
+    }
+    last = A(rank++, j);
+  }
+  return rank;
+}
+
+// The sum over all sets S of hyperplanes of (-1)^(|S| - rank S) (Winder 1966).
+Index count_cells(const Matrix& X) {
+  std::vector<Vector> planes;
+  for (Index k = 0; k < X.rows(); ++k) {
+    bool is_new = (X.row(k).array() != 0.0).any();
+    for (const Vector& plane : planes) {
+      is_new = is_new && exact_rank(from_rows({plane, X.row(k)})) == 2;
+    }
+    if (is_new) planes.push_back(X.row(k));
+  }
+  Index count = 0;
+  for (unsigned set = 0; set < 1U << planes.size(); ++set) {
+    std::vector<Vector> chosen;
+    for (std::size_t l = 0; l < planes.size(); ++l) {
+      if (set >> l & 1) chosen.push_back(planes[l]);
+    }
+    const Index size = static_cast<Index>(chosen.size());
+    count += size > 0 && (size - exact_rank(from_rows(chosen))) % 2 ? -1 : 1;
+  }
+  return count;
+}
+
+// Small integers: ties, multiples, zero rows and rank loss are the rule.
+void integer_matrices_have_as_many_as_a_formula_counts() {
+  Random rng(10);
+  for (int trial = 0; trial < 3000; ++trial) {
+    const Matrix X = integers(1 + trial % 7, 1 + trial / 7 % 4, 1 + trial / 28 % 2, rng);
+    const Patterns patterns = enumerate(X);
+    CHECK(patterns.size() == count_cells(X));
+    CHECK(static_cast<Index>(set_of(patterns).size()) == patterns.size());
+    CHECK(patterns_from_gates(X, patterns.gates()).masks().words() == patterns.masks().words());
+  }
+}
+
 void patterns_are_distinct_and_their_gates_attain_them() {
   Random rng(2);
   for (const Matrix& X : {gaussian(70, 3, rng), gaussian(130, 2, rng), integers(40, 4, 2, rng),
@@ -293,6 +346,7 @@ void ray_gates_find_narrow_cells() {
 int main() {
   RUN(known_arrangements_have_known_counts);
   RUN(general_position_attains_the_formula);
+  RUN(integer_matrices_have_as_many_as_a_formula_counts);
   RUN(patterns_are_distinct_and_their_gates_attain_them);
   RUN(second_half_mirrors_the_first);
   RUN(small_and_degenerate_data);
