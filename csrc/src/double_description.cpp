@@ -4,7 +4,7 @@
 
 #include "bits.hpp"
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -138,6 +138,33 @@ int ConeSplitter::find_sharing(Word a) {
     if (rank_ > 2) lanes = _mm512_mask_test_epi64_mask(lanes, common, common);
     const __m512i rays = _mm512_loadu_si512(negative_.data() + n);
     _mm512_storeu_si512(sharing_.data() + n_found, _mm512_maskz_compress_epi32(lanes, rays));
+    n_found += count_bits(lanes);
+  }
+  return n_found;
+#elif defined(__AVX2__)
+  // Of each set of lanes, which come first.
+  alignas(16) static constexpr int kOrder[16][4] = {
+      {0, 0, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}, {0, 1, 0, 0}, {2, 0, 0, 0}, {0, 2, 0, 0},
+      {1, 2, 0, 0}, {0, 1, 2, 0}, {3, 0, 0, 0}, {0, 3, 0, 0}, {1, 3, 0, 0}, {0, 1, 3, 0},
+      {2, 3, 0, 0}, {0, 2, 3, 0}, {1, 2, 3, 0}, {0, 1, 2, 3}};
+  const __m256i set = _mm256_set1_epi64x(static_cast<long long>(a));
+  int n_found = 0;
+  for (int n = 0; n < n_negative_; n += 4) {
+    const int left = n_negative_ - n;
+    unsigned lanes = left >= 4 ? 15U : (1U << left) - 1;
+    __m256i common = _mm256_and_si256(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(negative_incidence_.data() + n)), set);
+    for (int k = 3; k < rank_; ++k) {  // less the lowest bit
+      common = _mm256_and_si256(common, _mm256_add_epi64(common, _mm256_set1_epi64x(-1)));
+    }
+    if (rank_ > 2) {
+      const __m256i none = _mm256_cmpeq_epi64(common, _mm256_setzero_si256());
+      lanes &= ~static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(none)));
+    }
+    const __m128 rays = _mm_loadu_ps(reinterpret_cast<const float*>(negative_.data() + n));
+    const __m128i order = _mm_load_si128(reinterpret_cast<const __m128i*>(kOrder[lanes]));
+    _mm_storeu_ps(reinterpret_cast<float*>(sharing_.data() + n_found),
+                  _mm_permutevar_ps(rays, order));
     n_found += count_bits(lanes);
   }
   return n_found;
