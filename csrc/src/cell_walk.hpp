@@ -52,14 +52,22 @@ struct ConeView {
     Lanes low, high;
   };
   Extent extent(int block) const {
+    // Two at a time, because a minimum waits for the one before.
     const double* v = values + block * Lanes::kSize;
-    Extent extent{Lanes::load(v), Lanes::load(v)};
-    for (int j = 1; j < n_rays; ++j) {
-      v += stride;
-      extent.low = min(extent.low, Lanes::load(v));
-      extent.high = max(extent.high, Lanes::load(v));
+    const double* const end = v + static_cast<std::ptrdiff_t>(n_rays) * stride;
+    Lanes low = Lanes::load(v), high = low, other_low = low, other_high = low;
+    for (v += stride; end - v > stride; v += 2 * static_cast<std::ptrdiff_t>(stride)) {
+      const Lanes one = Lanes::load(v), other = Lanes::load(v + stride);
+      low = min(low, one);
+      high = max(high, one);
+      other_low = min(other_low, other);
+      other_high = max(other_high, other);
     }
-    return extent;
+    if (v < end) {
+      low = min(low, Lanes::load(v));
+      high = max(high, Lanes::load(v));
+    }
+    return {min(low, other_low), max(high, other_high)};
   }
 
   // Word w of the set of slots that some ray lies on.

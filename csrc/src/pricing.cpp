@@ -278,26 +278,29 @@ class ConeBounds {
   // F at the rays (sign 0) or -F (sign 1), rows that are concave on the cone replaced by linear_.
   void find_majorant(const ConeView& cone, const ConeState& state, int sign) {
     const std::size_t s = static_cast<std::size_t>(sign);
-    const double* convex = convex_[s].data();
-    const double* linear = linear_[s].data();
-    const int blocks = n_blocks(n_candidates_);
-    const Lanes zero = Lanes::all(0.0);
-    for (int j = 0; j < n_rays_; ++j) {
+    for (int j = 0; j < n_rays_; j += 2) {
+      // Two rays at a time: they share the weights, and sums wait for the one before.
       const double* v = cone.values_of(j);
-      Lanes sum = zero;
-      for (int block = 0; block < blocks; ++block) {
-        const int i = block * Lanes::kSize;
-        const Lanes value = Lanes::load(v + i);
-        sum = multiply_add(Lanes::load(convex + i), max(value, zero), sum);
-        sum = sum - Lanes::load(linear + i) * value;
+      const int next = j + 1 < n_rays_ ? cone.stride : 0;
+      Lanes convex[2] = {Lanes::all(0.0), Lanes::all(0.0)}, linear[2] = {convex[0], convex[0]};
+      for (int i = 0; i < n_candidates_; i += Lanes::kSize) {
+        const Lanes w = Lanes::load(convex_[s].data() + i), m = Lanes::load(linear_[s].data() + i);
+        for (int k = 0; k < 2; ++k) {
+          const Lanes value = Lanes::load(v + i + k * next);
+          convex[k] = multiply_add(w, max(value, Lanes::all(0.0)), convex[k]);
+          linear[k] = multiply_add(m, value, linear[k]);
+        }
       }
-      double fixed = 0.0;
-      for (int c = 0; c < rank_; ++c) {
-        fixed += state.c[static_cast<std::size_t>(c)] *
-                 rays_[static_cast<std::size_t>(c * ray_stride_ + j)];
+      for (int k = 0; k < 2 && j + k < n_rays_; ++k) {
+        const std::size_t at = static_cast<std::size_t>(j + k);
+        double fixed = 0.0;
+        for (int c = 0; c < rank_; ++c) {
+          fixed += state.c[static_cast<std::size_t>(c)] *
+                   rays_[static_cast<std::size_t>(c * ray_stride_ + j + k)];
+        }
+        majorant_[s][at] =
+            (sign == 0 ? fixed : -fixed) + (convex[k] - linear[k]).sum() / lengths_[at];
       }
-      majorant_[s][static_cast<std::size_t>(j)] =
-          (sign == 0 ? fixed : -fixed) + sum.sum() / lengths_[static_cast<std::size_t>(j)];
     }
   }
 
