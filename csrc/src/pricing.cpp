@@ -410,11 +410,8 @@ class ConeBounds {
     }
   }
 
- public:
-  inline static double kEvenness = getenv("EV") ? atof(getenv("EV")) : 0.1;
-  inline static int kRounds = getenv("RO") ? atoi(getenv("RO")) : 2;
+  static constexpr double kEvenness = 0.1;
 
- protected:
   const PricedArrangement& arrangement_;
   int rank_;
   double tol_;
@@ -506,7 +503,7 @@ class Searcher : public ConeBounds {
     for (int sign = 0; sign < 2; ++sign) bound_sign(cone, state, sign);
     if (!is_open(state)) return false;
     if (n_conflicts_ == 0) {
-      if (is_listing_) list(cone, state);
+      if (is_listing_) list(state);
       closed_bound = std::max(closed_bound, state.bound());
       return false;
     }
@@ -520,6 +517,7 @@ class Searcher : public ConeBounds {
 
  private:
   static constexpr double kTol = 1e-12;
+  static constexpr int kRounds = 2;  // of moving the linear parts
 
   double limit() const { return is_listing_ ? limits_.threshold : limits_.at(best.value); }
   bool is_open(double bound) const { return is_listing_ ? bound >= limit() : bound > limit(); }
@@ -549,7 +547,7 @@ class Searcher : public ConeBounds {
         Eigen::Map<const Vector>(solvers_[static_cast<std::size_t>(sign)].point().data(), rank_);
   }
 
-  void list(const ConeView& cone, const ConeState& state) {
+  void list(const ConeState& state) {
     Vector gate = Vector::Zero(rank_);
     for (int j = 0; j < n_rays_; ++j) {
       for (int c = 0; c < rank_; ++c)
@@ -559,7 +557,6 @@ class Searcher : public ConeBounds {
       const double norm = state.bounds[static_cast<std::size_t>(sign)];
       if (norm > 0.0) cells.push_back({gate, sign == 0 ? 1 : -1, norm});
     }
-    (void)cone;
   }
 
   // Stopping shows in monitor_.stop_requested(), for all threads; the walk then puts away what is left.
