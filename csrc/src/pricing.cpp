@@ -218,8 +218,8 @@ class ConeBounds {
     const int blocks = n_blocks(n_candidates_);
     const std::size_t room = static_cast<std::size_t>(cone.stride);
     if (convex_[0].size() < room) {
-      for (auto* array : {&convex_[0], &convex_[1], &linear_[0], &linear_[1], &balance_, &at_point_,
-                          &chord_, &score_}) {
+      for (auto* array : {&convex_[0], &convex_[1], &linear_[0], &linear_[1], &balance_,
+                          &at_point_[0], &at_point_[1], &chord_, &score_}) {
         array->resize(2 * room);
       }
       cuts_.resize(2 * room);
@@ -314,19 +314,20 @@ class ConeBounds {
   // at_point_: the values of the candidates at the point where the majorant is largest on the ball (times
   // ||p||). Returns F there, or -F.
   double evaluate_at_point(const ConeView& cone, const ConeState& state, int sign) {
-    const ShortestMajorant& solver = solvers_[static_cast<std::size_t>(sign)];
+    const std::size_t s = static_cast<std::size_t>(sign);
+    const ShortestMajorant& solver = solvers_[s];
+    std::vector<double>& point = at_point_[s];
     const int blocks = n_blocks(n_candidates_);
-    std::fill_n(at_point_.data(), blocks * Lanes::kSize, 0.0);
+    std::fill_n(point.data(), blocks * Lanes::kSize, 0.0);
     for (std::size_t i = 0; i < solver.support().size(); ++i) {
       const int j = solver.support()[i];
       const Lanes weight = Lanes::all(solver.weights()[i] / lengths_[static_cast<std::size_t>(j)]);
       const double* v = cone.values_of(j);
       for (int block = 0; block < blocks; ++block) {
-        double* out = at_point_.data() + block * Lanes::kSize;
+        double* out = point.data() + block * Lanes::kSize;
         multiply_add(weight, Lanes::load(v + block * Lanes::kSize), Lanes::load(out)).store(out);
       }
     }
-    const std::size_t s = static_cast<std::size_t>(sign);
     double value = 0.0, squares = 0.0;
     for (int c = 0; c < rank_; ++c) {
       const double x = solver.point()[static_cast<std::size_t>(c)];
@@ -337,7 +338,7 @@ class ConeBounds {
     Lanes sum = Lanes::all(0.0);
     for (int i = 0; i < blocks * Lanes::kSize; i += Lanes::kSize) {
       const Lanes w = Lanes::load(convex_[s].data() + i) - Lanes::load(convex_[1 - s].data() + i);
-      sum = multiply_add(w, max(Lanes::load(at_point_.data() + i), Lanes::all(0.0)), sum);
+      sum = multiply_add(w, max(Lanes::load(point.data() + i), Lanes::all(0.0)), sum);
     }
     value += sum.sum();
     return squares > 0.0 ? value / std::sqrt(squares) : 0.0;
@@ -353,7 +354,7 @@ class ConeBounds {
       double* linear = linear_[s].data() + i;
       const Lanes w = Lanes::load(concave);
       unsigned is_on = Lanes::load(linear) > zero,
-               wanted = Lanes::load(at_point_.data() + i) > zero;
+               wanted = Lanes::load(at_point_[s].data() + i) > zero;
       for (unsigned mask = (is_on ^ wanted) & (w > zero); mask != 0; mask &= mask - 1) {
         const int lane = lowest_bit(mask);
         const double now = wanted >> lane & 1 ? concave[lane] : 0.0;
@@ -396,7 +397,7 @@ class ConeBounds {
       const auto at = [i](const std::vector<double>& array) {
         return Lanes::load(array.data() + i);
       };
-      const Lanes y = at(at_point_), on = max(y, zero);
+      const Lanes y = at(at_point_[s]), on = max(y, zero);
       const Lanes convex = at(convex_[s]), concave = at(convex_[1 - s]);
       const Lanes excess = convex * (at(chord_) - on) + concave * on - at(linear_[s]) * y;
       multiply_add(evenness, (convex + concave) * at(balance_), excess).store(score_.data() + i);
@@ -422,7 +423,8 @@ class ConeBounds {
   // Of every candidate, 0 where it does not cut: |w| if it is convex for this sign; what multiplies the
   // value if it is concave.
   std::array<std::vector<double>, 2> convex_, linear_;
-  std::vector<double> balance_, at_point_, chord_, score_;
+  std::array<std::vector<double>, 2> at_point_;  // of the candidates, where the bound is attained
+  std::vector<double> balance_, chord_, score_;
   std::vector<std::pair<int, double>> moved_;
 
   int n_rays_ = 0, ray_stride_ = 0;
