@@ -169,8 +169,9 @@ class KktSystem::Impl {
     matrix_.setZero(n(), n());
     if (n_whole > 0) {
       if (sample_gram_.size() == 0) {
-        sample_gram_.setZero(n(), n());
-        add_outer_product(problem_.X(), 1.0 / n_samples, sample_gram_, n_threads, monitor);
+        Matrix gram = Matrix::Zero(n(), n());
+        add_outer_product(problem_.X(), 1.0 / n_samples, gram, n_threads, monitor);
+        sample_gram_.swap(gram);  // whole, or not at all
       }
       Matrix masks(n(), n_whole);
       Index j = 0;

@@ -18,7 +18,6 @@ constexpr double kSmallestStep = 1e-8;
 // A proximal step is exact enough once its residual is this fraction of its own length.
 constexpr double kInnerAccuracy = 1.0;
 // Relative accuracy of Newton's directions where they are found by iteration.
-constexpr double kFirstStepAccuracy = 1e-2;
 constexpr double kStepAccuracy = 1e-5;
 constexpr double kPolishStepAccuracy = 1e-7;
 // Newton steps of full length that leave more than half of the residual are rounding.
@@ -45,8 +44,9 @@ constexpr std::size_t kFewViolated = 20;
 // below the second.
 constexpr double kPolishTolerance = 1e-14;
 constexpr double kPolishAccepted = 1e-10;
-// What is enough while blocks are still to enter.
-constexpr double kRoughPolish = 1e-4;
+// Below this residual a matrix is used again while it still gains a digit a step.
+constexpr double kChord = 1e-4;
+constexpr double kChordGain = 0.1;
 // Below this reciprocal condition number the activations count as dependent: the optimum need not be
 // unique, and Newton's matrix is regularised by 1/sigma = this times ||X||^2/n.
 constexpr double kDependent = 1e-13;
@@ -156,7 +156,7 @@ class Solver {
   Status iterate() {
     int n_stalled = 0;
     double best_gap = kInfinity, best_deviation = kInfinity;
-    if (newton_first_) newton_first_ = polish(false, kRoughPolish);
+    if (newton_first_) newton_first_ = polish(false);
     for (;;) {
       const std::vector<BlockNorm> violated =
           blocks_above(problem_, r_, lam_ * (1.0 + stationary()), options_.n_threads, monitor_);
@@ -181,13 +181,10 @@ class Solver {
       const bool few = 4 * violated.size() <= kFewViolated + set_.blocks.size();
       update_working_set(violated);
       // Where Newton's method has just converged, few blocks more are no reason to leave it.
-      if (newton_first_ && few && n_stalled == 0 &&
-          polish(true, violated.empty() ? kPolishTolerance : kRoughPolish)) {
-        continue;
-      }
+      if (newton_first_ && few && n_stalled == 0 && polish(true)) continue;
       newton_first_ = false;
       if (proximal_step()) {
-        if (gap < polish_gap()) newton_first_ = polish(false, kPolishTolerance);
+        if (gap < polish_gap()) newton_first_ = polish(false);
         grow_sigma(within ? kLastSigmaGrowth : kSigmaGrowth);
       } else {
         sigma_ /= kSigmaGrowth;
@@ -378,13 +375,12 @@ class Solver {
     Evaluation at = evaluate(r_);
     bool accurate = false;
     int n_slow = 0;
-    double accuracy = kFirstStepAccuracy;
     for (int n_steps = 0; !accurate && n_slow < kMaxSlowSteps && n_steps < kMaxNewtonSteps;
          ++n_steps) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter) break;
       Vector dr(r_.size());
-      if (!newton_direction(at, accuracy, dr)) break;
+      if (!newton_direction(at, dr)) break;
       const double slope = at.gradient.dot(dr) / n_;
       if (!(slope < 0.0)) break;
       double step = 1.0;
@@ -399,9 +395,6 @@ class Solver {
       const bool slow = (step == 1.0 || std::abs(next.value - at.value) <= noise(at)) &&
                         residual > 0.5 * at.gradient.norm();
       n_slow = slow ? n_slow + 1 : 0;
-      // As Newton's method converges its directions must (Eisenstat & Walker 1996, choice 2).
-      const double rate = residual / at.gradient.norm();
-      accuracy = std::clamp(rate * rate, kStepAccuracy, kFirstStepAccuracy);
       at = std::move(next);
       const double length = (at.prox - set_.weights).norm();
       accurate = residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length;
@@ -428,7 +421,7 @@ class Solver {
     return 16.0 * kEpsilon * std::max(std::abs(at.value), y_norm_ * y_norm_ / n_);
   }
 
-  bool newton_direction(const Evaluation& at, double accuracy, Vector& dr) {
+  bool newton_direction(const Evaluation& at, Vector& dr) {
     std::vector<KktSystem::Member> members;
     for (Index j = 0; j < set_.size(); ++j) {
       const double shrink = at.shrink(j);
@@ -441,14 +434,14 @@ class Solver {
     if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
     const Vector zero = Vector::Zero(static_cast<Index>(members.size()));
     Vector unused(zero.size());
-    kkt_.solve(-at.gradient, zero, dr, unused, accuracy, monitor_);
+    kkt_.solve(-at.gradient, zero, dr, unused, kStepAccuracy, monitor_);
     return dr.allFinite();
   }
 
   // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks, and
   // those of the working set that are still zero if they shall enter. Replaces the point, and is
   // true, if it got to rounding.
-  bool polish(bool all_enter, double tolerance) {
+  bool polish(bool all_enter) {
     WorkingSet trial;
     std::vector<double> alpha;
     for (Index j = 0; j < set_.size(); ++j) {
@@ -460,7 +453,8 @@ class Solver {
     }
     Vector r = r_;
     double last = kInfinity;
-    bool regular = false;  // as far as is known of the present blocks
+    bool regular = false;  // the last matrix is one of the present blocks, and they are independent
+    bool chord = false;    // the last step used the matrix of an earlier one
     for (;;) {
       const Index k = trial.size();
       const Vector alphas = Eigen::Map<const Vector>(alpha.data(), k);
@@ -482,17 +476,20 @@ class Solver {
       const Vector g1 = problem_.y() - r - fitted(trial);
       const double size = std::max(y_norm_ > 0.0 ? g1.norm() / y_norm_ : 0.0,
                                    k > 0 ? g2.lpNorm<Eigen::Infinity>() / (n_ * lam_) : 0.0);
-      if (size <= tolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
-      if (!(size < 0.5 * last) || n_iter_ >= options_.max_iter) return false;
+      if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
+      if (!chord && !(size < 0.5 * last)) return false;
+      chord = regular && size < kChord && size < kChordGain * last;
       last = size;
-
-      std::vector<KktSystem::Member> members;
-      for (Index j = 0; j < k; ++j) {
-        members.push_back({trial.blocks[static_cast<std::size_t>(j)],
-                           alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
-                           &trial.faces[static_cast<std::size_t>(j)]});
+      if (!chord) {
+        if (n_iter_ >= options_.max_iter) return false;
+        std::vector<KktSystem::Member> members;
+        for (Index j = 0; j < k; ++j) {
+          members.push_back({trial.blocks[static_cast<std::size_t>(j)],
+                             alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
+                             &trial.faces[static_cast<std::size_t>(j)]});
+        }
+        if (!factor_for_polish(members, regular)) return false;
       }
-      if (!factor_for_polish(members, regular)) return false;
       Vector dr(r.size()), dalpha(k);
       kkt_.solve(g1, g2, dr, dalpha, kPolishStepAccuracy, monitor_);
       if (!dr.allFinite() || !dalpha.allFinite()) return false;

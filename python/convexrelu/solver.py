@@ -36,8 +36,9 @@ def solve(
     tol : float
         The relative duality gap at which the status is "optimal".
     warm_start : Solution, optional
-        A solution at another lam, of a problem with the same patterns. Ignored where zero weights
-        have the lower objective.
+        A solution at another lam, of a problem with the same patterns: its weights, and its dual
+        point scaled to lam. Ignored where zero weights have the lower objective. Along a grid
+        of decreasing lam it saves more than half of the factorisations.
     max_iter : int, optional
         The largest number of factorisations.
     time_limit : float, optional
