@@ -16,7 +16,8 @@ class KktSystem::Impl {
   bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor) {
     adopt(members);
     n_threads_ = n_threads;
-    form_ = requested_ != Form::automatic ? requested_ : cheapest_form();
+    const bool chosen = requested_ != Form::automatic && requested_ != Form::direct;
+    form_ = chosen ? requested_ : cheapest_form();
     switch (form_) {
       case Form::n_form:
         return factor_n_form(n_threads, monitor);
@@ -125,7 +126,7 @@ class KktSystem::Impl {
     const double k = static_cast<double>(size_k());
     const double m = static_cast<double>(m_);
     double fresh = 0.0;
-    bool can_iterate = size_k() > 0;
+    bool can_iterate = requested_ == Form::automatic && size_k() > 0;
     for (const Slot& slot : slots_) {
       if (slot.gram_offset < 0) fresh += static_cast<double>(slot.width);
       can_iterate = can_iterate && slot.whole_space && slot.alpha > 0.0;

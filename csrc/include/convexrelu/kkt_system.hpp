@@ -32,7 +32,8 @@ namespace convexrelu {
 
 class KktSystem {
  public:
-  enum class Form { automatic, n_form, m_form, iterative };
+  // direct: the cheaper of n_form and m_form.
+  enum class Form { automatic, direct, n_form, m_form, iterative };
 
   // One member of the active set. The pointers are read during factor() only.
   struct Member {

@@ -1,0 +1,113 @@
+// The regularisation path: the optimum as a function of lam, exactly (THEORY: docs/theory/path.md).
+//
+//   mu = 1/lam          z = r/lam  (n)   the dual point, the projection of mu y onto a fixed convex set
+//   alpha_b = ||w_b||/lam                p_b = q_b/lam  (d)   so that w_b = alpha_b lam p_b, ||p_b|| = 1
+//
+// Between events the active blocks (members) A and the faces of their cones stay, and with M_b = A_b Pi_b A_b'/n,
+// Pi_b the projection onto the span of the face,
+//
+//   (I + sum_{b in A} alpha_b M_b) z = mu y,      z'M_b z = n  (b in A).
+//
+// The system is quadratic, so all Taylor coefficients of z and alpha in h = mu/mu0 - 1 come from one
+// factorisation, and the polynomials are the path there: a segment. It ends where a block enters or
+// leaves, a row of a cone binds or is released, or the series does (Mishkin & Pilanci 2023, section on
+// solution paths). The state satisfies the optimality conditions at every mu by itself, so errors do
+// not accumulate. Where the optimal set is not a point the path follows a vertex of it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/problem.hpp"
+#include "convexrelu/solution.hpp"
+#include "convexrelu/types.hpp"
+
+namespace convexrelu {
+
+// bind: a row of the cone becomes tight at q_b; release: it ceases to be. restart: the active set beyond
+// this point was found by solving there anew. A block that leaves as another enters at the same lam has
+// been exchanged for it (the neuron crosses a sample, or the optimal set is not a point).
+enum class EventKind { enter, leave, bind, release, restart };
+
+const char* to_string(EventKind kind);
+// The inverse; std::invalid_argument for other words.
+EventKind event_kind_from(const std::string& word);
+
+struct PathEvent {
+  EventKind kind;
+  double lam;
+  Block block;   // restart: {-1, 0}
+  Index sample;  // the first of the row's hyperplane; -1 for the other kinds
+};
+
+struct PathSegment {
+  double lam_begin, lam_end;              // caller's units, lam_begin > lam_end
+  double centre;                          // mu0 in the problem's scaled units
+  std::vector<Block> blocks;              // (k) members, sorted by pattern, + before -
+  std::vector<std::vector<Index>> faces;  // of each: hyperplanes with independent normals
+  Matrix z;                               // (n_scaled, order + 1) Taylor coefficients, scaled units
+  Matrix alpha;                           // (k, order + 1)
+  double gap;  // relative duality gap of the point at lam_end, from weights and z
+};
+
+struct PathOptions {
+  double lam_min = 0.0;  // > 0, caller's units
+  double tol = 1e-9;     // relative gap beyond which the path is not called optimal
+  long max_segments = 1000000;
+  int max_order = 24;  // of the Taylor series, at least 4
+  int n_threads = 1;
+  const Solution* start = nullptr;  // begin there rather than at lambda_max
+};
+
+// A point of the path, in the caller's units.
+struct PathPoint {
+  std::vector<Block> active_set;
+  Matrix weights;  // (d, k)
+  Vector dual;     // (n)
+};
+
+// Immutable.
+class Path {
+ public:
+  // Throws std::invalid_argument where the parts do not fit the problem or one another.
+  Path(Problem problem, double lam_max, double tol, Status status,
+       std::vector<PathSegment> segments, std::vector<PathEvent> events, long n_factorisations);
+
+  const Problem& problem() const { return problem_; }
+  double lam_max() const { return lam_max_; }  // where it begins
+  double lam_min() const { return segments_.empty() ? lam_max_ : segments_.back().lam_end; }
+  double tol() const { return tol_; }
+  Status status() const { return status_; }
+  const std::vector<PathSegment>& segments() const { return segments_; }
+  const std::vector<PathEvent>& events() const { return events_; }
+  long n_factorisations() const { return n_factorisations_; }
+
+  // At lams (m), each at least lam_min(), from the polynomials: no system is solved. Above lam_max() of a
+  // path that begins at lambda_max the weights are zero; above that of another: std::invalid_argument.
+  Vector objectives(ConstVectorRef lams) const;  // O((n + k) order) each
+  Eigen::Matrix<Index, Eigen::Dynamic, 1> n_active(ConstVectorRef lams) const;
+  // (m, rows of X): what the networks say of X (any, d).
+  Matrix predict(ConstMatrixRef X, ConstVectorRef lams, int n_threads, Monitor& monitor) const;
+  PathPoint at(double lam) const;  // O(n order + n d k)
+  // The same point with its certificate.
+  Solution solution(double lam, int n_threads, Monitor& monitor) const;
+
+ private:
+  void check() const;
+  const PathSegment* segment_of(double lam) const;  // null: the weights are zero
+
+  Problem problem_;
+  double lam_max_, tol_;
+  Status status_;
+  std::vector<PathSegment> segments_;
+  std::vector<PathEvent> events_;
+  long n_factorisations_;
+};
+
+// Traces the path from lambda_max, or from options.start, down to lam_min. status: optimal (it got there and every gap is
+// within tol), time_limit, callback, max_iter (max_segments), stalled, numerical_failure; whatever it is, what
+// is in the segments holds, with the gaps given there.
+Path trace_path(const Problem& problem, const PathOptions& options, Monitor& monitor);
+
+}  // namespace convexrelu
