@@ -102,6 +102,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def path_full(session: nox.Session) -> None:
+    """Exact paths on all data sets, at 200 lam each against a solve: some minutes."""
+    session.install(".[bench]")
+    session.run("python", "-m", "bench.bench_path", "--full", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """dist/: the source distribution, and the wheel of all levels made from it, below 6 MB."""
     session.install("build")

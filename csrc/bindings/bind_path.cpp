@@ -104,7 +104,7 @@ void bind_path(py::module_& m) {
           [](const Path& path, double lam) {
             PathPoint point = path.at(lam);
             return py::make_tuple(to_array(point.active_set), std::move(point.weights),
-                                  std::move(point.dual));
+                                  std::move(point.slopes), std::move(point.dual));
           },
           py::arg("lam"))
       .def(

@@ -22,6 +22,7 @@ void bind_network(py::module_& m);
 void bind_solver(py::module_& m);
 void bind_sensitivity(py::module_& m);
 void bind_stationarity(py::module_& m);
+void bind_path(py::module_& m);
 void bind_optimal_set(py::module_& m);
 void bind_pruning(py::module_& m);
 void bind_global_solver(py::module_& m);

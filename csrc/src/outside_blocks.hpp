@@ -20,6 +20,7 @@ class OutsideBlocks {
     Vector c, q;
     std::vector<Index> face;
     std::vector<double> multipliers;
+    Vector rate;  // of c along the tangent, where it was asked for
   };
 
   OutsideBlocks(const ScaledProblem& problem, int n_threads)
@@ -84,7 +85,7 @@ class OutsideBlocks {
     bound = c.norm();
     if (bound <= level) return;
     if (n_signs_ == 1) {
-      near.push_back({block, bound, c, c, {}, {}});
+      near.push_back({block, bound, c, c, {}, {}, {}});
       return;
     }
     Memory& memory = memory_[static_cast<std::size_t>(index(block))];
@@ -98,7 +99,7 @@ class OutsideBlocks {
       bound = cones_.norm_bound(c, signs_.data(), memory.face, memory.multipliers);
     }
     if (bound <= level) return;
-    near.push_back({block, bound, c, projection.q, memory.face, memory.multipliers});
+    near.push_back({block, bound, c, projection.q, memory.face, memory.multipliers, {}});
   }
 
   const ScaledProblem& problem_;

@@ -13,6 +13,7 @@ from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
+from convexrelu.path import Event, Path, trace_path
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
 from convexrelu.pricing import Pricing, price_patterns
 from convexrelu.problem import Problem
@@ -27,10 +28,12 @@ __all__ = [
     "Certificate",
     "CriticalWidths",
     "Gradient",
+    "Event",
     "LimitExceeded",
     "Network",
     "NetworkReport",
     "OptimalSet",
+    "Path",
     "Patterns",
     "Pricing",
     "Problem",
@@ -59,4 +62,5 @@ __all__ = [
     "solve",
     "solve_global",
     "to_network",
+    "trace_path",
 ]

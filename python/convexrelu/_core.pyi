@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -247,6 +247,84 @@ class Network:
     def split(self, neuron: int, shares: NDArray[np.float64]) -> Network: ...
 
 def to_network(solution: Solution) -> Network: ...
+
+class PathSegment:
+    def __init__(
+        self,
+        lam_begin: float,
+        lam_end: float,
+        centre: float,
+        blocks: NDArray[np.int64],
+        face_sizes: NDArray[np.int64],
+        face_rows: NDArray[np.int64],
+        z: NDArray[np.float64],
+        alpha: NDArray[np.float64],
+        gap: float,
+    ) -> None: ...
+    def parts(
+        self,
+    ) -> tuple[
+        float,
+        float,
+        float,
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        float,
+    ]: ...
+
+class Path:
+    def __init__(
+        self,
+        problem: Problem,
+        lam_max: float,
+        tol: float,
+        status: Status,
+        segments: Sequence[PathSegment],
+        events: Sequence[tuple[str, float, int, int, int]],
+        n_factorisations: int,
+    ) -> None: ...
+    @property
+    def lam_max(self) -> float: ...
+    @property
+    def lam_min(self) -> float: ...
+    @property
+    def tol(self) -> float: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def n_factorisations(self) -> int: ...
+    @property
+    def n_segments(self) -> int: ...
+    @property
+    def segments(self) -> list[PathSegment]: ...
+    @property
+    def events(self) -> list[tuple[str, float, int, int, int]]: ...
+    def objectives(self, lams: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def n_active(self, lams: NDArray[np.float64]) -> NDArray[np.int64]: ...
+    def predict(
+        self, X: NDArray[np.float64], lams: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def at(
+        self, lam: float
+    ) -> tuple[
+        NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
+    ]: ...
+    def solution(self, lam: float, n_threads: int) -> Solution: ...
+
+def trace_path(
+    problem: Problem,
+    lam_min: float,
+    tol: float,
+    start: Solution | None,
+    max_segments: int | None,
+    time_limit: float | None,
+    n_threads: int,
+    callback: Callable[[Progress], bool | None] | None,
+    max_order: int = ...,
+) -> Path: ...
 def solve(
     problem: Problem,
     lam: float,

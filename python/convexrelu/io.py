@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrelu import _core, _validate, patterns, solution
+from convexrelu import path as path_module
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
@@ -60,7 +61,7 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    value : Network, StandardizedNetwork, Standardizer, Patterns, Problem or Solution
+    value : Network, StandardizedNetwork, Standardizer, Patterns, Problem, Solution or Path
         A pruned one is saved without its history.
     path : str or path
         The name of the file, to which nothing is appended. A file of that name is replaced.
@@ -238,6 +239,38 @@ def _make_solution(
     return made
 
 
+def _make_path_parts(**arrays: Any) -> path_module.PathParts:
+    shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "segments": ("f", (None, 4)),
+        "shapes": ("i", (None, 3)),
+        "blocks": ("i", (None, 2)),
+        "face_sizes": ("i", (None,)),
+        "face_rows": ("i", (None,)),
+        "z": ("f", (None,)),
+        "alpha": ("f", (None,)),
+        "events": ("i", (None, 4)),
+        "event_lams": ("f", (None,)),
+    }
+    return path_module.PathParts(
+        **{name: _array(arrays[name], name, *kind) for name, kind in shapes.items()}
+    )
+
+
+def _make_path(
+    problem: Any, lam_max: Any, tol: Any, status: Any, n_factorisations: Any, parts: Any
+) -> path_module.Path:
+    if not isinstance(problem, Problem) or not isinstance(parts, path_module.PathParts):
+        raise ValueError("problem must be a Problem and parts must be PathParts")
+    return path_module._restore(
+        problem,
+        _validate.lam(lam_max, "lam_max"),
+        _validate.tol(tol),
+        _validate.choice(status, "status", tuple(_core.Status.__members__)),
+        _validate.integer(n_factorisations, "n_factorisations"),
+        parts,
+    )
+
+
 def _array(value: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """The value, if it is an array of that kind and shape, None for any size."""
     if not isinstance(value, np.ndarray) or value.dtype.kind != kind:
@@ -271,6 +304,12 @@ _KINDS = {
                 "global_lower_bound",
             ),
             _make_solution,
+        ),
+        _Kind(path_module.PathParts, path_module.PathParts._fields, _make_path_parts),
+        _Kind(
+            path_module.Path,
+            ("problem", "lam_max", "tol", "status", "n_factorisations", "parts"),
+            _make_path,
         ),
     )
 }

@@ -38,8 +38,30 @@ class Coefficients(NamedTuple):
     """(len(lams), k, d)."""
 
 
+class PathParts(NamedTuple):
+    """A path as plain arrays, its S segments end to end: how it is pickled and saved."""
+
+    segments: NDArray[np.float64]
+    """(S, 4): lam at its begin and end, mu where it is expanded, gap at its end."""
+    shapes: NDArray[np.int64]
+    """(S, 3): numbers of members, Taylor coefficients, rows of all faces."""
+    blocks: NDArray[np.int64]
+    """(members, 2): pattern, sign."""
+    face_sizes: NDArray[np.int64]
+    face_rows: NDArray[np.int64]
+    z: NDArray[np.float64]
+    """Taylor coefficients, one after another."""
+    alpha: NDArray[np.float64]
+    events: NDArray[np.int64]
+    """(E, 4): index of the kind, pattern, sign, sample."""
+    event_lams: NDArray[np.float64]
+
+
+KINDS = ("enter", "leave", "bind", "release", "restart")
+
+
 class Path:
-    """The optimum for every lam between ``lam_max`` and ``lam_min``, made by `trace_path`; immutable.
+    """The optimum for every lam between ``lam_max`` and ``lam_min``, by `trace_path`; immutable.
 
     Between breakpoints the path is a polynomial in 1/lam, so it can be evaluated anywhere without
     solving anything. ``path(lam)`` is a `Solution`, certified like any other; where the optimal set
@@ -148,18 +170,40 @@ class Path:
             zeros there. O(n d k) each.
         """
         points = [self._core.at(lam) for lam in self._lams(lams)]
-        pairs = {(int(i), int(s)) for blocks, _, _ in points for i, s in blocks}
+        pairs = {(int(i), int(s)) for blocks, _, _, _ in points for i, s in blocks}
         ordered = sorted(pairs, key=lambda block: (block[0], -block[1]))
         place = {block: j for j, block in enumerate(ordered)}
         weights = np.zeros((len(points), len(ordered), self._problem.X.shape[1]))
-        for at, (blocks, columns, _) in zip(weights, points, strict=True):
+        for at, (blocks, columns, _, _) in zip(weights, points, strict=True):
             at[[place[int(i), int(s)] for i, s in blocks]] = columns.T
         return Coefficients(np.array(ordered, dtype=np.int64).reshape(-1, 2), weights)
 
     def predict(self, X: Any, lams: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
-        """What the networks of the path say of the rows of X (r, d), at each of the lams: (m, r)."""
+        """What the networks of the path say of rows X (r, d), at each of the lams: (m, r)."""
         X = _validate.matrix(X, "X", n_cols=self._problem.X.shape[1], min_rows=0)
         return self._core.predict(X, self._lams(lams), _validate.n_threads(n_threads))
+
+    def plot(self, ax: Any = None, *, n_points: int = 400) -> Any:
+        """Draws the norms of the neurons against lam, with the events marked. Needs matplotlib.
+
+        A line is ``||w_b||`` of one block, blue where its output weight is positive, red where it
+        is negative, pale where it enters early and dark where late. Triangles below the axis are
+        blocks that enter (up) or leave (down), the ticks samples that meet or leave a kink.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure otherwise.
+        n_points : int
+            At how many lam the path is evaluated, besides its breakpoints.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from convexrelu._path_plot import draw
+
+        return draw(self, ax, _validate.integer(n_points, "n_points", low=2))
 
     def _lams(self, lams: Any) -> NDArray[np.float64]:
         values = _validate.vector(np.atleast_1d(lams), "lams")
@@ -182,19 +226,31 @@ class Path:
             f"{self.status}, {len(self.breakpoints)} breakpoints>"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (
-            _restore,
-            (
-                self.problem,
-                self.lam_max,
-                self.tol,
-                self.status,
-                [segment.parts() for segment in self._core.segments],
-                self._core.events,
-                self.n_factorisations,
-            ),
+    @property
+    def parts(self) -> PathParts:
+        """The path as plain arrays."""
+        parts = [segment.parts() for segment in self._core.segments]
+        events = self.events
+        return PathParts(
+            np.array([(p[0], p[1], p[2], p[8]) for p in parts]).reshape(-1, 4),
+            np.array(
+                [(len(p[3]), p[6].shape[1], len(p[5])) for p in parts], dtype=np.int64
+            ).reshape(-1, 3),
+            np.concatenate([np.empty((0, 2), np.int64), *(p[3] for p in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(p[4] for p in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(p[5] for p in parts)]),
+            np.concatenate([np.empty(0), *(p[6].ravel(order="F") for p in parts)]),
+            np.concatenate([np.empty(0), *(p[7].ravel(order="F") for p in parts)]),
+            np.array(
+                [(KINDS.index(e.kind), e.pattern, e.sign, e.sample) for e in events],
+                dtype=np.int64,
+            ).reshape(-1, 4),
+            np.array([e.lam for e in events]),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (self.lam_max, self.tol, self.status, self.n_factorisations)
+        return (_restore, (self.problem, *fields, self.parts))
 
     def __copy__(self) -> Path:
         return self
@@ -208,20 +264,58 @@ def _restore(
     lam_max: float,
     tol: float,
     status: str,
-    segments: list[tuple[Any, ...]],
-    events: list[tuple[str, float, int, int, int]],
     n_factorisations: int,
+    parts: PathParts,
 ) -> Path:
+    """A path from its parts. ValueError where they do not fit together."""
+    if (parts.shapes < 0).any():
+        raise ValueError("shapes must not be negative")
+    members, columns, rows = parts.shapes.T
+    total = int(columns.sum())
+    n = len(parts.z) // total if total else 0
+    blocks = _split(parts.blocks, members)
+    face_sizes = _split(parts.face_sizes, members)
+    face_rows = _split(parts.face_rows, rows)
+    z = _split(parts.z, n * columns)
+    alpha = _split(parts.alpha, members * columns)
+    segments = [
+        _core.PathSegment(
+            begin,
+            end,
+            centre,
+            blocks[j],
+            face_sizes[j],
+            face_rows[j],
+            z[j].reshape((n, columns[j]), order="F"),
+            alpha[j].reshape((members[j], columns[j]), order="F"),
+            gap,
+        )
+        for j, (begin, end, centre, gap) in enumerate(parts.segments)
+    ]
+    if not ((parts.events[:, 0] >= 0) & (parts.events[:, 0] < len(KINDS))).all():
+        raise ValueError("events have kinds that there are not")
+    events = [
+        (KINDS[int(kind)], float(lam), int(pattern), int(sign), int(sample))
+        for (kind, pattern, sign, sample), lam in zip(parts.events, parts.event_lams, strict=True)
+    ]
     core = _core.Path(
         problem._core,
         lam_max,
         tol,
         _core.Status.__members__[status],
-        [_core.PathSegment(*parts) for parts in segments],
+        segments,
         events,
         n_factorisations,
     )
     return Path(core, problem)
+
+
+def _split(array: NDArray[Any], sizes: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Consecutive pieces of the given sizes."""
+    ends = np.cumsum(sizes)
+    if len(array) != (ends[-1] if len(ends) else 0):
+        raise ValueError("shapes must fit the arrays")
+    return np.split(array, ends[:-1]) if len(ends) else []
 
 
 def trace_path(

@@ -64,6 +64,7 @@ struct PathOptions {
 struct PathPoint {
   std::vector<Block> active_set;
   Matrix weights;  // (d, k)
+  Matrix slopes;   // (d, k) d weights/d lam, from the right (larger lam) at a breakpoint
   Vector dual;     // (n)
 };
 

@@ -1,0 +1,287 @@
+// What happens first along a segment: the roots of polynomials in h. See docs/theory/path.md.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "active_system.hpp"
+#include "convexrelu/monitor.hpp"
+#include "convexrelu/problem.hpp"
+#include "first_root.hpp"
+#include "outside_blocks.hpp"
+
+namespace convexrelu {
+
+// alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this are
+// zero.
+inline constexpr double kTight = 1e-10;
+
+struct Event {
+  enum Kind { none, leave, bind, release, enter, exchange } kind = none;
+  double h = 0.0;
+  Index member = -1;   // leave, bind, release
+  Index row = -1;      // hyperplane, of bind and release
+  Block block{-1, 0};  // enter, exchange
+};
+
+class EventFinder {
+ public:
+  EventFinder(const ScaledProblem& problem, const ActiveSystem& at, int n_threads, Monitor& monitor)
+      : problem_(problem),
+        at_(at),
+        n_threads_(n_threads),
+        monitor_(monitor),
+        n_(static_cast<double>(problem.n_samples())),
+        d_(problem.n_features()),
+        x_norm_(problem.X().norm()),
+        cones_(problem.hyperplanes().normals),
+        transposed_normals_(problem.hyperplanes().normals.transpose()),
+        signs_(static_cast<std::size_t>(problem.hyperplanes().size())),
+        outside_(problem, n_threads) {}
+
+  // Blocks outside with f close to 1 at the present point, as the last scan() found them, in order.
+  std::vector<OutsideBlocks::Near>& near() { return near_; }
+  OutsideBlocks& outside() { return outside_; }
+
+  // Blocks that could rise above 1 within the next step and fall below it again start close to 1.
+  void scan() { near_ = outside_.scan(at_.z(), 1.0 - margin_, at_.blocks(), monitor_); }
+
+  // The first event with h in [0, reach], or none.
+  Event first(const Series& s, double reach) {
+    const Index columns = s.order + 1;
+    Vector powers(columns);
+    powers(0) = 1.0;
+    for (Index k = 1; k < columns; ++k) powers(k) = powers(k - 1) * reach;
+    Event event;
+    double x = 1.0;  // h / reach of the earliest so far
+    const auto note = [&](Event::Kind kind, double root, Index member, Index row) {
+      if (root >= x) return;
+      x = root;
+      event = {kind, root * reach, member, row, {-1, 0}};
+    };
+
+    const Matrix alpha = s.alpha.leftCols(columns) * powers.asDiagonal();
+    const double scale = at_.size() > 0 ? alpha.cwiseAbs().maxCoeff() : 1.0;
+    for (Index b = 0; b < at_.size(); ++b) {
+      note(Event::leave, root_of(alpha.row(b).transpose() / scale), b, -1);
+    }
+    if (is_relu()) {
+      for (Index b = 0; b < at_.size(); ++b) {
+        const Member& m = at_.member(b);
+        problem_.cone_signs(m.block.pattern, signs_.data());
+        const Matrix p = s.p.block(b * d_, 0, d_, columns) * powers.asDiagonal();
+        const Matrix slack = transposed_normals_ * p;
+        for (Index row = 0; row < slack.rows(); ++row) {
+          const double side = signs_[static_cast<std::size_t>(row)];
+          if (side == 0.0 || holds(m.face, row)) continue;
+          double lower = side * slack(row, 0);
+          for (Index k = 1; k < columns; ++k) lower -= std::abs(slack(row, k));
+          if (lower > 0.0) continue;
+          note(Event::bind, root_of(side * slack.row(row).transpose()), b, row);
+        }
+        const Matrix c = s.c.block(b * d_, 0, d_, columns) * powers.asDiagonal();
+        const Matrix tau = multipliers(m.face, c);
+        for (Index j = 0; j < m.face.size(); ++j) {
+          const Index row = m.face.rows()[static_cast<std::size_t>(j)];
+          const double side = signs_[static_cast<std::size_t>(row)];
+          if (side != 0.0) note(Event::release, root_of(side * tau.row(j).transpose()), b, row);
+        }
+      }
+    }
+    enter_event(s, reach, powers, x, event);
+    return event;
+  }
+
+ private:
+  // Where a polynomial that is not negative at 0 becomes so, in units of the step. One that starts at zero is
+  // divided by its variable.
+  double root_of(const Vector& c) {
+    Vector coefficients = c;
+    const Index order = c.size() - 1;
+    if (c(0) <= kTight) {
+      if (order == 0 || c.tail(order).lpNorm<Eigen::Infinity>() < kIdentical) {
+        return FirstRoot::kNone;
+      }
+      coefficients = c.tail(order);
+    }
+    return roots_.find(coefficients.data(), static_cast<int>(coefficients.size()) - 1, kNoise);
+  }
+
+  // The earliest block outside that reaches f = 1 before x. f is convex along chords, so between two
+  // points it exceeds its larger end by no more than ||A_b||/n times the distance of z from the chord.
+  void enter_event(const Series& s, double reach, const Vector& powers, double& x, Event& event) {
+    const Index columns = s.order + 1;
+    const double step = x * reach;
+    double bend = 0.0, power = step;
+    for (Index k = 2; k < columns; ++k) bend += s.z.col(k).norm() * (power *= step);
+    bend *= x_norm_ / n_;
+    const double level = 1.0 - std::max(bend, kTight);
+    margin_ = std::clamp(2.0 * bend, kSmallestMargin, kLargestMargin);
+    const Vector z_end = horner(s.z.leftCols(columns), step);
+    const std::vector<Block> members = at_.blocks();
+    std::vector<Block> candidates;
+    for (const auto& b : near_) {
+      if (b.f > level) candidates.push_back(b.block);
+    }
+    for (const auto& b : outside_.scan(z_end, level, members, monitor_))
+      candidates.push_back(b.block);
+    std::sort(candidates.begin(), candidates.end(), comes_before);
+    candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
+    candidates.erase(
+        std::remove_if(
+            candidates.begin(), candidates.end(),
+            [&](Block b) { return std::find(members.begin(), members.end(), b) != members.end(); }),
+        candidates.end());
+    if (candidates.empty()) return;
+    std::vector<Index> listed;
+    for (const Block& b : candidates) listed.push_back(b.pattern);
+    Matrix c(d_ * columns, static_cast<Index>(listed.size()));
+    const Matrix scaled = s.z.leftCols(columns) * powers.asDiagonal();
+    problem_.products().correlate(scaled, listed, c, n_threads_);
+    for (std::size_t j = 0; j < candidates.size(); ++j) {
+      monitor_.check();
+      const Matrix series =
+          c.col(static_cast<Index>(j)).reshaped(d_, columns) * (candidates[j].sign / n_);
+      const double root = is_relu() ? crossing(candidates[j], series, x) : crossing(series);
+      if (root < x) {
+        x = root;
+        event = {Event::enter, root * reach, -1, -1, candidates[j]};
+      }
+      if (!is_relu()) continue;
+      const double change = exchange(candidates[j], series, x);
+      if (change < x) {
+        x = change;
+        event = {Event::exchange, change * reach, -1, -1, candidates[j]};
+      }
+    }
+  }
+
+  // Gated: where ||c||^2 exceeds 1.
+  double crossing(const Matrix& c) {
+    const Index columns = c.cols();
+    const Matrix products = c.transpose() * c;
+    Vector room = Vector::Zero(2 * columns - 1);
+    for (Index a = 0; a < columns; ++a) {
+      for (Index b = 0; b < columns; ++b) room(a + b) -= products(a, b);
+    }
+    room(0) += 1.0;
+    if (std::abs(room(0)) <= 2.0 * kTight) {
+      if (room.tail(2 * columns - 2).lpNorm<Eigen::Infinity>() < kIdentical)
+        return FirstRoot::kNone;
+      const Vector rest = room.tail(2 * columns - 2);
+      return roots_.find(rest.data(), static_cast<int>(rest.size()) - 1, kNoise);
+    }
+    return roots_.find(room.data(), static_cast<int>(room.size()) - 1, kNoise);
+  }
+
+  // C-ReLU: where f = ||Proj c|| exceeds 1, in [0, x]; f is continuously differentiable.
+  double crossing(Block block, const Matrix& c, double x) {
+    constexpr int kSamples = 4;
+    std::vector<Index> face;
+    const auto excess = [&](double at) {
+      return outside_.project(block, horner(c, at), face).norm - 1.0;
+    };
+    double low = 0.0, f_low = excess(0.0);
+    double high = -1.0, f_high = 0.0;
+    for (int i = 1; i <= kSamples; ++i) {
+      const double at = x * i / kSamples;
+      const double f = excess(at);
+      if (f > kViolated) {
+        high = at;
+        f_high = f;
+        break;
+      }
+      low = at;
+      f_low = f;
+    }
+    if (high < 0.0) return FirstRoot::kNone;
+    if (f_low > -kTight) {
+      // It starts at 1 within rounding: if it falls below first, it crosses later.
+      bool fell = false;
+      for (double at = 0.5 * (low + high); at - low > 1e-6 * high && !fell; at = 0.5 * (low + at)) {
+        const double f = excess(at);
+        if (f < -kTight) {
+          low = at;
+          f_low = f;
+          fell = true;
+        }
+      }
+      if (!fell) return low;
+    }
+    // Illinois: regula falsi that halves the value of an end that stays.
+    int side = 0;
+    for (int i = 0; i < 100 && high - low > 1e-15 * high; ++i) {
+      double at = (low * f_high - high * f_low) / (f_high - f_low);
+      if (!(at > low && at < high)) at = 0.5 * (low + high);
+      const double f = excess(at);
+      if (f == 0.0) return at;
+      if (f > 0.0) {
+        high = at;
+        f_high = f;
+        if (side == 1) f_low *= 0.5;
+        side = 1;
+      } else {
+        low = at;
+        f_low = f;
+        if (side == -1) f_high *= 0.5;
+        side = -1;
+      }
+      if (std::abs(f) < 1e-15) return at;
+    }
+    return low;
+  }
+
+  // A block outside with f = 1 all along (the same neuron, seen from a neighbouring pattern) stays as
+  // long as its multipliers are not negative. Where one vanishes, while f is still 1, it is time to
+  // exchange: f itself would only show it quadratically late.
+  double exchange(Block block, const Matrix& c, double x) {
+    const auto start =
+        std::find_if(near_.begin(), near_.end(), [&](const auto& b) { return b.block == block; });
+    if (start == near_.end() || std::abs(start->f - 1.0) > kTight) return FirstRoot::kNone;
+    Face face;
+    cones_.factor(start->face, face);
+    const Matrix tau = multipliers(face, c);
+    double first = FirstRoot::kNone;
+    for (Index j = 0; j < face.size(); ++j) {
+      problem_.cone_signs(block.pattern, signs_.data());
+      const double side =
+          signs_[static_cast<std::size_t>(face.rows()[static_cast<std::size_t>(j)])];
+      if (side == 0.0) continue;
+      const double root = root_of(side * tau.row(j).transpose());
+      if (root >= std::min(first, x)) continue;
+      std::vector<Index> rows = start->face;
+      if (std::abs(outside_.project(block, horner(c, root), rows).norm - 1.0) <= kTight)
+        first = root;
+    }
+    return first;
+  }
+
+  // Polynomials this small over the whole step are zero; below zero by this they are negative.
+  static constexpr double kIdentical = 1e-11;
+  static constexpr double kNoise = 1e-13;
+  // f_b beyond 1 by this is a violation.
+  static constexpr double kViolated = 2e-12;
+  // How close to 1 is close, at least and at most.
+  static constexpr double kSmallestMargin = 1e-6;
+  static constexpr double kLargestMargin = 0.1;
+
+  bool is_relu() const { return problem_.formulation() == Formulation::relu; }
+
+  const ScaledProblem& problem_;
+  const ActiveSystem& at_;
+  const int n_threads_;
+  Monitor& monitor_;
+  const double n_;
+  const Index d_;
+  const double x_norm_;
+  ConeProjector cones_;
+  const Matrix transposed_normals_;
+  std::vector<std::int8_t> signs_;
+  OutsideBlocks outside_;
+  FirstRoot roots_;
+  std::vector<OutsideBlocks::Near> near_;
+  double margin_ = kSmallestMargin;
+};
+
+}  // namespace convexrelu

@@ -1,0 +1,622 @@
+// Follows the path from event to event. See docs/theory/path.md.
+#pragma once
+
+#include <Eigen/QR>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "active_system.hpp"
+#include "convexrelu/path.hpp"
+#include "convexrelu/solver.hpp"
+#include "event_finder.hpp"
+#define WHY(...) (std::getenv("PATH_DEBUG") ? (std::fprintf(stderr, __VA_ARGS__), 0) : 0)
+namespace convexrelu {
+
+class PathTracer {
+ public:
+  PathTracer(const Problem& problem, const PathOptions& options, Monitor& monitor)
+      : caller_(problem),
+        problem_(problem.scaled()),
+        options_(options),
+        monitor_(monitor),
+        n_(static_cast<double>(problem_.n_samples())),
+        d_(problem_.n_features()),
+        mu_end_(1.0 / problem_.scaled_lam(options.lam_min)),
+        at_(problem_, options.n_threads, monitor),
+        events_(problem_, at_, options.n_threads, monitor),
+        cones_(problem_.hyperplanes().normals),
+        transposed_normals_(problem_.hyperplanes().normals.transpose()),
+        signs_(static_cast<std::size_t>(problem_.hyperplanes().size())) {}
+
+  Status run() {
+    try {
+      return follow();
+    } catch (const Stopped& stopped) {
+      return stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
+    }
+  }
+
+  std::vector<PathSegment> segments;
+  std::vector<PathEvent> events;
+  double lam_max = 0.0;
+  long n_factorisations() const { return at_.n_factorisations(); }
+
+ private:
+  // The order of the series grows in these steps until the next event, or the end, is within reach.
+  static constexpr int kFirstOrder = 8;
+  static constexpr int kOrderStep = 4;
+  // f' above this, relative to the tangent, is not zero.
+  static constexpr double kRising = 1e-9;
+  // Newton's method is of use below this residual, relative to mu ||y||.
+  static constexpr double kAccepted = 1e-10;
+  // A series is of use where it leaves less of the equations than this.
+  static constexpr double kFits = 2e-11;
+  // A rate of alpha below this, relative to the largest, is zero.
+  static constexpr double kStill = 1e-10;
+  // An entering column whose remainder is this fraction of it depends on those of the active blocks.
+  static constexpr double kDependent = 1e-7;
+  // A unit normal with less than this outside the span of others depends on them.
+  static constexpr double kDependentRow = 1e-9;
+  // Rounds in which blocks and faces may change at one point, and events at one point.
+  static constexpr int kMaxRounds = 80;
+  static constexpr int kMaxEventsAtPoint = 12;
+  // Two points are one when mu differs by less, relatively.
+  static constexpr double kSamePoint = 1e-11;
+  // How far beyond the present point a restart solves.
+  static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4};
+
+  bool is_relu() const { return problem_.formulation() == Formulation::relu; }
+  double lam_of(double mu) const { return problem_.lam_unit() / mu; }
+
+  Status follow() {
+    bool selected = begin();
+    int n_at_point = 0;
+    long n_restarts = 0;
+    while (at_.mu() < mu_end_ * (1.0 - 1e-14)) {
+      if (static_cast<long>(segments.size()) >= options_.max_segments) return Status::max_iter;
+      monitor_.report("path", static_cast<long>(segments.size()), objective_, gap_);
+      const double before = at_.mu();
+      if (selected) selected = advance();
+      n_at_point = at_.mu() > before * (1.0 + kSamePoint) ? 0 : n_at_point + 1;
+      if (!selected || n_at_point > kMaxEventsAtPoint) {
+        WHY("restart at mu %.12g of %.12g, selected %d, at point %d, members %d\n", at_.mu(),
+            mu_end_, int(selected), n_at_point, int(at_.size()));
+        if (++n_restarts > 1000 || !restart()) return Status::stalled;
+        selected = true;
+        n_at_point = 0;
+      }
+    }
+    return Status::optimal;
+  }
+
+  // At lambda_max every block of that norm is a candidate; at a solution, its own blocks.
+  bool begin() {
+    if (options_.start != nullptr) {
+      lam_max = options_.start->lam;
+      at_.mu() = 1.0 / problem_.scaled_lam(lam_max);
+      return adopt(*options_.start) && finish_point(Event{}, at_.z());
+    }
+    lam_max = std::max(caller_.lambda_max(monitor_), options_.lam_min);
+    at_.mu() = 1.0 / problem_.scaled_lam(lam_max);
+    at_.z() = at_.mu() * problem_.y();
+    return lam_max == options_.lam_min || finish_point(Event{}, at_.z());
+  }
+
+  // From the present point to the next event.
+  bool advance() {
+    Series s = at_.start_series(options_.max_order);
+    Event event;
+    double reach = 0.0;
+    for (Index order = std::min(kFirstOrder, options_.max_order);;
+         order = std::min<Index>(order + kOrderStep, options_.max_order)) {
+      at_.extend(s, order);
+      if (!s.z.leftCols(order + 1).allFinite()) return false;
+      const double end = mu_end_ / at_.mu() - 1.0;
+      const double limit = ActiveSystem::radius(s);
+      reach = std::min(limit, end);
+      event = events_.first(s, reach);
+      if (event.kind != Event::none || limit >= end || order == options_.max_order) break;
+    }
+    double h = event.kind == Event::none ? reach : event.h;
+    while (h > kSamePoint && !fits(s, h)) {
+      event = Event{};
+      h *= 0.25;
+    }
+    if (event.kind == Event::none && h <= kSamePoint) return false;
+    if (h > 0.0) append_segment(s, h);
+    move_to(s, h);
+    return finish_point(event, derivative(s.z.leftCols(s.order + 1), h));
+  }
+
+  // Whether the series satisfies the equations at h and on the way, to be on the safe side of a system
+  // that is nearly singular.
+  bool fits(const Series& s, double h) {
+    const Index columns = s.order + 1;
+    for (const double x : {0.5 * h, h}) {
+      const Vector alpha = at_.size() > 0 ? horner(s.alpha.leftCols(columns), x) : Vector();
+      const Matrix p = at_.size() > 0
+                           ? Matrix(horner(s.p.leftCols(columns), x).reshaped(d_, at_.size()))
+                           : Matrix(d_, 0);
+      const Vector target = at_.mu() * (1.0 + x) * problem_.y();
+      const Vector residual =
+          target - horner(s.z.leftCols(columns), x) - at_.combine(p * alpha.asDiagonal());
+      const double defect =
+          at_.size() > 0 ? (p.colwise().norm().array() - 1.0).abs().maxCoeff() : 0.0;
+      if (!(residual.norm() <= kFits * target.norm()) || !(defect <= kFits)) return false;
+    }
+    return true;
+  }
+
+  void append_segment(const Series& s, double h) {
+    std::vector<std::size_t> order(at_.members().size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return comes_before(at_.members()[a].block, at_.members()[b].block);
+    });
+    PathSegment segment;
+    segment.lam_begin = segments.empty() ? lam_max : segments.back().lam_end;
+    const double mu = at_.mu() * (1.0 + h);
+    segment.lam_end = mu < mu_end_ * (1.0 - 1e-14) ? lam_of(mu) : options_.lam_min;
+    segment.centre = at_.mu();
+    segment.z = s.z.leftCols(s.order + 1);
+    segment.alpha.resize(at_.size(), s.order + 1);
+    for (std::size_t j = 0; j < order.size(); ++j) {
+      const Member& m = at_.members()[order[j]];
+      segment.blocks.push_back(m.block);
+      segment.faces.push_back(m.face.rows());
+      segment.alpha.row(static_cast<Index>(j)) =
+          s.alpha.row(static_cast<Index>(order[j])).leftCols(s.order + 1);
+    }
+    segment.gap = kNaN;  // finish_point
+    segments.push_back(std::move(segment));
+  }
+
+  void move_to(const Series& s, double h) {
+    at_.z() = horner(s.z.leftCols(s.order + 1), h);
+    for (Index b = 0; b < at_.size(); ++b) {
+      at_.member(b).alpha = std::max(0.0, horner(&s.alpha(b, 0), s.alpha.rows(), s.order, h));
+    }
+    at_.mu() *= 1.0 + h;
+  }
+
+  // Certifies the point, takes the event in, and settles members and faces ahead of it.
+  // tangent: dz/dh on arrival.
+  bool finish_point(const Event& event, const Vector& tangent) {
+    events_.scan();
+    certify_point();
+    if (!segments.empty() && std::isnan(segments.back().gap)) segments.back().gap = gap_;
+    if (at_.mu() >= mu_end_ * (1.0 - 1e-14)) return true;
+    const std::vector<Member> before = at_.members();
+    if (!take_in(event, tangent) || !select()) return false;
+    record_changes(before);
+    return true;
+  }
+
+  // Leaves, enters, then the rows that became tight or ceased to be: by the spans of the faces, since on a
+  // face with more rows than dimensions several lists mean the same.
+  void record_changes(const std::vector<Member>& before) {
+    const auto find = [](const std::vector<Member>& list, Block block) {
+      return std::find_if(list.begin(), list.end(),
+                          [&](const Member& m) { return m.block == block; });
+    };
+    for (const Member& m : before) {
+      if (find(at_.members(), m.block) == at_.members().end()) record(EventKind::leave, m.block);
+    }
+    for (const Member& m : at_.members()) {
+      const auto old = find(before, m.block);
+      if (old == before.end()) {
+        record(EventKind::enter, m.block);
+        continue;
+      }
+      for (const Index row : m.face.rows()) {
+        if (!spans(old->face, row)) record(EventKind::bind, m.block, row);
+      }
+      for (const Index row : old->face.rows()) {
+        if (!spans(m.face, row)) record(EventKind::release, m.block, row);
+      }
+    }
+  }
+
+  bool spans(const Face& face, Index row) const {
+    if (holds(face, row)) return true;
+    Vector rest = problem_.hyperplanes().normals.col(row);
+    project_out(face, rest.col(0));
+    return rest.norm() <= kDependentRow;
+  }
+
+  // The gap of the weights alpha_b lam p_b, with z as the dual point.
+  void certify_point() {
+    at_.compute_point();
+    double largest = 1.0;
+    for (const auto& b : events_.near()) largest = std::max(largest, b.f);
+    for (Index b = 0; b < at_.size(); ++b) {
+      std::vector<Index> rows = at_.member(b).face.rows();
+      largest = std::max(
+          largest, is_relu()
+                       ? events_.outside().project(at_.member(b).block, at_.c().col(b), rows).norm
+                       : at_.p().col(b).norm());
+    }
+    const Vector alpha = at_.alphas();
+    const Vector residual =
+        at_.mu() * problem_.y() - at_.combine(at_.p() * alpha.asDiagonal());  // over lam
+    const double penalty = alpha.dot(at_.p().colwise().norm().transpose());
+    const double primal = residual.squaredNorm() / (2.0 * n_) + penalty;  // over lam^2
+    const double zz = at_.z().squaredNorm(), yz = at_.mu() * problem_.y().dot(at_.z());
+    const double kappa = zz > 0.0 ? std::clamp(yz / zz, 0.0, 1.0 / largest) : 0.0;
+    const double dual = kappa * yz / n_ - kappa * kappa * zz / (2.0 * n_);
+    gap_ = primal > 0.0 ? std::max(0.0, (primal - dual) / primal) : 0.0;
+    const double unit = problem_.y_unit() / at_.mu();
+    objective_ = primal * unit * unit;
+  }
+
+  void record(EventKind kind, Block block, Index row = -1) {
+    const Hyperplanes& planes = problem_.hyperplanes();
+    const Index sample =
+        row < 0 ? -1
+                : problem_.rows()[static_cast<std::size_t>(planes.samples[static_cast<std::size_t>(
+                      planes.offsets[static_cast<std::size_t>(row)])])];
+    const double lam = segments.empty() ? lam_max : segments.back().lam_end;
+    events.push_back({kind, lam, block, sample});
+  }
+
+  bool take_in(const Event& event, const Vector& tangent) {
+    by_contact_ = {-1, 0};
+    switch (event.kind) {
+      case Event::leave:
+        remove(event.member);
+        return true;
+      case Event::bind: {
+        Member& m = at_.member(event.member);
+        std::vector<Index> rows = m.face.rows();
+        rows.push_back(event.row);
+        cones_.factor(rows, m.face);
+        return true;
+      }
+      case Event::release: {
+        Member& m = at_.member(event.member);
+        std::vector<Index> rows = m.face.rows();
+        rows.erase(std::find(rows.begin(), rows.end(), event.row));
+        cones_.factor(rows, m.face);
+        return true;
+      }
+      case Event::enter:
+      case Event::exchange:
+        for (std::size_t j = 0; j < events_.near().size(); ++j) {
+          if (!(events_.near()[j].block == event.block)) continue;
+          const bool rising = is_rising(j, tangent);
+          if (!rising) by_contact_ = event.block;
+          return enter(j, !rising || is_tied());
+        }
+        return false;
+      default:
+        return true;
+    }
+  }
+
+  void remove(Index b) {
+    const Member& m = at_.member(b);
+    at_.compute_point();
+    events_.near().push_back(
+        {m.block, at_.p().col(b).norm(), at_.c().col(b), at_.p().col(b), m.face.rows(), {}, {}});
+    at_.members().erase(at_.members().begin() + b);
+  }
+
+  // Whether more than one block outside is at f = 1.
+  bool is_tied() {
+    return std::count_if(events_.near().begin(), events_.near().end(),
+                         [](const auto& b) { return b.f >= 1.0 - kTight; }) > 1;
+  }
+
+  // Whether f of block j of near() rises along a tangent of z. Then its column A_b q_b is outside the span
+  // of those of the members, for which f stays.
+  bool is_rising(std::size_t j, const Vector& tangent) {
+    const OutsideBlocks::Near& b = events_.near()[j];
+    Matrix rate(d_, 1);
+    problem_.products().correlate(tangent, {b.block.pattern}, rate, options_.n_threads);
+    rate *= b.block.sign / n_;
+    return b.q.dot(rate.col(0)) > kRising * std::max(1.0, rate.norm());
+  }
+
+  // Block j of near() becomes a member. If its column depends on theirs, alpha moves along the
+  // dependence until one of theirs vanishes, which leaves.
+  bool enter(std::size_t j, bool may_depend) {
+    const OutsideBlocks::Near block = events_.near()[j];
+    at_.compute_point();
+    Member member{block.block, 0.0, {}};
+    if (is_relu()) {
+      std::vector<Index> rows = block.face;
+      const Projection& projection = events_.outside().project(block.block, block.c, rows);
+      std::vector<Index> kept;  // rows with multipliers that are not zero
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (std::abs(projection.multipliers[i]) > kTight) kept.push_back(rows[i]);
+      }
+      cones_.factor(kept, member.face);
+    }
+    if (may_depend && at_.size() > 0) {
+      const Vector column = at_.column(block.block, block.q);
+      const Matrix others = at_.columns();
+      const Vector share = others.colPivHouseholderQr().solve(column);
+      if ((column - others * share).norm() <= kDependent * column.norm()) {
+        Index leaving = -1;
+        double step = kInfinity;
+        for (Index b = 0; b < at_.size(); ++b) {
+          if (share(b) <= kDependent) continue;
+          const double limit = at_.member(b).alpha / share(b);
+          if (limit < step) {
+            step = limit;
+            leaving = b;
+          }
+        }
+        if (leaving < 0) return false;
+        for (Index b = 0; b < at_.size(); ++b) {
+          at_.member(b).alpha -= step * share(b);
+        }
+        member.alpha = step;
+        remove(leaving);
+      }
+    }
+    events_.near().erase(std::find_if(events_.near().begin(), events_.near().end(),
+                                      [&](const auto& b) { return b.block == block.block; }));
+    at_.members().push_back(std::move(member));
+    return true;
+  }
+
+  // Members and faces for which the tangent points into what is allowed: one change at a time, the
+  // first in the order of blocks (Murty 1974), until there is none.
+  bool select() {
+    for (int round = 0; round < kMaxRounds; ++round) {
+      monitor_.check();
+      if (!at_.factor()) {
+        WHY("  singular round %d\n", round);
+        return false;
+      }
+      if (const double res = at_.correct(); res > kAccepted) {
+        WHY("  residual %.1e round %d\n", res, round);
+        return false;
+      }
+      const Vector zero = Vector::Zero(at_.size());
+      Vector z1, alpha1;
+      const Vector alpha = at_.alphas();
+      const double scale = at_.size() > 0 ? alpha.cwiseAbs().maxCoeff() : 0.0;
+      at_.solve(at_.mu() * problem_.y(), zero, z1, alpha1);
+      if (!z1.allFinite() || !alpha1.allFinite()) return false;
+      Matrix c1(d_, at_.size()), p1(d_, at_.size());
+      at_.correlate(z1, c1, p1);
+
+      bool failed = false;
+      if (change_members(alpha, scale, z1, alpha1, failed)) {
+        if (failed) {
+          WHY("  entering failed\n");
+          return false;
+        }
+        continue;
+      }
+      if (is_relu() && turn_faces(c1, round >= kMaxRounds / 3)) continue;
+      turn_faces_outside();
+      return true;
+    }
+    WHY("  rounds exhausted\n");
+    return false;
+  }
+
+  // The first block that should leave or enter does.
+  bool change_members(const Vector& alpha, double scale, const Vector& z1, const Vector& alpha1,
+                      bool& failed) {
+    Index leaving = -1;
+    const double still = at_.size() > 0 ? kStill * alpha1.cwiseAbs().maxCoeff() : 0.0;
+    for (Index b = 0; b < at_.size(); ++b) {
+      if (alpha(b) > kTight * scale || !(alpha1(b) <= still)) continue;
+      if (at_.member(b).block == by_contact_ && alpha1(b) >= -still) continue;
+      const Block block = at_.member(b).block;
+      if (leaving < 0 ||
+          comes_before(block, at_.members()[static_cast<std::size_t>(leaving)].block)) {
+        leaving = b;
+      }
+    }
+    std::vector<Index> listed;
+    std::vector<std::size_t> weak;
+    for (std::size_t j = 0; j < events_.near().size(); ++j) {
+      if (events_.near()[j].f < 1.0 - kTight) continue;
+      weak.push_back(j);
+      listed.push_back(events_.near()[j].block.pattern);
+    }
+    std::size_t entering = events_.near().size();
+    if (!weak.empty()) {
+      Matrix c(d_, static_cast<Index>(listed.size()));
+      problem_.products().correlate(z1, listed, c, options_.n_threads);
+      for (std::size_t i = 0; i < weak.size(); ++i) {
+        OutsideBlocks::Near& b = events_.near()[weak[i]];
+        b.rate = c.col(static_cast<Index>(i)) * (b.block.sign / n_);
+        if (b.q.dot(b.rate) <= kRising * std::max(1.0, b.rate.norm())) continue;
+        if (entering == events_.near().size() ||
+            comes_before(b.block, events_.near()[entering].block)) {
+          entering = weak[i];
+        }
+      }
+    }
+    if (leaving < 0 && entering == events_.near().size()) return false;
+    if (leaving >= 0 && (entering == events_.near().size() ||
+                         comes_before(at_.members()[static_cast<std::size_t>(leaving)].block,
+                                      events_.near()[entering].block))) {
+      remove(leaving);
+    } else {
+      failed = !enter(entering, is_tied());
+    }
+    return true;
+  }
+
+  // The faces whose tight rows ask for others, or the first of them. Ahead of a point, q_b moves along the
+  // projection of dc_b onto the critical cone {u : C_T u >= 0, (q_b - c_b)'u = 0}, T the tight rows.
+  bool turn_faces(const Matrix& c1, bool one_at_a_time) {
+    bool turned = false;
+    std::vector<std::size_t> order(at_.members().size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return comes_before(at_.members()[a].block, at_.members()[b].block);
+    });
+    for (const std::size_t j : order) {
+      const Index b = static_cast<Index>(j);
+      std::vector<Index> rows;
+      if (!directional_face(at_.members()[j].block, at_.members()[j].face, at_.c().col(b),
+                            at_.p().col(b), c1.col(b), rows)) {
+        continue;
+      }
+      // Other rows of the same span are another representation: the tangent stays.
+      Face& face = at_.members()[j].face;
+      const bool same =
+          static_cast<Index>(rows.size()) == face.size() &&
+          std::all_of(rows.begin(), rows.end(), [&](Index row) { return spans(face, row); });
+      cones_.factor(rows, face);
+      if (same) continue;
+      turned = true;
+      if (one_at_a_time) break;
+    }
+    return turned;
+  }
+
+  // The same for the blocks outside with f = 1: the multipliers to follow are those ahead.
+  void turn_faces_outside() {
+    for (OutsideBlocks::Near& b : events_.near()) {
+      if (!is_relu() || std::abs(b.f - 1.0) > kTight || b.rate.size() == 0) continue;
+      Face face;
+      cones_.factor(b.face, face);
+      std::vector<Index> rows;
+      if (directional_face(b.block, face, b.c, b.q, b.rate, rows)) b.face = rows;
+    }
+  }
+
+  // False where no row is weakly active: the face stays.
+  bool directional_face(Block block, const Face& face, const Vector& c, const Vector& p,
+                        const Vector& dc, std::vector<Index>& result) {
+    problem_.cone_signs(block.pattern, signs_.data());
+    const Matrix& normals = problem_.hyperplanes().normals;
+    const Vector slack = transposed_normals_ * p;
+    const Matrix tau = multipliers(face, c);
+    std::vector<Index> strong, tight;
+    bool weak = false;
+    for (Index j = 0; j < face.size(); ++j) {
+      const Index row = face.rows()[static_cast<std::size_t>(j)];
+      const double side = signs_[static_cast<std::size_t>(row)];
+      if (side == 0.0 || side * tau(j, 0) > kTight) {
+        strong.push_back(row);
+      } else {
+        tight.push_back(row);
+        weak = true;
+      }
+    }
+    for (Index row = 0; row < slack.size(); ++row) {
+      const double side = signs_[static_cast<std::size_t>(row)];
+      if (side == 0.0 || side * slack(row) > kTight || holds(face, row)) continue;
+      tight.push_back(row);
+      weak = weak || !spans(face, row);
+    }
+    if (!weak) return false;
+    std::vector<Index> rows = strong;
+    rows.insert(rows.end(), tight.begin(), tight.end());
+    Matrix local(d_, static_cast<Index>(rows.size()));
+    std::vector<std::int8_t> local_signs(rows.size(), 0);
+    std::vector<Index> guess;
+    for (std::size_t j = 0; j < rows.size(); ++j) {
+      local.col(static_cast<Index>(j)) = normals.col(rows[j]);
+      local.col(static_cast<Index>(j)) -= p * p.dot(local.col(static_cast<Index>(j)));
+      if (j < strong.size()) {
+        guess.push_back(static_cast<Index>(j));
+      } else {
+        local_signs[j] = signs_[static_cast<std::size_t>(rows[j])];
+      }
+    }
+    ConeProjector critical(local);
+    const Vector moved = dc + p * (dc.norm() - p.dot(dc));
+    critical.project(moved, local_signs.data(), guess);
+    result.clear();
+    for (const Index j : guess) result.push_back(rows[static_cast<std::size_t>(j)]);
+    return true;
+  }
+
+  bool restart() {
+    for (const double step : kRestartSteps) {
+      monitor_.check();
+      const double mu = std::min(at_.mu() * (1.0 + step), mu_end_);
+      const double lam = mu < mu_end_ ? lam_of(mu) : options_.lam_min;
+      SolveOptions options;
+      options.tol = 1e-10;
+      options.n_threads = options_.n_threads;
+      const Solution solution = convexrelu::solve(caller_, lam, options, monitor_);
+      if (solution.gap > 1e-8) continue;
+      const double begin = at_.mu();
+      const std::vector<Member> before = at_.members();
+      const Vector z_before = at_.z();
+      at_.mu() = mu;
+      if (adopt(solution)) {
+        // The series holds on this side of the point too.
+        events_.scan();
+        if (select()) {
+          record(EventKind::restart, {-1, 0});
+          record_changes(before);
+          Series s = at_.start_series(options_.max_order);
+          at_.extend(s, std::min(kFirstOrder, options_.max_order));
+          append_segment(s, 0.0);
+          certify_point();
+          segments.back().gap = gap_;
+          return true;
+        }
+      }
+      at_.mu() = begin;
+      at_.members() = before;
+      at_.z() = z_before;
+    }
+    return false;
+  }
+
+  // Members, alpha and z of a solution at at_.mu(), with independent columns.
+  bool adopt(const Solution& solution) {
+    at_.z().resize(problem_.n_samples());
+    for (Index k = 0; k < at_.z().size(); ++k) {
+      at_.z()(k) = solution.dual(problem_.rows()[static_cast<std::size_t>(k)]) / problem_.y_unit() *
+                   problem_.row_factors()(k) * at_.mu();
+    }
+    at_.members().clear();
+    for (std::size_t j = 0; j < solution.active_set.size(); ++j) {
+      const double norm =
+          solution.weights.col(static_cast<Index>(j)).norm() / problem_.weight_unit();
+      if (norm > 0.0) at_.members().push_back({solution.active_set[j], norm * at_.mu(), {}});
+    }
+    at_.compute_point();
+    if (is_relu()) {
+      for (Index b = 0; b < at_.size(); ++b) {
+        Member& m = at_.member(b);
+        std::vector<Index> rows, kept;
+        const Projection& projection = events_.outside().project(m.block, at_.c().col(b), rows);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          if (std::abs(projection.multipliers[i]) > 1e-9) kept.push_back(rows[i]);
+        }
+        cones_.factor(kept, m.face);
+      }
+      at_.compute_point();
+    }
+    at_.make_independent();
+    return at_.factor() && at_.correct() <= kAccepted;
+  }
+
+  const Problem& caller_;
+  const ScaledProblem& problem_;
+  const PathOptions& options_;
+  Monitor& monitor_;
+  const double n_;
+  const Index d_;
+  const double mu_end_;
+  ActiveSystem at_;
+  EventFinder events_;
+  ConeProjector cones_;
+  const Matrix transposed_normals_;
+  std::vector<std::int8_t> signs_;
+  Block by_contact_{-1, 0};  // entered without rising: its alpha grows of second order
+  double objective_ = kNaN, gap_ = kNaN;
+};
+
+}  // namespace convexrelu

@@ -1,0 +1,480 @@
+"""trace_path: every point is the optimum there, ties or not, and it is said what changes."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import numpy as np
+import pytest
+from bench import data
+from hypothesis import given, settings
+from tests import oracles
+from tests.strategies import FORMULATIONS, Case, cases
+from tests.test_solver import assert_same_bits, medium, rounding
+
+from convexrelu import (
+    Path,
+    Problem,
+    Progress,
+    _core,
+    certify,
+    enumerate_patterns,
+    load,
+    patterns_from_gates,
+    sample_patterns,
+    save,
+    solve,
+    to_network,
+    trace_path,
+)
+
+
+def middles(path: Path) -> np.ndarray:
+    """A lam within each segment, in the middle of its range of 1/lam."""
+    ends = np.concatenate([[path.lam_max], path.segment_ends])
+    return 2 / (1 / ends[1:] + 1 / ends[:-1])
+
+
+def points(path: Path) -> np.ndarray:
+    return np.concatenate([[path.lam_max], path.segment_ends, middles(path)])
+
+
+def check_points(path: Path, lams: Any) -> None:
+    """The optimality conditions to 1e-10 and the gap to 1e-9, by what does not know of paths."""
+    problem = path.problem
+    for lam in lams:
+        solution = path(lam)
+        certificate = certify(solution)
+        room = rounding(problem, lam, solution.dual)
+        assert certificate.gap <= 1e-9
+        assert certificate.stationarity <= max(1e-10, room)
+        assert certificate.cone_violation <= 1e-12
+        assert path.objective(lam)[0] == pytest.approx(solution.objective, rel=1e-10)
+
+
+def check_by_oracles(path: Path, lams: Any) -> None:
+    """The same without the library: ||q_b|| <= lam, equal where active, and the gap."""
+    problem = path.problem
+    positions = {(b.pattern, b.sign): j for j, b in enumerate(oracles.blocks(problem))}
+    for lam in lams:
+        solution = path(lam)
+        value = oracles.objective(problem, lam, solution.active_set, solution.weights)
+        bounds = [oracles.dual_value(problem, lam, r) for r in (solution.residual, solution.dual)]
+        assert value - max(bounds) <= 1e-9 * value
+        norms = np.linalg.norm(oracles.directions(problem, solution.dual), axis=1) / lam
+        active = [positions[i, s] for i, s in solution.active_set]
+        room = max(1e-10, rounding(problem, lam, solution.dual))
+        np.testing.assert_allclose(norms[active], 1.0, atol=room)
+        assert norms.max(initial=0.0) <= 1 + room
+
+
+def replay(path: Path, *, in_general_position: bool = False) -> None:
+    """The events tell which blocks are active in each segment."""
+    active: set[tuple[int, int]] = set()
+    events = list(path.events)
+    ends = np.concatenate([[path.lam_max], path.segment_ends])
+    for begin, lam in zip(ends[:-1], middles(path), strict=True):
+        while events and events[0].lam >= begin:
+            event = events.pop(0)
+            block = (event.pattern, event.sign)
+            if event.kind == "enter":
+                assert block not in active
+                active.add(block)
+            elif event.kind == "leave":
+                active.remove(block)
+            elif event.kind in {"bind", "release"}:
+                assert block in active
+                assert event.sample >= 0
+        found = {(int(i), int(s)) for i, s in path(lam).active_set}
+        assert found <= active
+        assert path.n_active(lam)[0] == len(found)
+        if in_general_position:
+            assert found == active
+
+
+class TestOptimality:
+    @given(cases(ratios=(0.5, 0.1, 1e-2, 1e-3)))
+    @settings(max_examples=150)
+    def test_on_degenerate_problems(self, case: Case) -> None:
+        path = trace_path(case.problem, case.lam)
+        assert path.status == "optimal"
+        assert path.lam_min == case.lam
+        check_points(path, points(path)[:40])
+        replay(path)
+
+    @given(cases(max_n=6, max_d=3, max_gates=5, ratios=(0.1, 1e-2)))
+    @settings(max_examples=30)
+    def test_by_the_oracles(self, case: Case) -> None:
+        path = trace_path(case.problem, case.lam)
+        check_by_oracles(path, points(path)[:8])
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_on_integer_designs(self, formulation: str) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            X = rng.integers(-2, 3, (8, 10)).astype(float)
+            y = rng.integers(-3, 4, 8).astype(float)
+            patterns = sample_patterns(X, 8, rng=rng)
+            problem = Problem(X, y, patterns, formulation=formulation)
+            if not problem.lambda_max:
+                continue
+            path = trace_path(problem, 0.01 * problem.lambda_max)
+            assert path.status == "optimal"
+            check_points(path, points(path)[::3])
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    @pytest.mark.parametrize("kind", ["random", "integer", "rank 2", "wide", "bits"])
+    def test_agrees_with_solve(self, kind: str, formulation: str) -> None:
+        rng = np.random.default_rng(len(kind))
+        X = {
+            "random": rng.standard_normal((40, 5)),
+            "integer": rng.integers(-2, 3, (40, 4)).astype(float),
+            "rank 2": rng.integers(-2, 3, (30, 2)) @ rng.integers(-1, 2, (2, 5)).astype(float),
+            "wide": rng.standard_normal((8, 20)),
+            "bits": rng.integers(0, 2, (40, 5)).astype(float),
+        }[kind]
+        y = np.sign(X[:, 0] - 0.3) + 0.5 * rng.standard_normal(len(X))
+        problem = Problem(X, y, sample_patterns(X, 30, rng=0), formulation=formulation)
+        path = trace_path(problem, 0.01 * problem.lambda_max)
+        assert path.status == "optimal"
+        lams = np.geomspace(0.99 * path.lam_max, path.lam_min, 25)
+        for lam, value in zip(lams, path.objective(lams), strict=True):
+            assert value == pytest.approx(solve(problem, lam).objective, rel=1e-10)
+        check_points(path, lams)
+        replay(path)
+
+
+class TestRealData:
+    @pytest.mark.parametrize("name", ["iris", "monks-1"])
+    @pytest.mark.parametrize(("formulation", "n_gates"), [("gated", 50), ("relu", 20)])
+    def test_agrees_with_solve(self, name: str, formulation: str, n_gates: int) -> None:
+        table = data.load(name)
+        patterns = sample_patterns(table.X, n_gates, rng=0)
+        problem = Problem(table.X, table.y, patterns, formulation=formulation)
+        path = trace_path(problem, 0.02 * problem.lambda_max)
+        assert path.status == "optimal"
+        lams = np.geomspace(0.99 * path.lam_max, path.lam_min, 12)
+        for lam, value in zip(lams, path.objective(lams), strict=True):
+            assert value == pytest.approx(solve(problem, lam).objective, rel=1e-10)
+        check_points(path, lams)
+        replay(path)
+
+
+XOR = np.array([[-1, -1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, 1.0]])
+
+
+def cube(d: int) -> np.ndarray:
+    return np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
+
+
+class TestSymmetricData:
+    """Everything is tied with something."""
+
+    def data(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(7)
+        if name == "xor":
+            return XOR, np.array([1.0, -1.0, -1.0, 1.0])
+        if name == "3-cube":
+            X = cube(3)
+            return X, X.prod(axis=1)
+        if name == "parity of bits":
+            X = np.column_stack([(cube(3) + 1) / 2, np.ones(8)])
+            return X, cube(3).prod(axis=1)
+        if name == "duplicated rows":
+            X = np.column_stack([rng.integers(0, 2, (40, 3)), np.ones(40)]).astype(float)
+            return X, np.sign(rng.standard_normal(40))
+        if name == "one dimension":
+            X = np.column_stack([np.sort(rng.standard_normal(12)), np.ones(12)])
+            return X, np.sin(3 * X[:, 0])
+        X = np.column_stack([rng.standard_normal((8, 2)), np.ones(8)])
+        return X, rng.standard_normal(8)
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    @pytest.mark.parametrize(
+        "name", ["xor", "3-cube", "parity of bits", "duplicated rows", "one dimension", "plane"]
+    )
+    def test_over_all_patterns(self, name: str, formulation: str) -> None:
+        X, y = self.data(name)
+        problem = Problem(X, y, enumerate_patterns(X), formulation=formulation)
+        path = trace_path(problem, 0.005 * problem.lambda_max)
+        assert path.status == "optimal"
+        check_points(path, points(path)[:: max(1, path.n_segments // 15)])
+        for ratio in (0.7, 0.2, 0.03):
+            lam = ratio * problem.lambda_max
+            assert path.objective(lam)[0] == pytest.approx(solve(problem, lam).objective, rel=1e-10)
+        replay(path)
+
+
+class TestExactness:
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_breakpoints_do_not_depend_on_the_order_of_the_series(self, formulation: str) -> None:
+        problem = medium(formulation, n=50, n_gates=25)
+        lam = 0.02 * problem.lambda_max
+        paths = [
+            _core.trace_path(problem._core, lam, 1e-9, None, None, None, 1, None, order)
+            for order in (6, 12, 24)
+        ]
+        first = paths[-1].events
+        assert len(first) > 10
+        for path in paths:
+            assert [(kind, *rest) for kind, _, *rest in path.events] == [
+                (kind, *rest) for kind, _, *rest in first
+            ]
+            np.testing.assert_allclose(
+                [event[1] for event in path.events], [event[1] for event in first], rtol=1e-9
+            )
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_general_position_needs_no_restart(self, formulation: str) -> None:
+        problem = medium(formulation, n=60, n_gates=40)
+        path = trace_path(problem, 1e-3 * problem.lambda_max)
+        assert path.status == "optimal"
+        assert path.n_restarts == 0
+        assert path.gaps.max() <= 1e-11
+        replay(path, in_general_position=True)
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_slopes_are_those_of_differences(self, formulation: str) -> None:
+        problem = medium(formulation, n=40, n_gates=20)
+        path = trace_path(problem, 0.05 * problem.lambda_max)
+        for lam in middles(path)[::4]:
+            blocks, _, slopes, _ = path._core.at(lam)
+            step = 1e-6 * lam
+            below, above = path._core.at(lam - step), path._core.at(lam + step)
+            if below[0].tolist() == blocks.tolist() == above[0].tolist():
+                difference = (above[1] - below[1]) / (2 * step)
+                scale = np.abs(difference).max(initial=0.0)
+                np.testing.assert_allclose(slopes, difference, atol=1e-5 * scale)
+
+    def test_one_block(self) -> None:
+        """Gated, one pattern that holds all: w = (X'X/n + t I)^-1 X'y/n, ||w|| t = lam."""
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+        problem = Problem(X, y, patterns_from_gates(X, np.zeros((3, 1))), formulation="gated")
+        path = trace_path(problem, 1e-3 * problem.lambda_max)
+        assert [event.kind for event in path.events] == ["enter"]
+        assert path.breakpoints == pytest.approx([np.linalg.norm(X.T @ y) / 20])
+        for t in (10.0, 1.0, 0.1):
+            w = np.linalg.solve(X.T @ X / 20 + t * np.eye(3), X.T @ y / 20)
+            np.testing.assert_allclose(path(t * np.linalg.norm(w)).weights, [w], rtol=1e-11)
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_units(self, formulation: str) -> None:
+        problem = medium(formulation, n=30, n_gates=15)
+        path = trace_path(problem, 0.05 * problem.lambda_max)
+        X, y = np.ldexp(problem.X, 300), np.ldexp(problem.y, -400)
+        scaled = Problem(X, y, problem.patterns, formulation=formulation)
+        other = trace_path(scaled, np.ldexp(path.lam_min, -100))
+        np.testing.assert_array_equal(other.breakpoints, np.ldexp(path.breakpoints, -100))
+        assert other.status == "optimal"
+
+    def test_threads_do_not_matter(self) -> None:
+        problem = medium("relu", n=60, n_gates=300)
+        lam = 0.1 * problem.lambda_max
+        one, many = trace_path(problem, lam), trace_path(problem, lam, n_threads=3)
+        assert one.events == many.events
+        assert_same_bits(one(2 * lam), many(2 * lam))
+
+
+class TestStart:
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    @pytest.mark.parametrize("ratio", [1.0, 0.5, 0.05])
+    def test_from_a_solution(self, formulation: str, ratio: float) -> None:
+        problem = medium(formulation, n=50, n_gates=30)
+        whole = trace_path(problem, 0.02 * problem.lambda_max)
+        start = solve(problem, ratio * problem.lambda_max)
+        path = trace_path(problem, whole.lam_min, start=start)
+        assert path.status == "optimal"
+        assert path.lam_max == start.lam
+        lams = np.geomspace(path.lam_max, path.lam_min, 20)
+        np.testing.assert_allclose(path.objective(lams), whole.objective(lams), rtol=1e-11)
+        beyond = [event for event in whole.events if event.lam < 0.9999 * start.lam]
+        np.testing.assert_allclose(
+            [event.lam for event in beyond],
+            [event.lam for event in path.events[-len(beyond) :]],
+            rtol=1e-9,
+        )
+        if ratio < 1:
+            with pytest.raises(ValueError, match=r"lams must be at least .* and at most"):
+                path(1.001 * start.lam)
+
+    def test_above_lambda_max_it_is_zero(self) -> None:
+        problem = medium("gated", n=20, n_gates=10)
+        path = trace_path(problem, 2 * problem.lambda_max)
+        assert path.status == "optimal"
+        assert path.n_segments == 0
+        assert path.events == ()
+        assert len(path(3 * problem.lambda_max).weights) == 0
+        assert path(2 * problem.lambda_max).status == "optimal"
+
+
+class TestStopping:
+    def test_max_segments(self) -> None:
+        problem = medium("relu", n=40, n_gates=20)
+        whole = trace_path(problem, 0.05 * problem.lambda_max)
+        for count in (0, 1, 5):
+            path = trace_path(problem, whole.lam_min, max_segments=count)
+            assert path.status == "max_iter"
+            assert path.n_segments == count
+            np.testing.assert_array_equal(path.segment_ends, whole.segment_ends[:count])
+            check_points(path, path.segment_ends)
+        path = trace_path(problem, whole.lam_min, max_segments=whole.n_segments)
+        assert path.status == "optimal"
+
+    def test_time_limit(self) -> None:
+        problem = medium("relu", n=40, n_gates=20)
+        path = trace_path(problem, 1e-3 * problem.lambda_max, time_limit=0.0)
+        assert path.status == "time_limit"
+        assert path.lam_max >= path.lam_min > 1e-3 * problem.lambda_max
+
+    def test_callback_sees_progress_and_may_stop(self) -> None:
+        problem = medium("gated", n=40, n_gates=20)
+        seen: list[Progress] = []
+        whole = trace_path(problem, 0.05 * problem.lambda_max, callback=seen.append)
+        assert [p.iteration for p in seen] == list(range(whole.n_segments))
+        assert {p.phase for p in seen} == {"path"}
+        left = iter(range(3))
+        path = trace_path(problem, whole.lam_min, callback=lambda _: next(left, None) is None)
+        assert path.status == "callback"
+        assert path.events == whole.events[: len(path.events)]
+        check_points(path, path.segment_ends)
+
+    def test_callback_that_raises(self) -> None:
+        problem = medium("gated", n=20, n_gates=10)
+
+        def raises(progress: Progress) -> None:
+            raise LookupError("no more")
+
+        with pytest.raises(LookupError, match="no more"):
+            trace_path(problem, 0.01 * problem.lambda_max, callback=raises)
+
+    def test_ctrl_c(self) -> None:
+        script = textwrap.dedent(
+            """
+            import os, signal, sys, threading, time
+            from convexrelu import trace_path
+            from tests.test_solver import medium
+
+            problem = medium("gated", n=1500, d=25, n_gates=1500)
+            for trial in range(3):
+                sent = []
+                def press():
+                    time.sleep(0.2 + 0.3 * trial)
+                    sent.append((time.perf_counter(), time.process_time()))
+                    os.kill(os.getpid(), signal.SIGINT)
+                thread = threading.Thread(target=press)
+                thread.start()
+                try:
+                    trace_path(problem, 1e-4 * problem.lambda_max)
+                    sys.exit("not interrupted")
+                except KeyboardInterrupt:
+                    wall, cpu = time.perf_counter(), time.process_time()
+                thread.join()
+                print(min(wall - sent[0][0], cpu - sent[0][1]))
+            """
+        )
+        root = os.path.dirname(os.path.dirname(__file__))
+        result = subprocess.run(
+            [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, result.stderr
+        assert max(float(line) for line in result.stdout.split()) <= 0.2
+
+
+@pytest.fixture(scope="module", params=FORMULATIONS)
+def path(request: pytest.FixtureRequest) -> Path:
+    problem = medium(request.param, n=40, n_gates=20)
+    return trace_path(problem, 0.02 * problem.lambda_max)
+
+
+class TestValue:
+    def test_coefficients_are_those_of_the_solutions(self, path: Path) -> None:
+        lams = np.geomspace(1.1 * path.lam_max, path.lam_min, 9)
+        blocks, weights = path.coefficients(lams)
+        assert weights.shape == (9, len(blocks), path.problem.X.shape[1])
+        assert (weights.any(axis=2).sum(axis=1) == path.n_active(lams)).all()
+        for lam, at in zip(lams, weights, strict=True):
+            solution = path(lam)
+            used = at.any(axis=1)
+            np.testing.assert_array_equal(blocks[used], solution.active_set)
+            np.testing.assert_array_equal(at[used], solution.weights)
+
+    def test_predictions_are_those_of_the_networks(self, path: Path) -> None:
+        X = np.random.default_rng(1).standard_normal((7, path.problem.X.shape[1]))
+        lams = np.geomspace(1.1 * path.lam_max, path.lam_min, 5)
+        predictions = path.predict(X, lams)
+        assert predictions.shape == (5, 7)
+        for lam, row in zip(lams, predictions, strict=True):
+            np.testing.assert_array_equal(row, to_network(path(lam)).predict(X))
+
+    def test_copies_and_files(self, path: Path, tmp_path: Any) -> None:
+        save(path, tmp_path / "path")
+        lams = np.geomspace(path.lam_max, path.lam_min, 7)
+        for other in (pickle.loads(pickle.dumps(path)), load(tmp_path / "path")):
+            assert other.events == path.events
+            assert other.status == path.status
+            assert other.n_factorisations == path.n_factorisations
+            np.testing.assert_array_equal(other.gaps, path.gaps)
+            np.testing.assert_array_equal(other.objective(lams), path.objective(lams))
+            assert_same_bits(other(lams[3]), path(lams[3]))
+        assert copy.copy(path) is path
+        assert copy.deepcopy(path) is path
+        assert "breakpoints" in repr(path)
+
+    def test_breakpoints_decrease(self, path: Path) -> None:
+        assert (np.diff(path.breakpoints) < 0).all()
+        assert path.breakpoints[0] == path.lam_max == path.problem.lambda_max
+        assert set(path.breakpoints) <= {path.lam_max, *path.segment_ends}
+
+
+PROBLEM = medium("relu", n=30, n_gates=20)
+PATH = trace_path(PROBLEM, 0.5 * PROBLEM.lambda_max)
+START = solve(PROBLEM, 0.1)
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"problem": None}, TypeError, "problem must be a Problem, got NoneType"),
+    ({"lam_min": 0.0}, ValueError, "lam_min must be a finite number > 0, got 0"),
+    ({"lam_min": np.nan}, ValueError, "lam_min must be a finite number > 0, got nan"),
+    ({"lam_min": "0.1"}, TypeError, "lam_min must be a real number, got '0.1'"),
+    ({"start": PROBLEM}, TypeError, "start must be a Solution, got Problem"),
+    ({"start": START, "lam_min": 0.2}, ValueError, "start has lam 0.1, below lam_min 0.2"),
+    (
+        {"start": solve(medium("gated", n=30, n_gates=20), 0.1)},
+        ValueError,
+        "start must be a solution of the same problem object",
+    ),
+    ({"tol": 0.0}, ValueError, "tol must be a finite number > 0"),
+    ({"time_limit": -1.0}, ValueError, "time_limit must be a finite number >= 0, got -1"),
+    ({"max_segments": -1}, ValueError, "max_segments must be at least 0, got -1"),
+    ({"max_segments": 1.5}, TypeError, "max_segments must be an integer, got 1.5"),
+    ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
+    ({"callback": 1}, TypeError, "callback must be None or a callable"),
+]
+
+
+class TestArguments:
+    @pytest.mark.parametrize(("arguments", "error", "message"), BAD)
+    def test_bad_ones(
+        self, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        with pytest.raises(error, match=message):
+            trace_path(**{"problem": PROBLEM, "lam_min": 0.05, **arguments})
+
+    @pytest.mark.parametrize(
+        ("lams", "error"),
+        [(0.0, ValueError), (np.nan, ValueError), ("x", TypeError), ([[1.0, 2.0]], ValueError)],
+    )
+    def test_bad_lams(self, lams: Any, error: type[Exception]) -> None:
+        for call in (PATH, PATH.objective, PATH.n_active, PATH.coefficients):
+            with pytest.raises(error, match="lams must"):
+                call(lams)
+
+    def test_bad_X(self) -> None:
+        with pytest.raises(ValueError, match="X must have"):
+            PATH.predict(np.ones((2, 99)), 1.0)
