@@ -101,16 +101,16 @@ def replay(path: Path, *, in_general_position: bool = False) -> None:
 
 class TestOptimality:
     @given(cases(ratios=(0.5, 0.1, 1e-2, 1e-3)))
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     def test_on_degenerate_problems(self, case: Case) -> None:
         path = trace_path(case.problem, case.lam)
         assert path.status == "optimal"
         assert path.lam_min == case.lam
-        check_points(path, points(path)[:40])
+        check_points(path, points(path)[:24])
         replay(path)
 
     @given(cases(max_n=6, max_d=3, max_gates=5, ratios=(0.1, 1e-2)))
-    @settings(max_examples=30)
+    @settings(max_examples=20)
     def test_by_the_oracles(self, case: Case) -> None:
         path = trace_path(case.problem, case.lam)
         check_by_oracles(path, points(path)[:8])
@@ -118,7 +118,7 @@ class TestOptimality:
     @pytest.mark.parametrize("formulation", FORMULATIONS)
     def test_on_integer_designs(self, formulation: str) -> None:
         rng = np.random.default_rng(0)
-        for _ in range(40):
+        for _ in range(25):
             X = rng.integers(-2, 3, (8, 10)).astype(float)
             y = rng.integers(-3, 4, 8).astype(float)
             patterns = sample_patterns(X, 8, rng=rng)
@@ -414,6 +414,28 @@ class TestValue:
         for lam, row in zip(lams, predictions, strict=True):
             np.testing.assert_array_equal(row, to_network(path(lam)).predict(X))
 
+    def test_best_lam_is_better_than_a_grid(self, path: Path) -> None:
+        rng = np.random.default_rng(4)
+        X = np.hstack([rng.standard_normal((50, path.problem.X.shape[1] - 1)), np.ones((50, 1))])
+        y = np.sin(2 * X[:, 0]) + np.abs(X[:, 1]) + 0.3 * rng.standard_normal(50)
+        best = path.best_lam((X, y))
+        lams = np.geomspace(path.lam_max, path.lam_min, 500)
+        errors = ((path.predict(X, [best, *lams]) - y) ** 2).mean(axis=1)
+        assert errors[0] <= errors.min() * (1 + 1e-12)
+        assert path.lam_min < best < path.lam_max
+
+    def test_plot(self, path: Path) -> None:
+        matplotlib = pytest.importorskip("matplotlib")
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        ax = path.plot(n_points=50)
+        blocks, _ = path.coefficients(np.geomspace(path.lam_max, path.lam_min, 400))
+        assert len(ax.lines) > len(blocks)
+        assert path.plot(ax) is ax
+        ax.figure.canvas.draw()
+        pyplot.close(ax.figure)
+
     def test_copies_and_files(self, path: Path, tmp_path: Any) -> None:
         save(path, tmp_path / "path")
         lams = np.geomspace(path.lam_max, path.lam_min, 7)
@@ -474,6 +496,12 @@ class TestArguments:
         for call in (PATH, PATH.objective, PATH.n_active, PATH.coefficients):
             with pytest.raises(error, match="lams must"):
                 call(lams)
+
+    def test_bad_criterion(self) -> None:
+        with pytest.raises(TypeError, match="criterion must be a pair"):
+            PATH.best_lam("cp")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="y must have as many"):
+            PATH.best_lam((PROBLEM.X, PROBLEM.y[:3]))
 
     def test_bad_X(self) -> None:
         with pytest.raises(ValueError, match="X must have"):

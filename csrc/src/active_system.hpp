@@ -1,5 +1,5 @@
-// The active blocks at a point of the path, the linear system there, and the Taylor series around it.
-// Notation as in path.hpp; the system and its series are those of docs/theory/path.md.
+// The active blocks at a point of the path, the linear system there, and the Taylor series around
+// it. Notation as in path.hpp; the system and its series are those of docs/theory/path.md.
 #pragma once
 
 #include <Eigen/QR>
@@ -39,7 +39,8 @@ inline Vector derivative(const Matrix& coefficients, double x) {
   return sum;
 }
 
-// v minus what lies along the normals of the face, twice so that rounding is relative to the result.
+// v minus what lies along the normals of the face, twice so that rounding is relative to the
+// result.
 template <typename Derived>
 void project_out(const Face& face, Eigen::MatrixBase<Derived>&& v) {
   if (face.size() == 0) return;
@@ -178,7 +179,8 @@ class ActiveSystem {
     return kkt_.factor(members, n_threads_, monitor_);
   }
 
-  // J (dz, dalpha) = (g1, g2), with a step of refinement where an alpha is so small that it needs one.
+  // J (dz, dalpha) = (g1, g2), with a step of refinement where an alpha is so small that it needs
+  // one.
   void solve(const Vector& g1, const Vector& g2, Vector& dz, Vector& dalpha) const {
     dz.resize(problem_.n_samples());
     dalpha.resize(size());
@@ -266,7 +268,8 @@ class ActiveSystem {
     return reach;
   }
 
-  // Moves alpha along dependences of the columns until they are independent (a vertex of the optimal set).
+  // Moves alpha along dependences of the columns until they are independent (a vertex of the
+  // optimal set).
   void make_independent() {
     while (size() > 0) {
       Matrix unit = columns();

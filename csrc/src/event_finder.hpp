@@ -13,8 +13,8 @@
 
 namespace convexrelu {
 
-// alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this are
-// zero.
+// alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this
+// are zero.
 inline constexpr double kTight = 1e-10;
 
 struct Event {
@@ -94,8 +94,8 @@ class EventFinder {
   }
 
  private:
-  // Where a polynomial that is not negative at 0 becomes so, in units of the step. One that starts at zero is
-  // divided by its variable.
+  // Where a polynomial that is not negative at 0 becomes so, in units of the step. One that starts
+  // at zero is divided by its variable.
   double root_of(const Vector& c) {
     Vector coefficients = c;
     const Index order = c.size() - 1;
@@ -108,8 +108,9 @@ class EventFinder {
     return roots_.find(coefficients.data(), static_cast<int>(coefficients.size()) - 1, kNoise);
   }
 
-  // The earliest block outside that reaches f = 1 before x. f is convex along chords, so between two
-  // points it exceeds its larger end by no more than ||A_b||/n times the distance of z from the chord.
+  // The earliest block outside that reaches f = 1 before x. f is convex along chords, so between
+  // two points it exceeds its larger end by no more than ||A_b||/n times the distance of z from
+  // the chord.
   void enter_event(const Series& s, double reach, const Vector& powers, double& x, Event& event) {
     const Index columns = s.order + 1;
     const double step = x * reach;
@@ -232,9 +233,9 @@ class EventFinder {
     return low;
   }
 
-  // A block outside with f = 1 all along (the same neuron, seen from a neighbouring pattern) stays as
-  // long as its multipliers are not negative. Where one vanishes, while f is still 1, it is time to
-  // exchange: f itself would only show it quadratically late.
+  // A block outside with f = 1 all along (the same neuron, seen from a neighbouring pattern) stays
+  // as long as its multipliers are not negative. Where one vanishes, while f is still 1, it is
+  // time to exchange: f itself would only show it quadratically late.
   double exchange(Block block, const Matrix& c, double x) {
     const auto start =
         std::find_if(near_.begin(), near_.end(), [&](const auto& b) { return b.block == block; });

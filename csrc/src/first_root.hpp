@@ -1,5 +1,5 @@
-// Where a polynomial on [0, 1] first falls below zero, by Bernstein coefficients: they bound it, so no
-// root is missed (Farouki 2012, on the numerical stability of that basis).
+// Where a polynomial on [0, 1] first falls below zero, by Bernstein coefficients: they bound it,
+// so no root is missed (Farouki 2012, on the numerical stability of that basis).
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// The blocks outside an active set, along a path: which of them could hold ||Proj_{K_b}(A_b'z/n)|| > 1.
+// The blocks outside an active set, along a path: which of them could hold ||Proj_{K_b}(A_b'z/n)||
+// > 1.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +11,9 @@
 
 namespace convexrelu {
 
-// Keeps for every block an upper bound on f_b = ||Proj_{K_b}(A_b'z/n)|| and what its last projection
-// found: the multipliers of an earlier z bound f_b at this one, often without another projection.
+// Keeps for every block an upper bound on f_b = ||Proj_{K_b}(A_b'z/n)|| and what its last
+// projection found: the multipliers of an earlier z bound f_b at this one, often without another
+// projection.
 class OutsideBlocks {
  public:
   struct Near {

@@ -58,7 +58,8 @@ class PathTracer {
   static constexpr double kFits = 2e-11;
   // A rate of alpha below this, relative to the largest, is zero.
   static constexpr double kStill = 1e-10;
-  // An entering column whose remainder is this fraction of it depends on those of the active blocks.
+  // An entering column whose remainder is this fraction of it depends on those of the active
+  // blocks.
   static constexpr double kDependent = 1e-7;
   // A unit normal with less than this outside the span of others depends on them.
   static constexpr double kDependentRow = 1e-9;
@@ -127,14 +128,16 @@ class PathTracer {
       event = Event{};
       h *= 0.25;
     }
-    if (event.kind == Event::none && h <= kSamePoint) return false;
+    if (event.kind == Event::none && h <= kSamePoint && reach < mu_end_ / at_.mu() - 1.0) {
+      return false;
+    }
     if (h > 0.0) append_segment(s, h);
     move_to(s, h);
     return finish_point(event, derivative(s.z.leftCols(s.order + 1), h));
   }
 
-  // Whether the series satisfies the equations at h and on the way, to be on the safe side of a system
-  // that is nearly singular.
+  // Whether the series satisfies the equations at h and on the way, to be on the safe side of a
+  // system that is nearly singular.
   bool fits(const Series& s, double h) {
     const Index columns = s.order + 1;
     for (const double x : {0.5 * h, h}) {
@@ -153,6 +156,7 @@ class PathTracer {
   }
 
   void append_segment(const Series& s, double h) {
+    record_changes();
     std::vector<std::size_t> order(at_.members().size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -191,25 +195,23 @@ class PathTracer {
     certify_point();
     if (!segments.empty() && std::isnan(segments.back().gap)) segments.back().gap = gap_;
     if (at_.mu() >= mu_end_ * (1.0 - 1e-14)) return true;
-    const std::vector<Member> before = at_.members();
-    if (!take_in(event, tangent) || !select()) return false;
-    record_changes(before);
-    return true;
+    return take_in(event, tangent) && select();
   }
 
-  // Leaves, enters, then the rows that became tight or ceased to be: by the spans of the faces, since on a
-  // face with more rows than dimensions several lists mean the same.
-  void record_changes(const std::vector<Member>& before) {
+  // Events since the last segment: leaves, enters, then the rows that became tight or ceased to
+  // be: by the spans of the faces, since on a face with more rows than dimensions several lists
+  // mean the same.
+  void record_changes() {
     const auto find = [](const std::vector<Member>& list, Block block) {
       return std::find_if(list.begin(), list.end(),
                           [&](const Member& m) { return m.block == block; });
     };
-    for (const Member& m : before) {
+    for (const Member& m : recorded_) {
       if (find(at_.members(), m.block) == at_.members().end()) record(EventKind::leave, m.block);
     }
     for (const Member& m : at_.members()) {
-      const auto old = find(before, m.block);
-      if (old == before.end()) {
+      const auto old = find(recorded_, m.block);
+      if (old == recorded_.end()) {
         record(EventKind::enter, m.block);
         continue;
       }
@@ -220,6 +222,7 @@ class PathTracer {
         if (!spans(m.face, row)) record(EventKind::release, m.block, row);
       }
     }
+    recorded_ = at_.members();
   }
 
   bool spans(const Face& face, Index row) const {
@@ -312,8 +315,8 @@ class PathTracer {
                          [](const auto& b) { return b.f >= 1.0 - kTight; }) > 1;
   }
 
-  // Whether f of block j of near() rises along a tangent of z. Then its column A_b q_b is outside the span
-  // of those of the members, for which f stays.
+  // Whether f of block j of near() rises along a tangent of z. Then its column A_b q_b is outside
+  // the span of those of the members, for which f stays.
   bool is_rising(std::size_t j, const Vector& tangent) {
     const OutsideBlocks::Near& b = events_.near()[j];
     Matrix rate(d_, 1);
@@ -450,8 +453,9 @@ class PathTracer {
     return true;
   }
 
-  // The faces whose tight rows ask for others, or the first of them. Ahead of a point, q_b moves along the
-  // projection of dc_b onto the critical cone {u : C_T u >= 0, (q_b - c_b)'u = 0}, T the tight rows.
+  // The faces whose tight rows ask for others, or the first of them. Ahead of a point, q_b moves
+  // along the projection of dc_b onto the critical cone {u : C_T u >= 0, (q_b - c_b)'u = 0}, T the
+  // tight rows.
   bool turn_faces(const Matrix& c1, bool one_at_a_time) {
     bool turned = false;
     std::vector<std::size_t> order(at_.members().size());
@@ -557,7 +561,6 @@ class PathTracer {
         events_.scan();
         if (select()) {
           record(EventKind::restart, {-1, 0});
-          record_changes(before);
           Series s = at_.start_series(options_.max_order);
           at_.extend(s, std::min(kFirstOrder, options_.max_order));
           append_segment(s, 0.0);
@@ -615,7 +618,8 @@ class PathTracer {
   ConeProjector cones_;
   const Matrix transposed_normals_;
   std::vector<std::int8_t> signs_;
-  Block by_contact_{-1, 0};  // entered without rising: its alpha grows of second order
+  std::vector<Member> recorded_;  // the members up to which events are told
+  Block by_contact_{-1, 0};       // entered without rising: its alpha grows of second order
   double objective_ = kNaN, gap_ = kNaN;
 };
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convexrelu import _core, _validate
+from convexrelu.patterns import patterns_from_gates
 from convexrelu.problem import Problem
 from convexrelu.solution import Solution
 
@@ -183,6 +185,45 @@ class Path:
         X = _validate.matrix(X, "X", n_cols=self._problem.X.shape[1], min_rows=0)
         return self._core.predict(X, self._lams(lams), _validate.n_threads(n_threads))
 
+    def best_lam(self, criterion: tuple[Any, Any]) -> float:
+        """The lam whose network predicts other rows best: least mean of (f(x) - y)^2.
+
+        Found by the derivative of that mean in lam, which the segments give exactly, not on a grid:
+        on every segment where it changes sign from one end to the middle or from there to the
+        other, its root; and the breakpoints.
+
+        Parameters
+        ----------
+        criterion : (X, y)
+            Validation rows X (m, d), as the problem has them (standardised, with the column of
+            ones), and their targets y (m,).
+
+        Returns
+        -------
+        float
+            In [``lam_min``, ``lam_max``].
+        """
+        from scipy.optimize import brentq
+
+        if not isinstance(criterion, tuple) or len(criterion) != 2:
+            raise TypeError(f"criterion must be a pair (X, y), got {type(criterion).__name__}")
+        X = _validate.matrix(criterion[0], "X", n_cols=self._problem.X.shape[1])
+        y = _validate.vector(criterion[1], "y", size=len(X))
+        error = _ValidationError(self, X, y)
+        ends = np.unique([self.lam_max, *self.segment_ends])
+        candidates = list(ends)
+        for low, high in pairwise(ends):
+            inner = np.array([low + 1e-9 * (high - low), (low + high) / 2, high])
+            slopes = [error(lam)[1] for lam in inner]
+            for left, right, falling, rising in zip(
+                inner[:-1], inner[1:], slopes[:-1], slopes[1:], strict=True
+            ):
+                if falling < 0 < rising:
+                    candidates.append(
+                        brentq(lambda lam: error(lam)[1], left, right, xtol=1e-12 * right)
+                    )
+        return float(min(candidates, key=lambda lam: error(lam)[0]))
+
     def plot(self, ax: Any = None, *, n_points: int = 400) -> Any:
         """Draws the norms of the neurons against lam, with the events marked. Needs matplotlib.
 
@@ -257,6 +298,27 @@ class Path:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Path:
         return self
+
+
+class _ValidationError:
+    """Mean of (f(x) - y)^2 over given rows, and its derivative in lam."""
+
+    def __init__(self, path: Path, X: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+        self._path = path
+        self._X = X
+        self._y = y
+        self._masks: NDArray[np.bool_] | None = None
+        if path.problem.formulation == "gated":
+            self._masks = patterns_from_gates(X, path.problem.patterns.gates).masks
+
+    def __call__(self, lam: float) -> tuple[float, float]:
+        blocks, weights, slopes, _ = self._path._core.at(float(lam))
+        inner = self._X @ weights
+        active = inner > 0 if self._masks is None else self._masks[:, blocks[:, 0]]
+        signs = blocks[:, 1]
+        residual = (active * inner) @ signs - self._y
+        change = (active * (self._X @ slopes)) @ signs
+        return float(np.mean(residual**2)), float(2 * np.mean(residual * change))
 
 
 def _restore(

@@ -1,18 +1,19 @@
-// The regularisation path: the optimum as a function of lam, exactly (THEORY: docs/theory/path.md).
+// The regularisation path: the optimum as a function of lam, exactly (docs/theory/path.md).
 //
 //   mu = 1/lam          z = r/lam  (n)   the dual point, the projection of mu y onto a fixed convex set
 //   alpha_b = ||w_b||/lam                p_b = q_b/lam  (d)   so that w_b = alpha_b lam p_b, ||p_b|| = 1
 //
-// Between events the active blocks (members) A and the faces of their cones stay, and with M_b = A_b Pi_b A_b'/n,
-// Pi_b the projection onto the span of the face,
+// Between events the active blocks (members) A and the faces of their cones stay, and with M_b =
+// A_b Pi_b A_b'/n, Pi_b the projection onto the span of the face,
 //
 //   (I + sum_{b in A} alpha_b M_b) z = mu y,      z'M_b z = n  (b in A).
 //
-// The system is quadratic, so all Taylor coefficients of z and alpha in h = mu/mu0 - 1 come from one
-// factorisation, and the polynomials are the path there: a segment. It ends where a block enters or
-// leaves, a row of a cone binds or is released, or the series does (Mishkin & Pilanci 2023, section on
-// solution paths). The state satisfies the optimality conditions at every mu by itself, so errors do
-// not accumulate. Where the optimal set is not a point the path follows a vertex of it.
+// The system is quadratic, so all Taylor coefficients of z and alpha in h = mu/mu0 - 1 come from
+// one factorisation, and the polynomials are the path there: a segment. It ends where a block
+// enters or leaves, a row of a cone binds or is released, or the series does (Mishkin & Pilanci
+// 2023, section on solution paths). The state satisfies the optimality conditions at every mu by
+// itself, so errors do not accumulate. Where the optimal set is not a point the path follows a
+// vertex of it.
 #pragma once
 
 #include <string>
@@ -25,9 +26,10 @@
 
 namespace convexrelu {
 
-// bind: a row of the cone becomes tight at q_b; release: it ceases to be. restart: the active set beyond
-// this point was found by solving there anew. A block that leaves as another enters at the same lam has
-// been exchanged for it (the neuron crosses a sample, or the optimal set is not a point).
+// bind: a row of the cone becomes tight at q_b; release: it ceases to be. restart: the active set
+// beyond this point was found by solving there anew. A block that leaves as another enters at the
+// same lam has been exchanged for it (the neuron crosses a sample, or the optimal set is not a
+// point).
 enum class EventKind { enter, leave, bind, release, restart };
 
 const char* to_string(EventKind kind);
@@ -84,8 +86,9 @@ class Path {
   const std::vector<PathEvent>& events() const { return events_; }
   long n_factorisations() const { return n_factorisations_; }
 
-  // At lams (m), each at least lam_min(), from the polynomials: no system is solved. Above lam_max() of a
-  // path that begins at lambda_max the weights are zero; above that of another: std::invalid_argument.
+  // At lams (m), each at least lam_min(), from the polynomials: no system is solved. Above
+  // lam_max() of a path that begins at lambda_max the weights are zero; above that of another:
+  // std::invalid_argument.
   Vector objectives(ConstVectorRef lams) const;  // O((n + k) order) each
   Eigen::Matrix<Index, Eigen::Dynamic, 1> n_active(ConstVectorRef lams) const;
   // (m, rows of X): what the networks say of X (any, d).
@@ -106,9 +109,9 @@ class Path {
   long n_factorisations_;
 };
 
-// Traces the path from lambda_max, or from options.start, down to lam_min. status: optimal (it got there and every gap is
-// within tol), time_limit, callback, max_iter (max_segments), stalled, numerical_failure; whatever it is, what
-// is in the segments holds, with the gaps given there.
+// Traces the path from lambda_max, or from options.start, down to lam_min. status: optimal (it got
+// there and every gap is within tol), time_limit, callback, max_iter (max_segments), stalled,
+// numerical_failure; whatever it is, what is in the segments holds, with the gaps given there.
 Path trace_path(const Problem& problem, const PathOptions& options, Monitor& monitor);
 
 }  // namespace convexrelu
