@@ -424,6 +424,13 @@ class TestValue:
         assert errors[0] <= errors.min() * (1 + 1e-12)
         assert path.lam_min < best < path.lam_max
 
+    def test_best_lam_by_degrees_of_freedom(self, path: Path) -> None:
+        for criterion in ("gcv", "aic"):
+            best = path.best_lam(criterion)
+            values = [path._information(lam, criterion) for lam in [best, *middles(path)]]
+            assert np.isfinite(values[0])
+            assert values[0] == min(values)
+
     def test_plot(self, path: Path) -> None:
         matplotlib = pytest.importorskip("matplotlib")
         matplotlib.use("Agg")
@@ -498,8 +505,10 @@ class TestArguments:
                 call(lams)
 
     def test_bad_criterion(self) -> None:
-        with pytest.raises(TypeError, match="criterion must be a pair"):
-            PATH.best_lam("cp")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="criterion must be 'gcv' or 'aic', got 'cp'"):
+            PATH.best_lam("cp")
+        with pytest.raises(TypeError, match="criterion must be 'gcv', 'aic' or a pair"):
+            PATH.best_lam(1)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="y must have as many"):
             PATH.best_lam((PROBLEM.X, PROBLEM.y[:3]))
 
