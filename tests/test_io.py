@@ -30,6 +30,7 @@ from convexrelu import (
     save,
     solve,
     to_network,
+    trace_path,
 )
 
 GENERATOR = np.random.default_rng(3)
@@ -57,6 +58,7 @@ VALUES = [
     STANDARDIZER,
     Network(np.empty((0, 3)), []),
     sample_patterns(X, 1, rng=0),
+    *(trace_path(problem, 0.3 * problem.lambda_max) for problem in PROBLEMS),
 ]
 
 
@@ -67,6 +69,9 @@ def contents(value: Any) -> list[Any]:
             parts = [value.lam, value.status, value.active_set, value.weights, value.dual]
             parts += [value.objective, value.gap, value.n_iter, value.global_lower_bound]
             return [*parts, *contents(value.problem)]
+        case convexrelu.Path():
+            fields = [value.lam_max, value.tol, value.status, value.n_factorisations]
+            return [*fields, *value.parts, *contents(value.problem)]
         case Problem():
             weight = [] if value.sample_weight is None else value.sample_weight
             return [value.X, value.y, weight, value.formulation, *contents(value.patterns)]

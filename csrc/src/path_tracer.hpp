@@ -4,8 +4,6 @@
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -14,7 +12,7 @@
 #include "convexrelu/path.hpp"
 #include "convexrelu/solver.hpp"
 #include "event_finder.hpp"
-#define WHY(...) (std::getenv("PATH_DEBUG") ? (std::fprintf(stderr, __VA_ARGS__), 0) : 0)
+
 namespace convexrelu {
 
 class PathTracer {
@@ -85,8 +83,6 @@ class PathTracer {
       if (selected) selected = advance();
       n_at_point = at_.mu() > before * (1.0 + kSamePoint) ? 0 : n_at_point + 1;
       if (!selected || n_at_point > kMaxEventsAtPoint) {
-        WHY("restart at mu %.12g of %.12g, selected %d, at point %d, members %d\n", at_.mu(),
-            mu_end_, int(selected), n_at_point, int(at_.size()));
         if (++n_restarts > 1000 || !restart()) return Status::stalled;
         selected = true;
         n_at_point = 0;
@@ -374,14 +370,7 @@ class PathTracer {
   bool select() {
     for (int round = 0; round < kMaxRounds; ++round) {
       monitor_.check();
-      if (!at_.factor()) {
-        WHY("  singular round %d\n", round);
-        return false;
-      }
-      if (const double res = at_.correct(); res > kAccepted) {
-        WHY("  residual %.1e round %d\n", res, round);
-        return false;
-      }
+      if (!at_.factor() || at_.correct() > kAccepted) return false;
       const Vector zero = Vector::Zero(at_.size());
       Vector z1, alpha1;
       const Vector alpha = at_.alphas();
@@ -393,17 +382,13 @@ class PathTracer {
 
       bool failed = false;
       if (change_members(alpha, scale, z1, alpha1, failed)) {
-        if (failed) {
-          WHY("  entering failed\n");
-          return false;
-        }
+        if (failed) return false;
         continue;
       }
       if (is_relu() && turn_faces(c1, round >= kMaxRounds / 3)) continue;
       turn_faces_outside();
       return true;
     }
-    WHY("  rounds exhausted\n");
     return false;
   }
 
