@@ -183,7 +183,7 @@ class TestSymmetricData:
             return XOR, np.array([1.0, -1.0, -1.0, 1.0])
         if name == "3-cube":
             X = cube(3)
-            return X, X.prod(axis=1)
+            return X, X[:, 0] * X[:, 1] + 0.5 * X[:, 2]
         if name == "parity of bits":
             X = np.column_stack([(cube(3) + 1) / 2, np.ones(8)])
             return X, cube(3).prod(axis=1)

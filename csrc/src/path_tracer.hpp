@@ -4,6 +4,7 @@
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -53,7 +54,7 @@ class PathTracer {
   // Newton's method is of use below this residual, relative to mu ||y||.
   static constexpr double kAccepted = 1e-10;
   // A series is of use where it leaves less of the equations than this.
-  static constexpr double kFits = 2e-11;
+  static constexpr double kFits = 2e-10;
   // A rate of alpha below this, relative to the largest, is zero.
   static constexpr double kStill = 1e-10;
   // An entering column whose remainder is this fraction of it depends on those of the active
@@ -67,7 +68,8 @@ class PathTracer {
   // Two points are one when mu differs by less, relatively.
   static constexpr double kSamePoint = 1e-11;
   // How far beyond the present point a restart solves.
-  static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4};
+  static constexpr long kMaxRestarts = 300;
+  static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3};
 
   bool is_relu() const { return problem_.formulation() == Formulation::relu; }
   double lam_of(double mu) const { return problem_.lam_unit() / mu; }
@@ -83,7 +85,7 @@ class PathTracer {
       if (selected) selected = advance();
       n_at_point = at_.mu() > before * (1.0 + kSamePoint) ? 0 : n_at_point + 1;
       if (!selected || n_at_point > kMaxEventsAtPoint) {
-        if (++n_restarts > 1000 || !restart()) return Status::stalled;
+        if (++n_restarts > kMaxRestarts || !restart()) return Status::stalled;
         selected = true;
         n_at_point = 0;
       }
@@ -528,7 +530,12 @@ class PathTracer {
   }
 
   bool restart() {
-    for (const double step : kRestartSteps) {
+    // Soon after another restart, further ahead.
+    restart_level_ = at_.mu() < restarted_until_
+                         ? std::min(restart_level_ + 1, std::size(kRestartSteps) - 1)
+                         : 0;
+    for (std::size_t level = restart_level_; level < std::size(kRestartSteps); ++level) {
+      const double step = kRestartSteps[level];
       monitor_.check();
       const double mu = std::min(at_.mu() * (1.0 + step), mu_end_);
       const double lam = mu < mu_end_ ? lam_of(mu) : options_.lam_min;
@@ -546,6 +553,8 @@ class PathTracer {
         events_.scan();
         if (select()) {
           record(EventKind::restart, {-1, 0});
+          restarted_until_ = at_.mu() * (1.0 + 100.0 * step);
+          restart_level_ = level;
           Series s = at_.start_series(options_.max_order);
           at_.extend(s, std::min(kFirstOrder, options_.max_order));
           append_segment(s, 0.0);
@@ -603,6 +612,8 @@ class PathTracer {
   ConeProjector cones_;
   const Matrix transposed_normals_;
   std::vector<std::int8_t> signs_;
+  std::size_t restart_level_ = 0;
+  double restarted_until_ = 0.0;  // mu
   std::vector<Member> recorded_;  // the members up to which events are told
   Block by_contact_{-1, 0};       // entered without rising: its alpha grows of second order
   double objective_ = kNaN, gap_ = kNaN;
