@@ -668,6 +668,45 @@ class TestCheck:
         assert Run(capsys, "check", path).status == 2
 
 
+class TestPath:
+    def test_report(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        run = Run(capsys, "path", regression, *FAST)
+        assert run.status == 0
+        assert re.search(
+            r"^path +complete: the worst relative gap is \S+, asked for", run.out, re.M
+        )
+        assert re.search(r"^events +at \d+ breakpoints: \d+ neurons enter and", run.out, re.M)
+        assert re.search(r"^test rows +RMSE at best \S+, at lam \S+$", run.out, re.M)
+
+    def test_json_file_and_picture(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("matplotlib").use("Agg")
+        saved, picture = tmp_path / "path.npz", tmp_path / "path.png"
+        report = Run(
+            capsys, "path", regression, *FAST, "--save", saved, "--plot", picture, "--json"
+        ).json
+        path = convexrelu.load(saved)
+        assert report["lam_min"] == path.lam_min == report["lam"]
+        assert report["n_breakpoints"] == len(path.breakpoints)
+        assert report["n_neurons"] == len(path(path.lam_min).weights)
+        assert report["lam_min"] <= report["best"]["lam"] <= report["lam_max"]
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+    def test_not_complete(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        run = Run(capsys, "path", regression, "--time-limit", 0)
+        assert run.status == 1
+        assert "not complete (time limit)" in run.out
+
+    def test_refused_before_the_work(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        for option in ("--save", "--plot"):
+            run = Run(capsys, "path", regression, option, tmp_path)
+            assert run.status == 2
+            assert f"{option} {tmp_path}: is a directory" in run.err
+
+
 class TestOptimalSet:
     def test_report(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
         run = Run(capsys, "optimal-set", regression, *FAST)

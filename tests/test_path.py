@@ -431,6 +431,23 @@ class TestValue:
             assert np.isfinite(values[0])
             assert values[0] == min(values)
 
+    def test_unique_optima_move_continuously(self, path: Path) -> None:
+        intervals, dimensions, jumps = path.continuity()
+        assert len(intervals) == len(dimensions) == len(jumps) == 0
+        assert path.continuity().is_continuous
+        assert path.dimension([path.lam_max, path.lam_min]).tolist() == [0, 0]
+
+    def test_where_optima_are_not_unique(self) -> None:
+        rng = np.random.default_rng(7)
+        X = np.column_stack([np.sort(rng.standard_normal(8)), np.ones(8)])
+        problem = Problem(X, np.sin(3 * X[:, 0]), enumerate_patterns(X), formulation="gated")
+        path = trace_path(problem, 0.05 * problem.lambda_max)
+        intervals, dimensions, jumps = path.continuity()
+        assert len(intervals) > 0
+        assert (dimensions > 0).all()
+        assert set(jumps) <= set(path.breakpoints)
+        assert (intervals[:, 0] > intervals[:, 1]).all()
+
     def test_plot(self, path: Path) -> None:
         matplotlib = pytest.importorskip("matplotlib")
         matplotlib.use("Agg")

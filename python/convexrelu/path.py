@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrelu import _core, _validate
+from convexrelu.optimal_set import find_optimal_set
 from convexrelu.patterns import patterns_from_gates
 from convexrelu.problem import Problem
 from convexrelu.sensitivity import differentiate
@@ -39,6 +40,22 @@ class Coefficients(NamedTuple):
     """(k, 2): pattern and sign of every block that is active at one of them."""
     weights: NDArray[np.float64]
     """(len(lams), k, d)."""
+
+
+class Continuity(NamedTuple):
+    """What `Path.continuity` found."""
+
+    intervals: NDArray[np.float64]
+    """(m, 2): the ranges of lam, from larger to smaller, in which the optimum is not unique."""
+    dimensions: NDArray[np.int64]
+    """(m,): the dimension of the optimal set there."""
+    jumps: NDArray[np.float64]
+    """(j,): the lams at which the network of the path jumps."""
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether the network of the path never jumps."""
+        return len(self.jumps) == 0
 
 
 class PathParts(NamedTuple):
@@ -185,6 +202,42 @@ class Path:
         """What the networks of the path say of rows X (r, d), at each of the lams: (m, r)."""
         X = _validate.matrix(X, "X", n_cols=self._problem.X.shape[1], min_rows=0)
         return self._core.predict(X, self._lams(lams), _validate.n_threads(n_threads))
+
+    def dimension(self, lams: Any) -> NDArray[np.int64]:
+        """The dimension of the set of all optima at each of the lams (m,): a vector (m,).
+
+        0 where the optimal network is unique. Elsewhere ``path(lam)`` is a vertex of the set;
+        ``find_optimal_set(path(lam))`` has the others, the one of least norm among them.
+        """
+        return np.array(
+            [find_optimal_set(self(lam)).dimension for lam in self._lams(lams)], dtype=np.int64
+        )
+
+    def continuity(self) -> Continuity:
+        """Where the optimal set is not a point, and where the path jumps within it.
+
+        Fit, penalty and dual point are continuous everywhere; so is the network where its optimum
+        is unique. Elsewhere the path follows a vertex of the optimal set, and may jump from one to
+        another at a breakpoint. The dimension is found once for each segment, in its middle.
+        """
+        ends = np.concatenate([[self.lam_max], self.segment_ends])
+        dimensions = self.dimension((ends[1:] + ends[:-1]) / 2)
+        pieces: list[list[float]] = []
+        for begin, end, dimension in zip(ends[:-1], ends[1:], dimensions, strict=True):
+            if not dimension:
+                continue
+            if pieces and pieces[-1][1] == begin and pieces[-1][2] == dimension:
+                pieces[-1][1] = end
+            else:
+                pieces.append([begin, end, dimension])
+        intervals = np.array(pieces).reshape(-1, 3)
+        inner = ends[1:-1]
+        probes = np.random.default_rng(0).standard_normal((64, self._problem.X.shape[1]))
+        above = self.predict(probes, inner)
+        below = self.predict(probes, np.nextafter(inner, 0.0))
+        size = 1e-6 * np.abs(above).max(axis=1, initial=0.0)
+        jumps = inner[np.abs(above - below).max(axis=1, initial=0.0) > size]
+        return Continuity(intervals[:, :2], intervals[:, 2].astype(np.int64), jumps)
 
     def best_lam(self, criterion: str | tuple[Any, Any] = "gcv") -> float:
         """The lam of the path at which a criterion is least.

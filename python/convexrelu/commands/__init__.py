@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from convexrelu.commands import check, optimal_set, prune, train
+from convexrelu.commands import check, optimal_set, path, prune, train
 
-COMMANDS: tuple[ModuleType, ...] = (train, optimal_set, prune, check)  # in the order of the help
+# In the order of the help.
+COMMANDS: tuple[ModuleType, ...] = (train, path, optimal_set, prune, check)

@@ -30,6 +30,17 @@ from convexrelu.table import InputError
 
 
 @dataclass(frozen=True)
+class Setting:
+    """The problem that the arguments mean, and what is known of it."""
+
+    data: Data
+    standardizer: Standardizer
+    problem: Problem
+    lam: float
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Fit:
     """A solution, what it was made from, and what is known of the setting."""
 
@@ -102,8 +113,8 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, network: bool) -> N
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
-def fit(arguments: argparse.Namespace, console: Console) -> Fit:
-    """Reads, draws gates, shows the setting, solves."""
+def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
+    """Reads, draws gates, shows the setting."""
     split_seed, gate_seed = np.random.SeedSequence(arguments.seed).spawn(2)
 
     console.status("reading", at_once=True)
@@ -120,22 +131,29 @@ def fit(arguments: argparse.Namespace, console: Console) -> Fit:
     lam = arguments.lam or arguments.lam_ratio * problem.lambda_max
     if not lam:
         raise InputError(f"{data.path}: lambda_max is 0, so nothing can be learned; give --lam")
-    setting = _setting(arguments, data, problem, lam)
+    known = _setting(arguments, data, problem, lam)
     if not arguments.json:
-        console.write(setting_text(setting, console))
+        console.write(setting_text(known, console))
+    return Setting(data, standardizer, problem, lam, known)
 
-    solve_started = perf_counter()
+
+def fit(arguments: argparse.Namespace, console: Console) -> Fit:
+    """Prepares and solves."""
+    setting = prepare(arguments, console)
+    started = perf_counter()
     solution = solve(
-        problem,
-        lam,
+        setting.problem,
+        setting.lam,
         tol=arguments.tol,
         time_limit=arguments.time_limit,
-        callback=_progress(console),
+        callback=progress_of(console),
     )
-    return Fit(data, standardizer, solution, perf_counter() - solve_started, setting)
+    seconds = perf_counter() - started
+    return Fit(setting.data, setting.standardizer, solution, seconds, setting.facts)
 
 
-def _progress(console: Console) -> Callable[[Progress], None] | None:
+def progress_of(console: Console) -> Callable[[Progress], None] | None:
+    """A callback that shows where the work is, where somebody looks."""
     if not console.shows_status:
         return None
 
