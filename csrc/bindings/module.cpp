@@ -53,6 +53,6 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_stationarity(m);
   convexrelu::bind_optimal_set(m);
   convexrelu::bind_pruning(m);
-  convexrelu::bind_global_solver(m);
   convexrelu::bind_path(m);
+  convexrelu::bind_global_solver(m);
 }
