@@ -72,6 +72,7 @@ class TestOptimum:
         X, y = medium(n, d, kind)
         solution = solve_global(X, y, lam, rng=0, tol=1e-6)
         check(solution, reference(X, y, lam).objective)
+        assert solution.is_global
 
     @pytest.mark.parametrize("scale", [1e-140, 1e140])
     def test_scales(self, scale: float) -> None:
@@ -102,6 +103,7 @@ class TestRows:
         other = solve_global(X[order], y[order], 0.05, rng=0)
         assert other.objective == pytest.approx(once.objective, rel=1e-8)
         assert other.status == once.status
+        assert other.global_lower_bound == pytest.approx(once.global_lower_bound, rel=1e-3)
 
     @pytest.mark.parametrize("kind", ["reals", "ties"])
     def test_of_a_larger_problem(self, kind: str) -> None:
@@ -117,6 +119,8 @@ class TestRows:
         weighted = solve_global(X, y, 0.05, sample_weight=times, rng=0)
         repeated = solve_global(X.repeat(times, 0), y.repeat(times), 0.05, rng=0)
         assert weighted.objective == pytest.approx(repeated.objective, rel=1e-8)
+        assert weighted.is_global
+        assert repeated.is_global
 
 
 class TestEdges:
@@ -137,6 +141,7 @@ class TestEdges:
         X, y = np.array(X, dtype=float), np.array(y, dtype=float)
         s = solve_global(X, y, lam, rng=0)
         check(s, reference(X, y, lam).objective)
+        assert s.is_global
 
     @pytest.mark.parametrize("ratio", [1 - 1e-6, 1 + 1e-6, 10.0])
     def test_around_lambda_max(self, ratio: float) -> None:
@@ -144,6 +149,7 @@ class TestEdges:
         problem = Problem(X, y, enumerate_patterns(X))
         s = solve_global(X, y, ratio * problem.lambda_max, rng=0)
         check(s, reference(X, y, s.lam).objective)
+        assert s.is_global
         if ratio > 1:
             assert len(s.active_set) == 0
 
@@ -168,6 +174,7 @@ class TestAnswer:
         assert s.problem.formulation == "relu"
         assert len(s.active_set) <= len(s.problem.patterns)
         again = pickle.loads(pickle.dumps(s))
+        assert again.global_lower_bound == s.global_lower_bound
         assert again.is_global == s.is_global
 
     def test_nothing_is_claimed_without_certify(self) -> None:
@@ -182,6 +189,7 @@ class TestAnswer:
         X, y = medium(80, 4)
         one, two = (solve_global(X, y, 0.01, rng=3, n_threads=n) for n in (1, 2))
         assert np.array_equal(one.weights, two.weights)
+        assert one.global_lower_bound == two.global_lower_bound
 
     def test_better_than_random_gates(self) -> None:
         from convexrelu import sample_patterns

@@ -10,6 +10,7 @@
 
 #include "convexrelu/local_search.hpp"
 #include "convexrelu/network.hpp"
+#include "convexrelu/pricing.hpp"
 #include "convexrelu/solver.hpp"
 #include "distinct_rows.hpp"
 #include "growing_network.hpp"
@@ -57,6 +58,10 @@ constexpr int kMaxIdleRounds = 3;
 // Flops of a factorisation beyond which the exact program is left alone.
 constexpr double kLargestProgram = 3e10;
 constexpr long kMaxFactorisations = 400;
+// Share of the tolerance that the proof may leave open at the residual. Without a time limit it may look
+// at so many cones, up to five features; each more makes a cone four times as costly.
+constexpr double kProofShare = 0.5;
+constexpr double kMaxCones = 1e6, kLeastCones = 2e3;
 // Flops that the local search of a round may take.
 constexpr double kSearchBudget = 5e10;
 
@@ -170,12 +175,16 @@ class GlobalSolver {
     }
   }
 
-  // Maxima that promise more than a tenth of the tolerance at r; none after some searches in
-  // vain.
+  // Maxima that promise more than a tenth of the tolerance at r; none after some searches in vain and, if
+  // asked for, an attempt to prove that there are none.
   std::vector<LocalMaximum> violated(const Vector& r) {
     for (int search = 0; search < kCleanSearches; ++search) {
       std::vector<LocalMaximum> found = price(r, best_.weights, true, true);
       if (promises(r, found)) return found;
+      if (search > 0 || !options_.certify) continue;
+      found = prove(r);
+      if (promises(r, found)) return found;
+      if (best_.objective - bound_ <= options_.tol * (best_.objective + spread_)) break;
     }
     return {};
   }
@@ -185,6 +194,39 @@ class GlobalSolver {
     const double largest = found.empty() ? 0.0 : found.front().value;
     return best_.objective - dual_value(r, largest) >
            0.1 * options_.tol * (best_.objective + spread_);
+  }
+
+  // Bounds the price of all patterns at r, and with it the objective of all networks. Returns the
+  // largest price found. The work is limited by a count of cones.
+  std::vector<LocalMaximum> prove(const Vector& r) {
+    PricingOptions options;
+    options.tol = kProofShare * options_.tol;
+    options.threshold = lam_;
+    options.n_threads = options_.n_threads;
+    options.starts = best_.weights;
+    options.seed = engine_();
+    const double d = static_cast<double>(scaled_.n_features());
+    const double n_cones =
+        monitor_.time_left() < kInfinity
+            ? kInfinity
+            : std::max(kLeastCones, kMaxCones * std::pow(4.0, 5.0 - std::max(5.0, d)));
+    std::optional<Stopped> stopped;
+    Monitor inner(
+        monitor_.time_left(),
+        [&](const Progress& progress) {
+          try {
+            report("prove", best_.objective);
+          } catch (const Stopped& reason) {
+            stopped = reason;
+          }
+          return stopped.has_value() || static_cast<double>(progress.iteration) > n_cones;
+        },
+        [&] { monitor_.check(); });
+    const Pricing pricing = price_patterns(scaled_.X(), r, options, inner);
+    bound_ = std::max(bound_, dual_value(r, pricing.upper_bound));
+    if (stopped) throw Stopped(*stopped);
+    monitor_.check();
+    return {{pricing.direction, pricing.sign, pricing.value}};
   }
 
   // Local maxima of the price, best first.

@@ -30,7 +30,7 @@ def solve_global(
     network grows from nothing: a local search looks for neurons that the present residual asks for,
     Newton's method on the smoothed network moves all of them, and when little is left to gain
     the convex problem over the patterns of the network is solved exactly, until the search
-    finds no violated pattern.
+    finds no violated pattern. Then branch and bound looks for a proof.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def solve_global(
         The relative gap to the bound over all patterns at which the status is "optimal"; the
         local search looks for improvements of a tenth of it.
     certify : bool
-        Whether to look for that bound. This version does not: it stays open.
+        Whether to look for that bound. It is within reach for few features (up to six or seven);
+        the work for it is limited, by a count of cones or by what `time_limit` leaves.
     time_limit : float, optional
         Seconds of wall clock.
     rng : int, numpy Generator, optional

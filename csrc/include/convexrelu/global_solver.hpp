@@ -6,8 +6,8 @@
 // (local_search.hpp); they join as neurons, and Newton's method on the smoothed network moves all. Once
 // that is nearly done, the convex program over the patterns of the neurons is solved exactly (solver.hpp), and
 // priced again, until nothing violated is found. A network that is optimal over its own patterns and has
-// |r'(Xu)_+|/n <= lam for all u in the unit ball is optimal over all patterns. That is not proven here: the
-// bound stays open. docs/theory/global_solver.md
+// |r'(Xu)_+|/n <= lam for all u in the unit ball is optimal over all patterns; whether it is, branch and bound
+// proves (pricing.hpp), or how far from it. docs/theory/global_solver.md
 #pragma once
 
 #include <cstdint>

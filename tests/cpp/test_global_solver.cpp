@@ -1,0 +1,99 @@
+// solve_global from C++; the mathematics is tested from Python, with enumerated problems.
+
+#include <cmath>
+#include <random>
+#include <string>
+
+#include "check.hpp"
+#include "convexrelu/global_solver.hpp"
+
+using namespace convexrelu;
+
+namespace {
+
+using Rng = std::mt19937_64;
+
+Matrix random_matrix(Rng& rng, bool whole, Index rows, Index cols) {
+  std::normal_distribution<double> normal;
+  Matrix matrix(rows, cols);
+  for (double& entry : matrix.reshaped()) {
+    entry = whole ? static_cast<double>(rng() % 5) - 2.0 : normal(rng);
+  }
+  return matrix;
+}
+
+void answers_carry_their_certificate() {
+  Rng rng(1);
+  Monitor monitor;
+  for (int trial = 0; trial < 40; ++trial) {
+    const Matrix X = random_matrix(rng, trial % 2 == 0, 15, 1 + trial % 4);
+    const Vector y = random_matrix(rng, trial % 2 == 0, 15, 1);
+    const Solution s = solve_global(X, y, 0.05, Vector(), {}, monitor);
+    const Certificate c = certify(s.problem, s.lam, s.active_set, s.weights, s.dual, 1, monitor);
+    CHECK(s.objective == c.primal && s.lower_bound == c.dual && s.gap == c.gap);
+    CHECK(s.gap <= 1e-7);
+    CHECK(c.cone_violation <= 1e-12);
+    CHECK(s.problem.X() == X && s.problem.y() == y);
+    CHECK(s.status == Status::optimal || s.status == Status::unproven);
+    CHECK(!(s.global_lower_bound > s.objective));
+  }
+}
+
+void bits_do_not_depend_on_threads() {
+  Rng rng(2);
+  Monitor monitor;
+  const Matrix X = random_matrix(rng, false, 300, 6);
+  const Vector y = random_matrix(rng, false, 300, 1);
+  GlobalSolverOptions options;
+  options.certify = false;
+  const Solution one = solve_global(X, y, 0.02, Vector(), options, monitor);
+  options.n_threads = 3;
+  const Solution many = solve_global(X, y, 0.02, Vector(), options, monitor);
+  CHECK(one.weights == many.weights && one.dual == many.dual && one.n_iter == many.n_iter);
+}
+
+void stopping_is_no_error() {
+  Rng rng(3);
+  const Matrix X = random_matrix(rng, false, 200, 5);
+  const Vector y = random_matrix(rng, false, 200, 1);
+  Monitor over(0.0);
+  CHECK(solve_global(X, y, 0.01, Vector(), {}, over).status == Status::time_limit);
+  double last = kInfinity;
+  Monitor asked(kInfinity, [&](const Progress& progress) {
+    last = progress.objective;
+    return progress.iteration == 5;
+  });
+  const Solution s = solve_global(X, y, 0.01, Vector(), {}, asked);
+  CHECK(s.status == Status::callback);
+  CHECK(s.objective <= last * (1.0 + 1e-12));
+}
+
+void what_a_callback_throws_passes_through() {
+  struct Mine {};
+  Rng rng(4);
+  const Matrix X = random_matrix(rng, false, 30, 3);
+  const Vector y = random_matrix(rng, false, 30, 1);
+  for (const char* phase : {"grow", "solve", "close"}) {
+    bool caught = false;
+    Monitor monitor(kInfinity, [&](const Progress& progress) -> bool {
+      if (std::string(progress.phase) == phase) throw Mine{};
+      return false;
+    });
+    try {
+      solve_global(X, y, 0.01, Vector(), {}, monitor);
+    } catch (const Mine&) {
+      caught = true;
+    }
+    CHECK(caught);
+  }
+}
+
+}  // namespace
+
+int main() {
+  RUN(answers_carry_their_certificate);
+  RUN(bits_do_not_depend_on_threads);
+  RUN(stopping_is_no_error);
+  RUN(what_a_callback_throws_passes_through);
+  return failed_checks == 0 ? 0 : 1;
+}
