@@ -1,0 +1,109 @@
+#include <cmath>
+
+#include "check.hpp"
+#include "convexrelu/cell_tree.hpp"
+#include "convexrelu/error.hpp"
+#include "convexrelu/optimal_set.hpp"
+#include "convexrelu/pruning.hpp"
+#include "convexrelu/solver.hpp"
+
+using namespace convexrelu;
+
+namespace {
+
+Monitor monitor;
+
+// The parity of three bits, with all patterns: an optimal set of dimension 5 with 24 vertices.
+Problem parity() {
+  Matrix X(8, 3);
+  Vector y(8);
+  for (Index k = 0; k < 8; ++k) {
+    y(k) = 1.0;
+    for (Index j = 0; j < 3; ++j) {
+      X(k, j) = static_cast<double>((k >> j) & 1);
+      if (X(k, j) == 0.0) y(k) = -y(k);
+    }
+  }
+  return {X, y, enumerate_patterns(X, {}, monitor), Formulation::relu};
+}
+
+OptimalSet optimal_set(const Problem& problem) {
+  const Solution solution = solve(problem, 0.3 * problem.lambda_max(), {}, monitor);
+  return find_optimal_set(solution, {}, monitor);
+}
+
+void has_its_counts() {
+  const OptimalSet set = optimal_set(parity());
+  CHECK(set.size() == 12 && set.dimension() == 5);
+  CHECK(set.support().size() == 12 && set.necessary().size() == 3);
+  CHECK(!set.is_unique() && !set.is_p_unique() && set.is_complete());
+  CHECK(set.vertices(24, monitor).rows() == 24);
+}
+
+void members_have_its_objective() {
+  const OptimalSet set = optimal_set(parity());
+  const auto check = [&](const Vector& alpha) {
+    const Solution member = set.solution_at(alpha);
+    CHECK(std::abs(member.objective - set.solution().objective) <= 1e-12);
+    CHECK((member.fitted - set.solution().fitted).norm() <= 1e-10);
+    CHECK(set.contains(member));
+  };
+  const Matrix vertices = set.vertices(100, monitor), samples = set.sample(20, 1, monitor);
+  for (const auto& alpha : vertices.rowwise()) check(alpha.transpose());
+  for (const auto& alpha : samples.rowwise()) check(alpha.transpose());
+  CHECK(set.sample(20, 1, monitor) == samples);
+  const Vector nearest = set.min_norm();
+  check(nearest);
+  for (const auto& alpha : vertices.rowwise()) {
+    CHECK((alpha.transpose() - nearest).dot(nearest) >= -1e-9 * nearest.squaredNorm());
+  }
+  bool refused = false;
+  try {
+    set.solution_at(1.01 * nearest);
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  CHECK(refused);
+}
+
+void ranges_are_those_of_the_vertices() {
+  const OptimalSet set = optimal_set(parity());
+  const Matrix vertices = set.vertices(100, monitor);
+  const Matrix X = Matrix::NullaryExpr(
+      40, 3, [](Index i, Index j) { return std::sin(static_cast<double>(7 * i + 3 * j)); });
+  const Matrix predictions = set.outputs(X) * vertices.transpose();
+  const auto [low, high] = set.prediction_range(X, monitor);
+  CHECK((low - predictions.rowwise().minCoeff()).norm() <= 1e-9);
+  CHECK((high - predictions.rowwise().maxCoeff()).norm() <= 1e-9);
+  const auto [least, largest] = set.norm_bounds(monitor);
+  CHECK((least - set.lam() * vertices.colwise().minCoeff().transpose()).norm() <= 1e-9);
+  CHECK((largest - set.lam() * vertices.colwise().maxCoeff().transpose()).norm() <= 1e-9);
+}
+
+void pruning_ends_at_a_vertex() {
+  const OptimalSet set = optimal_set(parity());
+  const Matrix vertices = set.vertices(100, monitor), samples = set.sample(20, 2, monitor);
+  for (const auto& alpha : samples.rowwise()) {
+    const Solution member = set.solution_at(alpha.transpose());
+    const PrunedSolution pruned = prune(member, {}, monitor);
+    CHECK(set.contains(pruned.solution));
+    CHECK(std::abs(pruned.solution.objective - member.objective) <= 1e-12);
+    CHECK(pruned.history.size() + pruned.solution.active_set.size() == member.active_set.size());
+    bool listed = false;
+    for (const auto& vertex : vertices.rowwise()) {
+      const Solution other = set.solution_at(vertex.transpose());
+      listed = listed || other.active_set == pruned.solution.active_set;
+    }
+    CHECK(listed);
+  }
+}
+
+}  // namespace
+
+int main() {
+  RUN(has_its_counts);
+  RUN(members_have_its_objective);
+  RUN(ranges_are_those_of_the_vertices);
+  RUN(pruning_ends_at_a_vertex);
+  return failed_checks;
+}
