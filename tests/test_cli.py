@@ -632,6 +632,7 @@ class TestCheck:
         run = Run(capsys, "check", path, regression, "--lam", lam)
         assert re.search(r"^objective +\S+ at lam ", run.out, re.M)
         assert re.search(r"^stationary +(yes|no): relative gap ", run.out, re.M)
+        assert re.search(r"^global +", run.out, re.M)
         report = Run(capsys, "check", path, regression, "--lam", lam, "--json").json
         values = np.loadtxt(regression, delimiter=",", skiprows=1)
         split = np.random.SeedSequence(0).spawn(2)[0]
@@ -640,7 +641,7 @@ class TestCheck:
         X = model.standardizer.transform(values[~is_test, :-1])
         y = model.standardizer.transform_target(values[~is_test, -1])
         assert report["objective"] == model.network.objective(X, y, lam)
-        assert report["objective"] >= report["best_objective"]
+        assert report["objective"] >= report["best_objective"] >= report["global_lower_bound"]
         assert run.status == (0 if report["stationary"] else 1)
 
     def test_at_another_lam_it_is_not(

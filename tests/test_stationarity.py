@@ -94,10 +94,12 @@ class TestGradientDescent:
         network = train(X, y, 0.02, 5, 1, 50, 0.2)
         report = check_network(network, X, y, 0.02)
         assert not report.is_stationary
+        assert not report.is_global
         assert report.best.objective < report.objective
+        assert report.global_lower_bound <= report.best.objective * (1 + 1e-12)
 
 
-class TestOptima:
+class TestGlobal:
     @pytest.mark.parametrize("seed", range(4))
     def test_an_optimum_over_all_patterns(self, seed: int) -> None:
         X, y = data(seed, 9)
@@ -106,17 +108,23 @@ class TestOptima:
         solution = solve(problem, lam)
         report = check_network(to_network(solution), X, y, lam)
         assert report.is_stationary
+        assert report.is_global
         assert report.objective == pytest.approx(solution.objective, rel=1e-10)
+        assert report.global_lower_bound <= solution.objective * (1 + 1e-12)
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_an_optimum_over_some_patterns(self, seed: int) -> None:
-        """Stationary, unless a kink lies on a sample and the pattern across it is missing."""
+    def test_a_stationary_network_need_not_be_one(self, seed: int) -> None:
         X, y = data(seed, 9)
+        everything = Problem(X, y, enumerate_patterns(X))
+        lam = 0.05 * everything.lambda_max
         rng = np.random.default_rng(seed)
-        some = Problem(X, y, patterns_from_gates(X, rng.standard_normal((3, 2))))
-        network = to_network(solve(some, 0.05 * some.lambda_max))
-        report = check_network(network, X, y, 0.05 * some.lambda_max)
-        assert report.is_stationary or smallest_slack(X, network) < 1e-9
+        few = Problem(X, y, patterns_from_gates(X, rng.standard_normal((3, 2))))
+        network = to_network(solve(few, lam))
+        report = check_network(network, X, y, lam)
+        optimum = solve(everything, lam).objective
+        assert report.global_lower_bound <= optimum * (1 + 1e-12)
+        assert report.is_global == (report.objective <= optimum * (1 + 1e-6))
+        assert not report.is_global
 
 
 @st.composite
@@ -139,6 +147,12 @@ def check(network: Network, *args: Any, **kwargs: Any) -> NetworkReport:
     assert report.solution.objective <= merged + scale
     assert merged <= report.objective + scale
     assert report.best.lower_bound <= report.best.objective + scale
+    if network.formulation == "gated":
+        assert np.isnan(report.global_lower_bound)
+        assert not report.is_global
+    else:
+        assert report.global_lower_bound <= report.best.objective
+        assert report.global_gap >= report.gap - 1e-9
     return report
 
 
@@ -203,10 +217,13 @@ class TestAnyNetwork:
 
     def test_no_neurons(self) -> None:
         X, y = data(0)
-        report = check_network(Network(np.empty((0, 3)), []), X, y, 0.1)
-        assert report.objective == pytest.approx((y**2).mean() / 2)
-        assert report.is_stationary
-        assert report.merged.n_neurons == 0
+        empty = Network(np.empty((0, 3)), [])
+        lambda_max = Problem(X, y, enumerate_patterns(X)).lambda_max
+        for lam in (0.5 * lambda_max, 1.001 * lambda_max):
+            report = check_network(empty, X, y, lam)
+            assert report.objective == pytest.approx((y**2).mean() / 2)
+            assert report.is_stationary
+            assert report.is_global == (lam > lambda_max)
 
 
 class TestDescentPath:

@@ -19,6 +19,17 @@ void bind_stationarity(py::module_& m) {
       py::arg("tol"), py::arg("kink_tol"), py::arg("time_limit"), py::arg("n_threads"));
 
   m.def(
+      "bound_globally",
+      [](const Solution& solution, double tol, std::uint64_t seed, std::optional<double> time_limit,
+         int n_threads) {
+        return watched(time_limit, py::none(), [&](Monitor& monitor) {
+          return bound_globally(solution, tol, seed, n_threads, monitor);
+        });
+      },
+      py::arg("solution"), py::arg("tol"), py::arg("seed"), py::arg("time_limit"),
+      py::arg("n_threads"));
+
+  m.def(
       "descent_path",
       [](const Network& network, const Matrix& X, const Vector& y, double lam,
          const Vector& sample_weight, const Patterns& more, Index n_steps, int n_threads) {

@@ -8,6 +8,7 @@
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/hyperplanes.hpp"
+#include "convexrelu/pricing.hpp"
 #include "convexrelu/solver.hpp"
 
 namespace convexrelu {
@@ -183,6 +184,31 @@ NetworkReport check_network(const Network& network, const Matrix& X, const Vecto
   }
   if (own.gap <= tol) own.status = Status::optimal;
   return {objective, std::move(merged), std::move(own), std::move(best)};
+}
+
+Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n_threads,
+                        Monitor& monitor) {
+  if (solution.problem.formulation() == Formulation::gated) return solution;
+  const ScaledProblem& problem = solution.problem.scaled();
+  const double lam = problem.scaled_lam(solution.lam);
+  const double n = static_cast<double>(problem.n_samples());
+  const Vector r = problem.to_scaled(solution.dual);
+  PricingOptions options;
+  options.tol = tol;
+  options.threshold = lam;
+  options.n_threads = n_threads;
+  options.seed = seed;
+  options.starts = solution.weights;
+  for (Index j = 0; j < options.starts.cols(); ++j) options.starts.col(j).stableNormalize();
+  // Rows and residual both carry the factors of the sample weights, as the loss does.
+  const double largest = price_patterns(problem.X(), r, options, monitor).upper_bound;
+  const double limit = largest > lam ? lam / largest : 1.0;
+  const double rr = r.squaredNorm(), yr = problem.y().dot(r);
+  const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
+  const double bound = (kappa * yr - kappa * kappa * rr / 2.0) / n;
+  solution.global_lower_bound =
+      std::min(solution.objective, std::max(0.0, bound) * problem.y_unit() * problem.y_unit());
+  return solution;
 }
 
 std::vector<Network> descent_path(const Network& network, const Matrix& X, const Vector& y,

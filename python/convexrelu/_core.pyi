@@ -388,6 +388,9 @@ def check_network(
     time_limit: float | None,
     n_threads: int,
 ) -> tuple[float, Network, Solution, Solution]: ...
+def bound_globally(
+    solution: Solution, tol: float, seed: int, time_limit: float | None, n_threads: int
+) -> Solution: ...
 def descent_path(
     network: Network,
     X: NDArray[np.float64],

@@ -1,4 +1,4 @@
-// What a trained network is worth: how far it is from stationary, and a way down from it.
+// What a trained network is worth: how far it is from stationary, and from the global optimum.
 //
 //   X (n, d), y (n)   data          f(X)   outputs of a network of any width
 //
@@ -6,9 +6,11 @@
 // side of a kink that lies on a sample included. Every descent direction of the network problem that
 // does not grow a neuron from nothing is one of that program, so the network is stationary iff it is
 // optimal there (Wang, Lacotte & Pilanci 2022; Mishkin & Pilanci 2023, section 4), and the gap of
-// the program measures how far it is. docs/theory/stationarity.md
+// the program measures how far it is. Over all patterns the residual of that optimum, made feasible
+// by pricing, bounds what any network of any width can reach. docs/theory/stationarity.md
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "convexrelu/monitor.hpp"
@@ -41,6 +43,12 @@ struct NetworkReport {
 NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
                             const Vector& sample_weight, double tol, double kink_tol, int n_threads,
                             Monitor& monitor);
+
+// With the bound over all patterns that the solution's dual point gives, the larger of its maximum
+// over all patterns and lam known to the relative tol; as far as the monitor lets it go, a weaker one.
+// No relu network of any width has a lower objective. Gated: as it is.
+Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n_threads,
+                        Monitor& monitor);
 
 // Networks from the given one to the optimum of the program over its own patterns and more (those
 // of an optimum over all patterns, say), whose objectives do not rise: as it is; balanced; merged in

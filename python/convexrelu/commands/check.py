@@ -21,10 +21,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "check",
-        help="how far a saved network is from stationary",
+        help="how far a saved network is from stationary, and from the best of any width",
         description=(
-            "Compares a saved network with the best one that has its activation patterns, on the "
-            "training rows of a CSV file. "
+            "Compares a saved network with the best one that has its activation patterns, and with "
+            "a proven bound on all networks of any width, on the training rows of a CSV file. "
             "The defaults of --test and --seed are those of train, so that the rows are too."
         ),
         epilog="Exit status: 0 the network is stationary, 1 it is not, 2 bad input.",
@@ -56,6 +56,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
         help="the relative gap that still counts as none (%(default)s)",
     )
+    parser.add_argument(
+        "--time-limit",
+        metavar="S",
+        default=60.0,
+        type=types.number("a number of seconds", low=0.0),
+        help="seconds for the bound on all networks (%(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
@@ -82,6 +89,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         y,
         arguments.lam,
         tol=arguments.tol,
+        time_limit=arguments.time_limit,
+        rng=arguments.seed,
     )
     result: dict[str, Any] = {
         "network": os.fspath(arguments.network),
@@ -94,6 +103,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "best_objective": report.best.objective,
         "gap": report.gap,
         "stationary": report.is_stationary,
+        "global_lower_bound": report.global_lower_bound,
+        "global_gap": report.global_gap,
+        "global": report.is_global,
     }
     console.write(to_json(result) if arguments.json else check_text(result, console))
     return 0 if report.is_stationary else 1

@@ -76,12 +76,19 @@ def check_text(result: dict[str, Any], console: Console) -> str:
     """What a network is worth."""
     r = result
     stationary = console.good("yes") if r["stationary"] else console.bad("no")
+    if r["global"]:
+        best = console.good("proven the best of any width")
+    elif math.isnan(r["global_gap"]):
+        best = "no bound: the network is gated"
+    else:
+        best = f"at most {100 * r['global_gap']:.3g} % of the objective could be saved"
     lines = [
         ("network", r["network"]),
         ("neurons", f"{r['n_neurons']}, {r['n_merged']} once balanced and merged"),
         ("objective", f"{r['objective']:.8g} at lam {r['lam']:.6g}"),
         ("best", f"{r['best_objective']:.8g} with the same {r['n_patterns']} patterns"),
         ("stationary", f"{stationary}: relative gap {r['gap']:.1e}"),
+        ("global", best),
     ]
     return facts(lines, console)
 
