@@ -151,6 +151,22 @@ class TestStubs:
             assert declared == public
 
 
+class TestDocuments:
+    PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/**/*.md")})
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+    def test_links_lead_somewhere(self, page: Path) -> None:
+        links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+        local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+        assert not [link for link in local if not (page.parent / link).exists()]
+
+    def test_pages_that_the_source_names_exist(self) -> None:
+        sources = [*CSRC.rglob("*.[ch]pp"), *PACKAGE.rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+        for path in sources:
+            for page in re.findall(r"docs/[\w/]+\.(?:md|svg)", path.read_text()):
+                assert (ROOT / page).exists(), f"{path} names {page}"
+
+
 class TestVersion:
     VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 

@@ -200,7 +200,7 @@ class Path:
 
     def predict(self, X: Any, lams: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
         """What the networks of the path say of rows X (r, d), at each of the lams: (m, r)."""
-        X = _validate.matrix(X, "X", n_cols=self._problem.X.shape[1], min_rows=0)
+        X = _validate.matrix(X, "X", n_cols=self._problem.X.shape[1])
         return self._core.predict(X, self._lams(lams), _validate.n_threads(n_threads))
 
     def dimension(self, lams: Any) -> NDArray[np.int64]:
