@@ -732,6 +732,19 @@ class TestOptimalSet:
         assert report["n_support"] <= report["n_neurons"] <= report["n_blocks"]
         assert report["test"]["agreement"] == 1.0
         assert report["test"]["largest_width"] < 1e-6
+        assert not report["is_complete"]
+        # All patterns, found from few.
+        few = ("--test", file, "--gates", 50, "--lam", report["lam"], "--all-patterns")
+        every = Run(capsys, "optimal-set", file, *few, "--json").json
+        assert every["is_complete"]
+        for key in ("dimension", "n_neurons", "n_support", "n_necessary", "fewest_neurons"):
+            assert every[key] == report[key]
+        assert every["objective"] == pytest.approx(report["objective"], rel=1e-8)
+        text = Run(capsys, "optimal-set", file, *few).out
+        assert f"of dimension {report['dimension']}, over all patterns" in text
+        gated = Run(capsys, "optimal-set", file, "--all-patterns", "--formulation", "gated")
+        assert gated.status == 2
+        assert "--all-patterns: gated neurons have the patterns of their gates alone" in gated.err
 
     def test_time_limit(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
         run = Run(capsys, "optimal-set", regression, "--time-limit", 0)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import linprog
 from tests import oracles
-from tests.strategies import Case, cases, integers, targets
+from tests.strategies import Case, cases, designs, integers, sample_weights, targets
 
 from convexrelu import (
     LimitExceeded,
@@ -28,6 +28,7 @@ from convexrelu import (
     patterns_from_gates,
     sample_patterns,
     solve,
+    solve_global,
 )
 
 Array = NDArray[np.float64]
@@ -457,6 +458,130 @@ class TestKnownSets:
         assert b.blocks.tolist() == a.blocks.tolist()
         assert np.allclose(b.min_norm() * unit**2, a.min_norm(), rtol=1e-9, atol=1e-9)
         check_members(b, b.sample(3, rng=0))
+
+
+@st.composite
+def small_data(draw: st.DrawFn) -> tuple[Array, Array, Array | None, float]:
+    """X, y, sample weights and lam / lambda_max of problems whose patterns can be listed."""
+    X = draw(designs(max_n=7, max_d=4))
+    ratio = draw(st.sampled_from([1.5, 1.0, 0.5, 0.1, 0.02]))
+    return X, draw(targets(X)), draw(sample_weights(len(X))), ratio
+
+
+class TestAllPatterns:
+    """The set from a solution over few patterns, beside the one of all patterns, enumerated."""
+
+    @given(small_data())
+    def test_any_data(self, drawn: tuple[Array, Array, Array | None, float]) -> None:
+        X, y, v, ratio = drawn
+        problem = Problem(X, y, enumerate_patterns(X), sample_weight=v)
+        lam = ratio * (problem.lambda_max or 1.0)
+        self.check(problem, lam, solve_global(X, y, lam, sample_weight=v, rng=0))
+
+    @FEW
+    @given(flat_cases())
+    def test_flat_sets(self, drawn: tuple[Problem, float]) -> None:
+        problem, lam = drawn
+        self.check(problem, lam, solve_global(problem.X, problem.y, lam, rng=0))
+
+    @given(small_data(), st.integers(1, 3))
+    @FEW
+    def test_from_few_patterns(
+        self, drawn: tuple[Array, Array, Array | None, float], n_gates: int
+    ) -> None:
+        """The solution is far from the optimum over all patterns."""
+        X, y, v, ratio = drawn
+        problem = Problem(X, y, enumerate_patterns(X), sample_weight=v)
+        lam = ratio * (problem.lambda_max or 1.0)
+        few = sample_patterns(X, n_gates, rng=0)
+        self.check(problem, lam, solve(Problem(X, y, few, sample_weight=v), lam))
+
+    @pytest.mark.parametrize("points", [CUBE, BITS, CUBE[:, :2], BITS[:, :2]])
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_xor(self, points: Array, bias: bool) -> None:
+        signs = np.where(points > 0, 1.0, -1.0)
+        X = with_ones(points) if bias else points
+        problem = Problem(X, signs.prod(axis=1), enumerate_patterns(X))
+        for ratio in (0.3, 0.05):
+            lam = ratio * (problem.lambda_max or 1.0)
+            self.check(problem, lam, solve_global(X, problem.y, lam, rng=0))
+
+    @pytest.mark.parametrize("ratio", [0.3, 0.03])
+    def test_monks(self, ratio: float) -> None:
+        """The rule of monks-1, a = b or c = 1, on all values of its three attributes."""
+        grid = np.array(list(itertools.product([1.0, 2, 3], [1.0, 2, 3], [1.0, 2, 3, 4])))
+        y = np.where((grid[:, 0] == grid[:, 1]) | (grid[:, 2] == 1), 1.0, -1.0)
+        problem = Problem(with_ones(grid), y, enumerate_patterns(with_ones(grid)))
+        lam = ratio * problem.lambda_max
+        self.check(problem, lam, solve_global(problem.X, y, lam, rng=0))
+
+    @staticmethod
+    def check(problem: Problem, lam: float, solution: Solution) -> None:
+        expected = find_optimal_set(solve(problem, lam))
+        optima = find_optimal_set(solution, all_patterns=True)
+        assert expected.is_complete
+        assert optima.is_complete
+        assert not find_optimal_set(solution).is_complete
+        member = expected.solution(expected.min_norm())
+        assert find_optimal_set(member, all_patterns=True).is_complete
+
+        # The same neurons, in some order.
+        assert optima.directions.shape == expected.directions.shape
+        distance = np.linalg.norm(optima.directions[:, None] - expected.directions, axis=2)
+        distance[optima.blocks[:, None, 1] != expected.blocks[:, 1]] = np.inf
+        k = len(distance)
+        order = distance.argmin(axis=0) if k else np.zeros(0, dtype=int)
+        assert sorted(order) == list(range(k))
+        assert (distance[order, range(k)] <= 1e-7 * lam).all()
+        # With all of their blocks.
+        for j, blocks in enumerate(expected.merged):
+            masks = problem.patterns.masks[:, blocks[:, 0]].T
+            ours = optima.merged[order[j]]
+            known = optima.problem.patterns.masks[:, ours[:, 0]].T
+            used = oracles.weights_of(problem) > 0
+            assert {*map(tuple, masks[:, used])} <= {*map(tuple, known[:, used])}
+            assert (ours[:, 1] == blocks[0, 1]).all()
+
+        assert optima.dimension == expected.dimension
+        assert np.array_equal(optima.support[order], expected.support)
+        assert np.array_equal(optima.necessary[order], expected.necessary)
+        assert optima.is_p_unique == expected.is_p_unique
+        assert optima.objective == pytest.approx(expected.objective, rel=1e-9, abs=1e-300)
+        for mine, other in zip(optima.norm_bounds(), expected.norm_bounds(), strict=True):
+            assert np.abs(mine[order] - other).max(initial=0) <= 1e-6 * other.sum()
+        if expected.dimension <= 4:
+            mine, other = optima.vertices()[:, order] > 0, expected.vertices() > 0
+            assert sorted(mine.tolist()) == sorted(other.tolist())
+        assert expected.contains(optima.solution(optima.min_norm()))
+        assert optima.contains(member)
+
+    def test_copies_are_complete(self) -> None:
+        problem = parity(BITS)
+        solution = solve_global(problem.X, problem.y, 0.05, rng=0)
+        optima = find_optimal_set(solution, all_patterns=True)
+        again = pickle.loads(pickle.dumps(optima))
+        assert again.is_complete
+        assert again.blocks.tolist() == optima.blocks.tolist()
+        assert not pickle.loads(pickle.dumps(find_optimal_set(solution))).is_complete
+
+    def test_limit(self) -> None:
+        """No short list is returned."""
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((300, 12)), rng.standard_normal(300)
+        problem = Problem(X, y, sample_patterns(X, 20, rng=0))
+        solution = solve(problem, 0.5 * problem.lambda_max)
+        with pytest.raises(LimitExceeded, match="time_limit"):
+            find_optimal_set(solution, all_patterns=True, time_limit=0.3)
+
+    def test_refused(self) -> None:
+        with pytest.raises(ValueError, match="all_patterns must be False for a gated problem"):
+            find_optimal_set(simplex_set(1).solution(simplex_set(1).min_norm()), all_patterns=True)
+        X = np.random.default_rng(0).standard_normal((21, 21))
+        solution = solve_global(X, X[:, 0], 0.1, certify=False)
+        with pytest.raises(ValueError, match="X must have rank 20 at most, got 21"):
+            find_optimal_set(solution, all_patterns=True)
+        with pytest.raises(TypeError, match="all_patterns must be True or False"):
+            find_optimal_set(solution, all_patterns=1)  # type: ignore[arg-type]
 
 
 def simplex_set(dimension: int) -> OptimalSet:

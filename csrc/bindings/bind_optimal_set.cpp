@@ -68,12 +68,14 @@ void bind_optimal_set(py::module_& m) {
 
   m.def(
       "find_optimal_set",
-      [](const Solution& solution, double tol, int n_threads, std::optional<double> time_limit) {
+      [](const Solution& solution, double tol, bool all_patterns, int n_threads,
+         std::optional<double> time_limit) {
         return watched(time_limit, py::none(), [&](Monitor& monitor) {
-          return find_optimal_set(solution, {tol, n_threads}, monitor);
+          return find_optimal_set(solution, {tol, all_patterns, n_threads}, monitor);
         });
       },
-      py::arg("solution"), py::arg("tol"), py::arg("n_threads"), py::arg("time_limit"));
+      py::arg("solution"), py::arg("tol"), py::arg("all_patterns"), py::arg("n_threads"),
+      py::arg("time_limit"));
 }
 
 }  // namespace convexrelu

@@ -445,7 +445,11 @@ class OptimalSet:
     def contains(self, solution: Solution, tol: float) -> bool: ...
 
 def find_optimal_set(
-    solution: Solution, tol: float, n_threads: int, time_limit: float | None
+    solution: Solution,
+    tol: float,
+    all_patterns: bool,
+    n_threads: int,
+    time_limit: float | None,
 ) -> OptimalSet: ...
 
 class PruningScore:

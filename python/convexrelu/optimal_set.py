@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class OptimalSet:
     common boundary: each is counted once here, and `merged` lists its blocks.
 
     Made by `find_optimal_set`; immutable. The set is that of the patterns of ``problem``;
-    ``is_complete`` says whether those are all patterns of the data.
+    ``is_complete`` says whether no other pattern of the data can be active.
     """
 
     __slots__ = ("_core", "_problem")
@@ -109,8 +110,8 @@ class OptimalSet:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the problem has all activation patterns of the data, so that these are all
-        optimal networks; otherwise those of the problem's patterns.
+        """Whether these are the optima over all activation patterns of the data, so all optimal
+        networks: the problem's patterns are enumerated, or ``all_patterns`` was asked for.
         """
         return self._core.is_complete
 
@@ -261,7 +262,9 @@ class OptimalSet:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return find_optimal_set, (Solution(self._core.solution, self.problem),)
+        has_all = self.problem.patterns.is_complete
+        find = partial(find_optimal_set, all_patterns=self.is_complete and not has_all)
+        return find, (Solution(self._core.solution, self.problem),)
 
     def __copy__(self) -> OptimalSet:
         return self
@@ -271,7 +274,11 @@ class OptimalSet:
 
 
 def find_optimal_set(
-    solution: Solution, *, time_limit: float | None = None, tol: float = 1e-9
+    solution: Solution,
+    *,
+    all_patterns: bool = False,
+    time_limit: float | None = None,
+    tol: float = 1e-9,
 ) -> OptimalSet:
     """The set of all optima of the problem and lam of a solution.
 
@@ -279,6 +286,13 @@ def find_optimal_set(
     ----------
     solution : Solution
         One optimum. Where it is not accurate enough it is solved further first.
+    all_patterns : bool
+        Whether to find the optima over all activation patterns of the data, of which the problem
+        may hold any part: `solve_global` returns the few that it needed, sampling whatever it
+        drew. Branch and bound lists all patterns that are violated or can be active; those that the
+        problem lacks join it, and where the solution is not optimal over all of them it is solved
+        further. The ``problem`` of the set has them all. Within reach for few features, as the
+        proof of `solve_global` is.
     time_limit : float, optional
         Seconds of wall clock.
     tol : float
@@ -292,9 +306,10 @@ def find_optimal_set(
     Raises
     ------
     ValueError
-        Where the solution cannot be made accurate enough; the message names what was attained.
+        Where the solution cannot be made accurate enough; the message names what was attained. With
+        all_patterns also for a gated problem, and where X has a rank above 20.
     LimitExceeded
-        At the time limit.
+        At the time limit; no part of the set is returned.
 
     Cost: one scan of all blocks, 2 n d P and a projection for each with ``||c_b|| >= lam``; a
     QR of the k activations and some k small linear programs.
@@ -302,8 +317,15 @@ def find_optimal_set(
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
     tol = _validate.tol(tol)
-    core = _core.find_optimal_set(solution._core, tol, 1, _validate.time_limit(time_limit))
-    return OptimalSet(core, solution.problem)
+    all_patterns = _validate.boolean(all_patterns, "all_patterns")
+    if all_patterns and solution.problem.formulation == "gated":
+        raise ValueError(
+            "all_patterns must be False for a gated problem: its neurons have the gates given"
+        )
+    limit = _validate.time_limit(time_limit)
+    core = _core.find_optimal_set(solution._core, tol, all_patterns, 1, limit)
+    is_same = len(core.problem.patterns) == len(solution.problem.patterns)
+    return OptimalSet(core, solution.problem if is_same else Problem._from_core(core.problem))
 
 
 def _smallest(optimal_set: OptimalSet, time_limit: float | None) -> Array:

@@ -29,6 +29,8 @@ namespace convexrelu {
 
 struct OptimalSetOptions {
   double tol = 1e-9;  // blocks with ||q_b|| >= lam (1 - tol) are in E
+  // Over all patterns of the data, relu: those that the problem lacks and that can be active join it.
+  bool all_patterns = false;
   int n_threads = 1;
 };
 
@@ -51,8 +53,8 @@ class OptimalSet {
   bool is_unique() const;
   // Up to permutation and splitting of neurons there is one optimal network.
   bool is_p_unique() const { return dimension() == 0; }
-  // All activation patterns of the data are in the problem.
-  bool is_complete() const { return problem().patterns().is_complete(); }
+  // The set is that of all activation patterns of the data.
+  bool is_complete() const { return is_complete_; }
   const std::vector<Index>& support() const { return support_; }      // ascending
   const std::vector<Index>& necessary() const { return necessary_; }  // active in every optimum
 
@@ -83,7 +85,7 @@ class OptimalSet {
  private:
   friend OptimalSet find_optimal_set(const Solution&, const OptimalSetOptions&, Monitor&);
   OptimalSet(Solution solution, const std::vector<Block>& equicorrelated, ConstVectorRef r,
-             Monitor& monitor);
+             bool is_complete, Monitor& monitor);
 
   void find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r);
   void find_support(Monitor& monitor);
@@ -91,6 +93,7 @@ class OptimalSet {
   Vector from_support(ConstVectorRef v) const;
 
   Solution solution_;
+  bool is_complete_;
   std::vector<Block> blocks_;
   std::vector<std::vector<Block>> merged_;
   Matrix directions_;
@@ -100,10 +103,15 @@ class OptimalSet {
   Simplex polytope_;  // over the support, at a vertex
 };
 
-// The set that a solution belongs to, over the patterns of its problem. A solution that is
-// stationary to more than tol is solved further first; throws std::invalid_argument, naming what
-// was attained, where that is not enough. Cost: one scan of all blocks (blocks_above), O(n |E|^2)
-// and |E| linear programs.
+// The set that a solution belongs to, over the patterns of its problem, or over all of the data. A
+// solution that is stationary to more than tol is solved further first; throws std::invalid_argument,
+// naming what was attained, where that is not enough. Cost: one scan of all blocks (blocks_above),
+// O(n |E|^2) and |E| linear programs.
+//
+// all_patterns: branch and bound (pricing.hpp) lists every cell of the arrangement with ||q_b|| close to
+// lam or above; what is above joins the problem, which is solved again, until nothing is. The set's
+// problem is the given one and all blocks of E. Throws std::invalid_argument for gated problems and
+// above rank 20, and Stopped, never a part of the set.
 OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& options,
                             Monitor& monitor);
 

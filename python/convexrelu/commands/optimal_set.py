@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from convexrelu import LimitExceeded, OptimalSet, find_optimal_set
+from convexrelu import LimitExceeded, OptimalSet, find_optimal_set, solve_global
 from convexrelu._console import Console
-from convexrelu.commands.fitting import Fit, add_fitting_arguments, add_output_arguments, fit
+from convexrelu.commands.fitting import (
+    Fit,
+    add_fitting_arguments,
+    add_output_arguments,
+    fit,
+    prepare,
+    progress_of,
+)
 from convexrelu.commands.report import facts, to_json
+from convexrelu.table import InputError
 
 _SMALLEST_SECONDS = 10.0
 
@@ -23,25 +31,36 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="train, and describe the set of all optimal networks",
         description=(
             "Trains as 'convexrelu train' does and describes the set of all optimal networks over "
-            "the same activation patterns: its dimension, the neurons that can and must be "
-            "active, the fewest neurons, and how far predictions on the test rows differ from one "
-            "optimal network to another."
+            "the same activation patterns, or over all of them: its dimension, the neurons that "
+            "can and must be active, the fewest neurons, and how far predictions on the test rows "
+            "differ from one optimal network to another."
         ),
         epilog="Exit status: 0 done, 1 no optimum could be reached, 2 bad input.",
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     add_fitting_arguments(parser)
+    parser.add_argument(
+        "--all-patterns",
+        action="store_true",
+        help="over all activation patterns of the training rows, for a handful of features; "
+        "--gates then only decide lambda_max",
+    )
     add_output_arguments(parser, network=False)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Trains, finds the set, reports."""
-    trained = fit(arguments, console)
+    train = _fit_globally if arguments.all_patterns else fit
+    trained = train(arguments, console)
     console.status("finding the optimal set", at_once=True)
     started = perf_counter()
     try:
-        optima = find_optimal_set(trained.solution, time_limit=arguments.time_limit)
+        optima = find_optimal_set(
+            trained.solution,
+            all_patterns=arguments.all_patterns,
+            time_limit=arguments.time_limit,
+        )
     except ValueError as error:  # what float64 allows, or the time, was not enough
         console.complain(f"convexrelu optimal-set: {error}")
         return 1
@@ -63,6 +82,26 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         to_json({**trained.setting, **result}) if arguments.json else _text(result, console)
     )
     return 0
+
+
+def _fit_globally(arguments: argparse.Namespace, console: Console) -> Fit:
+    """Over all patterns; without the proof, which the set brings."""
+    if arguments.formulation == "gated":
+        raise InputError("--all-patterns: gated neurons have the patterns of their gates alone")
+    setting = prepare(arguments, console)
+    started = perf_counter()
+    solution = solve_global(
+        setting.problem.X,
+        setting.problem.y,
+        setting.lam,
+        tol=arguments.tol,
+        certify=False,
+        time_limit=arguments.time_limit,
+        rng=arguments.seed,
+        callback=progress_of(console),
+    )
+    seconds = perf_counter() - started
+    return Fit(setting.data, setting.standardizer, solution, seconds, setting.facts)
 
 
 def _fewest(optima: OptimalSet) -> int | None:
@@ -92,6 +131,8 @@ def _text(result: dict[str, Any], console: Console) -> str:
     else:
         verdict = f"infinitely many networks, a polytope of dimension {r['dimension']}"
     fewest = r["fewest_neurons"]
+    if r["is_complete"]:
+        verdict += ", over all patterns"
     lines = [
         ("optima", verdict),
         ("objective", f"{r['objective']:.8g}, of all of them"),
