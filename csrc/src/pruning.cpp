@@ -35,6 +35,7 @@ class Pruner {
       problem_.apply_mask(blocks_[at(b)], activations_.col(b));
     }
     norms_ = activations_.colwise().norm();
+    loss_ = loss();
   }
 
   void run() {
@@ -169,14 +170,17 @@ class Pruner {
 
   Vector residual() const { return problem_.y() - activations_ * beta_; }
 
+  double loss() const {
+    return residual().squaredNorm() / (2.0 * static_cast<double>(problem_.n_samples()));
+  }
+
   // Moves on, and notes who has gone: several where they tie, nobody in a degenerate step.
   void set_beta(Vector beta, bool is_exact) {
     std::swap(beta_, beta);
     Index left = (beta.array() > 0.0).count();
-    const double loss =
-        residual().squaredNorm() / (2.0 * static_cast<double>(problem_.n_samples()));
+    if (!is_exact) loss_ = loss();
     const double unit = problem_.y_unit() * problem_.y_unit();
-    const double objective = (loss + lam_ * penalties_.dot(beta_)) * unit;
+    const double objective = (loss_ + lam_ * penalties_.dot(beta_)) * unit;
     for (Index b = 0; b < beta.size(); ++b) {
       if (beta(b) > 0.0 && !(beta_(b) > 0.0)) {
         history_.push_back({b, --left, objective, is_exact});
@@ -196,6 +200,7 @@ class Pruner {
   Vector norms_;        // (k)
   Matrix reduced_;
   Vector beta_;
+  double loss_;  // at beta_, the same after an exact step
   std::vector<PruningStep> history_;
 };
 

@@ -24,6 +24,8 @@ constexpr double kReducedCost = 1e-11;
 // A coordinate that loses all but this of its value in one step is zero.
 constexpr double kCancelled = 1e-12;
 constexpr long kMaxUpdates = 40;
+// Columns may stay in their order when those before leave more than this of each.
+constexpr double kIndependent = 1e-3;
 // A pivot smaller than this, relative to its column, is followed by a fresh T.
 constexpr double kSmallPivot = 1e-5;
 
@@ -50,19 +52,22 @@ Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start) {
   std::vector<Index> order(static_cast<std::size_t>(k));
   std::iota(order.begin(), order.end(), Index{0});
   if (n_pivots > 0) {
-    if (units.rows() > units.cols()) {  // the triangular factor has the same dependencies
-      const Eigen::HouseholderQR<Matrix> tall(units);
-      units = tall.matrixQR().topRows(k).triangularView<Eigen::Upper>();
-    }
-    const Eigen::ColPivHouseholderQR<Matrix> qr(units);
-    while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > kDependent) ++r;
-    A_.resize(r, k);
-    for (Index j = 0; j < k; ++j) {
-      const Index column = qr.colsPermutation().indices()(j);
-      order[static_cast<std::size_t>(j)] = column;
-      const Index height = std::min(r, j + 1);
-      A_.col(column).setZero();
-      A_.col(column).head(height) = qr.matrixR().col(j).head(height);
+    // The triangular factor has the same dependencies.
+    const Eigen::HouseholderQR<Matrix> plain(units);
+    A_ = plain.matrixQR().topRows(n_pivots).triangularView<Eigen::Upper>();
+    if (A_.diagonal().cwiseAbs().minCoeff() > kIndependent) {
+      r = n_pivots;
+    } else {
+      const Eigen::ColPivHouseholderQR<Matrix> qr(A_);
+      while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > kDependent) ++r;
+      A_.resize(r, k);
+      for (Index j = 0; j < k; ++j) {
+        const Index column = qr.colsPermutation().indices()(j);
+        order[static_cast<std::size_t>(j)] = column;
+        const Index height = std::min(r, j + 1);
+        A_.col(column).setZero();
+        A_.col(column).head(height) = qr.matrixR().col(j).head(height);
+      }
     }
   } else {
     A_.resize(0, k);
@@ -84,20 +89,25 @@ void Simplex::set_order(std::vector<Index> order) {
   refresh();
 }
 
-// T from the basis, and at a vertex x from b.
-void Simplex::refresh() {
+// T from the basis, and at a vertex x from b. (On the way to the first one x keeps its zeros.)
+void Simplex::refresh() { refresh(x_other_.size()); }
+
+// The first columns of T alone.
+void Simplex::refresh(Index n_columns) {
   const Index r = rank();
   n_updates_ = 0;
+  n_known_ = n_columns;
   if (r == 0) {
     T_.resize(0, size());
     return;
   }
-  Matrix basis(r, r), others(r, size() - r);
+  Matrix basis(r, r), others(r, n_columns);
   for (Index i = 0; i < r; ++i) basis.col(i) = A_.col(basic(i));
   for (Index j = 0; j < others.cols(); ++j) others.col(j) = A_.col(other(j));
   const Eigen::PartialPivLU<Matrix> lu(basis);
-  T_ = lu.solve(others);
-  if (at_vertex()) x_basic_ = lu.solve(b_);
+  T_.resize(r, size() - r);
+  T_.leftCols(n_columns) = lu.solve(others);
+  if (at_vertex() && !anchor_.empty()) x_basic_ = lu.solve(b_);
 }
 
 Vector Simplex::point() const {
@@ -108,8 +118,9 @@ Vector Simplex::point() const {
   return x.cwiseProduct(scale_);
 }
 
-// Exchanges a basic variable for another; values stay with the variables.
-void Simplex::pivot(Index row, Index column) {
+// Exchanges a basic variable for another; values stay with the variables. Of T only the first columns
+// are needed from here on, and kept.
+void Simplex::pivot(Index row, Index column, Index n_columns) {
   const double pivot = T_(row, column);
   const double largest = T_.col(column).lpNorm<Eigen::Infinity>();
   std::swap(x_basic_(row), x_other_(column));
@@ -119,13 +130,16 @@ void Simplex::pivot(Index row, Index column) {
             position_[static_cast<std::size_t>(entering)]);
   std::swap(leaving, entering);
   if (++n_updates_ >= kMaxUpdates || std::abs(pivot) < kSmallPivot * largest) {
-    refresh();
+    refresh(n_columns);
     return;
   }
+  n_known_ = n_columns;
   const Vector factors = T_.col(column);
-  const Eigen::RowVectorXd scaled_row = T_.row(row) / pivot;
-  T_.noalias() -= factors * scaled_row;
-  T_.row(row) = scaled_row;
+  auto known = T_.leftCols(n_columns);
+  const Eigen::RowVectorXd scaled_row = known.row(row) / pivot;
+  known.noalias() -= factors * scaled_row;
+  known.row(row) = scaled_row;
+  if (column >= n_columns) return;
   T_.col(column) = factors / -pivot;
   T_(row, column) = 1.0 / pivot;
 }
@@ -134,7 +148,20 @@ Index Simplex::reduce(const Vector& cost) {
   Index column = x_other_.size() - 1;
   while (column >= 0 && !(x_other_(column) > 0.0)) --column;
   if (column < 0) return -1;
-  const auto rates = T_.col(column);  // of x_B as x_j falls
+  const Vector rates = T_.col(column);  // of x_B as x_j falls
+
+  Index blocking = -1;  // row; of several the one with the largest pivot
+  const auto block = [&](Index i) {
+    if (blocking < 0 || std::abs(rates(i)) > std::abs(rates(blocking))) blocking = i;
+  };
+  for (Index i = 0; i < rank(); ++i) {
+    if (x_basic_(i) == 0.0 && std::abs(rates(i)) > kPivot) block(i);
+  }
+  if (blocking >= 0) {
+    const Index variable = basic(blocking);
+    pivot(blocking, column, column);
+    return variable;
+  }
 
   double direction = 1.0;
   if (cost.size() > 0) {
@@ -155,12 +182,12 @@ Index Simplex::reduce(const Vector& cost) {
     step = x_other_(column);
   }
 
-  Index blocking = -1;  // row; of those that tie the one with the largest pivot
   for (Index i = 0; i < rank(); ++i) {
+    if (x_basic_(i) == 0.0) continue;
     const double loss = -direction * step * rates(i);
     if (direction * rates(i) < -kPivot && x_basic_(i) - loss <= kCancelled * x_basic_(i)) {
       x_basic_(i) = 0.0;
-      if (blocking < 0 || std::abs(rates(i)) > std::abs(rates(blocking))) blocking = i;
+      block(i);
     } else {
       x_basic_(i) = std::max(x_basic_(i) - loss, 0.0);
     }
@@ -172,7 +199,7 @@ Index Simplex::reduce(const Vector& cost) {
   }
   x_other_(column) = left;
   const Index variable = basic(blocking);
-  pivot(blocking, column);
+  pivot(blocking, column, column);
   return variable;
 }
 
@@ -180,8 +207,8 @@ void Simplex::move_to_vertex() {
   while (reduce() >= 0) {
   }
   if (!anchor_.empty()) return;
-  refresh();
   anchor_ = basis();
+  refresh();
 }
 
 double Simplex::tableau_entry(Index row, Index variable) const {
@@ -252,7 +279,7 @@ bool Simplex::minimize(ConstVectorRef cost) {
     x_basic_ -= step * T_.col(column);
     x_basic_(row) = 0.0;
     x_other_(column) = step;
-    pivot(row, column);
+    pivot(row, column, x_other_.size());
   }
   return true;
 }
@@ -308,6 +335,11 @@ Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
 
 Matrix Simplex::null_basis() const {
   const Index r = rank(), free = size() - r;
+  if (n_known_ < free) {
+    Simplex fresh(*this);
+    fresh.refresh();
+    return fresh.null_basis();
+  }
   Matrix basis = Matrix::Zero(size(), free);
   for (Index j = 0; j < free; ++j) {
     basis(other(j), j) = scale_(other(j));

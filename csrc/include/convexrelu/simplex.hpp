@@ -5,9 +5,9 @@
 //   B, N         basis of r independent columns, and the others, Q_N = Q_B T
 //   T   (r, k-r) the dictionary: x_B moves by -T t when x_N moves by t
 //
-// Reduction comes first: Q is replaced by r rows that span the same space, from a column-pivoted QR
-// of its columns at unit length; a column depends on others when what they leave of it is at most
-// kDependent of it. What is stored and updated is T, r (k - r) numbers, because the polyhedra here
+// Reduction comes first: Q is replaced by r rows that span the same space, from a QR factorisation of
+// its columns at unit length, column-pivoted unless they are far from dependent; a column depends on
+// others when what they leave of it is at most kDependent of it. What is stored and updated is T, r (k - r) numbers, because the polyhedra here
 // are flat (k - r is small). It is computed anew from the basis every so often. Ties, which are
 // common, are broken lexicographically (Dantzig, Orden & Wolfe 1955), so that no basis comes twice.
 //
@@ -37,8 +37,8 @@ class Simplex {
   bool at_vertex() const { return (x_other_.array() <= 0.0).all(); }
 
   // One step towards a vertex: moves along a dependency of the columns that involves a positive
-  // x_j, j in N, until a coordinate is zero, and returns it; -1 at a vertex. (Nothing moves where
-  // one of B that would fall is zero already; j takes its place.) Of the two ways it goes the one
+  // x_j, j in N, until a coordinate is zero, and returns it; -1 at a vertex. What is zero stays so:
+  // nothing moves where one of B that is zero would, and j takes its place. Of the two ways it goes the one
   // along which cost.x does not rise; without a cost, the one on which x_j falls. cost (k) > 0, or
   // empty. O(r (k - r))
   Index reduce(const Vector& cost = Vector());
@@ -68,9 +68,10 @@ class Simplex {
   bool precedes(Index row, Index other_row, Index column) const;
   Index leaving_row(Index column) const;
   Index entering_column(const Vector& scaled_cost, bool first) const;
-  void pivot(Index row, Index column);
+  void pivot(Index row, Index column, Index n_columns);
   void set_order(std::vector<Index> order);
   void refresh();
+  void refresh(Index n_columns);
 
   Vector scale_;  // (k) x_j = scale_j times the coordinate that is stored
   Matrix A_;      // (r, k) the reduced columns, of unit length
@@ -81,6 +82,7 @@ class Simplex {
   std::vector<Index> position_;  // its inverse
   std::vector<Index> anchor_;    // the basis whose columns decide ties
   long n_updates_ = 0;           // of T since it was computed
+  Index n_known_ = 0;            // columns of T, from the first, that are those of the basis
 };
 
 }  // namespace convexrelu
