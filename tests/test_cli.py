@@ -644,6 +644,26 @@ class TestCheck:
         assert report["objective"] >= report["best_objective"] >= report["global_lower_bound"]
         assert run.status == (0 if report["stationary"] else 1)
 
+    def test_place(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        """A network from the midst of the optimal set of the parity of three bits."""
+        X = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)], dtype=float)
+        y = X.sum(axis=1) % 2
+        file = write_csv(tmp_path / "parity.csv", ["a", "b", "c", "odd"], np.c_[X, y])
+        optima = convexrelu.find_optimal_set(convexrelu.solve_global(X, y, 0.01), all_patterns=True)
+        convexrelu.save(optima.network(optima.min_norm()), tmp_path / "network.npz")
+        arguments = ("check", tmp_path / "network.npz", file, "--lam", 0.01, "--test", 0)
+        report = Run(capsys, *arguments, "--json").json
+        assert report["global"]
+        place = report["place"]
+        assert place["over_all_patterns"]
+        assert place["dimension"] == optima.dimension
+        assert place["n_neurons"] == (optima.min_norm() > 0).sum()
+        assert place["fewest_neurons"] == (optima.smallest() > 0).sum()
+        assert place["is_vertex"] == (optima.dimension == 0)
+        assert place["distance"] < 1e-7
+        shown = rf"^place +.* over all patterns; {place['n_neurons']} neurons, the fewest are \d+$"
+        assert re.search(shown, Run(capsys, *arguments).out, re.M)
+
     def test_at_another_lam_it_is_not(
         self, capsys: pytest.CaptureFixture[str], saved: tuple[Path, float], regression: Path
     ) -> None:
@@ -651,6 +671,7 @@ class TestCheck:
         run = Run(capsys, "check", path, regression, "--lam", lam / 2, "--json")
         assert run.status == 1
         assert not run.json["stationary"]
+        assert run.json["place"] is None
         assert run.json["gap"] > 1e-3
 
     def test_refuses(

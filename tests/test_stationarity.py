@@ -14,12 +14,15 @@ from tests import oracles
 from tests.strategies import designs, integers, reals, sample_weights, targets
 
 from convexrelu import (
+    LimitExceeded,
     Network,
     NetworkReport,
+    OptimalSet,
     Problem,
     check_network,
     descent_path,
     enumerate_patterns,
+    find_optimal_set,
     patterns_from_gates,
     solve,
     to_network,
@@ -125,6 +128,80 @@ class TestGlobal:
         assert report.global_lower_bound <= optimum * (1 + 1e-12)
         assert report.is_global == (report.objective <= optimum * (1 + 1e-6))
         assert not report.is_global
+
+
+class TestPlace:
+    """Optimal networks in the set of all optima."""
+
+    X = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    y = np.where(X > 0, 1.0, -1.0).prod(axis=1)
+
+    def optima(self) -> OptimalSet:
+        """The parity of three bits: dimension 5, 24 vertices."""
+        problem = Problem(self.X, self.y, enumerate_patterns(self.X))
+        return find_optimal_set(solve(problem, 0.3 * problem.lambda_max))
+
+    def test_vertices_and_others(self) -> None:
+        optima = self.optima()
+        vertices = optima.vertices()
+        sizes = (vertices > 0).sum(axis=1)
+        for alpha in [*vertices[:6], *optima.sample(3, rng=0)]:
+            network = optima.network(alpha).split(0, [1.0, 2.0])
+            report = check_network(network, self.X, self.y, optima.lam)
+            assert report.is_global
+            place = report.place()
+            assert place.optimal_set.is_complete
+            assert (place.optimal_set.dimension, len(place.alpha)) == (5, 12)
+            assert place.is_vertex == any(np.abs(alpha - v).max() < 1e-9 for v in vertices)
+            assert place.n_neurons == (alpha > 0).sum() == network.n_neurons - 1
+            assert place.fewest == sizes.min()
+            assert place.distance < 1e-7
+            point = place.optimal_set.network(place.alpha)
+            away = np.random.default_rng(0).standard_normal((20, 3))
+            assert np.abs(point.predict(away) - network.predict(away)).max() < 1e-7
+
+    def test_over_its_own_patterns(self) -> None:
+        """A stationary network that is not global."""
+        X, y = data(8)
+        few = Problem(X, y, patterns_from_gates(X, np.random.default_rng(8).normal(size=(3, 1))))
+        lam = 0.5 * few.lambda_max
+        report = check_network(to_network(solve(few, lam)), X, y, lam)
+        while not report.is_stationary:  # over the kinks that it has come to lie on
+            report = check_network(to_network(report.best), X, y, lam)
+        assert not report.is_global
+        place = report.place()
+        assert not place.optimal_set.is_complete
+        assert place.optimal_set.dimension == 0
+        assert place.is_vertex
+        assert place.n_neurons == place.fewest == len(report.best.active_set)
+        assert place.distance < 1e-7
+
+    def test_gated(self) -> None:
+        """One pattern with four gates: a simplex of optima."""
+        X, y = np.array([[1.0], [2.0]]), np.array([1.0, 3.0])
+        network = Network([[1.0], [1.0]], [1.0, 1.0], [[1.0], [2.0]])
+        best = check_network(network, X, y, 0.1).best
+        place = check_network(to_network(best), X, y, 0.1).place()
+        assert place.n_neurons == place.fewest == 1
+        assert place.is_vertex
+
+    def test_of_gradient_descent(self) -> None:
+        """Near the point to the accuracy that it has."""
+        X, y = data(0, 6, 3)
+        network = alive(train(X, y, 0.1, 3, 0, 8000, 0.3))
+        place = check_network(network, X, y, 0.1).place()
+        assert 0 < place.distance < 1e-3
+        assert place.is_vertex
+        assert place.n_neurons == network.merge(1e-3).n_neurons
+
+    def test_limits(self) -> None:
+        optima = self.optima()
+        report = check_network(optima.network(optima.min_norm()), self.X, self.y, optima.lam)
+        with pytest.raises(LimitExceeded, match="time_limit"):
+            report.place(time_limit=0)
+        report = check_network(optima.network(optima.min_norm()), self.X, self.y, optima.lam / 2)
+        with pytest.raises(ValueError, match=r"no place .* gap .* more than tol = 1e-06"):
+            report.place()
 
 
 @st.composite
@@ -236,20 +313,29 @@ class TestDescentPath:
         assert path[0] == network
         values = np.array([step.objective(X, y, 0.1, sample_weight=v) for step in path])
         assert (np.diff(values) <= 1e-11 * values[0]).all()
-        best = check_network(network, X, y, 0.1, sample_weight=v).best.objective
-        assert values[-1] <= best + 1e-10 * values[0]
+        best = check_network(network, X, y, 0.1, sample_weight=v).best
+        assert values[-1] <= best.objective + 1e-10 * values[0]
+        own = descent_path(
+            network, X, y, 0.1, sample_weight=v, patterns=best.problem.patterns, n_steps=1
+        )
+        end = own[-1].objective(X, y, 0.1, sample_weight=v)
+        assert end == pytest.approx(best.objective, abs=1e-10 * values[0])
+        if network.formulation == "relu":
+            optimum = solve(Problem(X, y, enumerate_patterns(X), sample_weight=v), 0.1)
+            assert values[-1] == pytest.approx(optimum.objective, rel=1e-4, abs=1e-10 * values[0])
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_to_the_global_optimum(self, seed: int) -> None:
+    @pytest.mark.parametrize("given", [True, False])
+    def test_to_the_global_optimum(self, seed: int, given: bool) -> None:
         X, y = data(seed, 9)
         patterns = enumerate_patterns(X)
         rng = np.random.default_rng(seed)
         network = Network(rng.standard_normal((4, 3)), rng.standard_normal(4))
-        path = descent_path(network, X, y, 0.05, patterns=patterns)
+        path = descent_path(network, X, y, 0.05, patterns=patterns if given else None, rng=0)
         values = [oracles.network_objective(X, y, 0.05, step.hidden, step.output) for step in path]
         assert all(b <= a * (1 + 1e-13) for a, b in itertools.pairwise(values))
         optimum = solve(Problem(X, y, patterns), 0.05).objective
-        assert values[-1] == pytest.approx(optimum, rel=1e-10)
+        assert values[-1] == pytest.approx(optimum, rel=1e-10 if given else 1e-5)
         # No jumps: the functions on the line are close to one another.
         fits = [step.predict(X) for step in path[2:]]
         steps = [np.linalg.norm(b - a) for a, b in itertools.pairwise(fits)]

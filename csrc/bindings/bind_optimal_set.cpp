@@ -64,6 +64,7 @@ void bind_optimal_set(py::module_& m) {
           },
           py::arg("X_new"))
       .def("solution_at", &OptimalSet::solution_at, py::arg("alpha"))
+      .def("nearest", &OptimalSet::nearest, py::arg("solution"))
       .def("contains", &OptimalSet::contains, py::arg("solution"), py::arg("tol"));
 
   m.def(

@@ -24,6 +24,8 @@ namespace {
 constexpr double kSameDirection = 1e-8;
 // The fit of a point may differ from that of the solution by this, relative to ||y||.
 constexpr double kFit = 1e-8;
+// Entries of a point up to this, relative to its largest, are zero.
+constexpr double kNegligible = 1e-9;
 // The gap up to which a solution's own bound is taken as it is.
 constexpr double kGap = 1e-8;
 constexpr double kSolveTolerance = 1e-12;
@@ -552,41 +554,58 @@ Solution OptimalSet::solution_at(ConstVectorRef alpha) const {
   return member;
 }
 
-bool OptimalSet::contains(const Solution& other, double tol) const {
-  const Problem &here = problem(), &there = other.problem;
-  if (here.formulation() != there.formulation() || here.X() != there.X() || here.y() != there.y() ||
-      here.sample_weight() != there.sample_weight() || std::abs(other.lam - lam()) > kFit * lam()) {
-    return false;
-  }
-  const ScaledProblem& scaled = here.scaled();
-  const double size_of_weights = other.weights.colwise().norm().sum();
+// Of weights that are multiples of neurons of the set, or nearly so. off: the distance of the weights
+// from such multiples, or from zero where that is closer, relative to the sum of all norms.
+Vector OptimalSet::coordinates(const Solution& other, double& off) const {
+  const Patterns &here = problem().patterns(), &there = other.problem.patterns();
+  const bool is_gated = problem().formulation() == Formulation::gated;
+  const double total = other.weights.colwise().norm().sum();
   Vector alpha = Vector::Zero(size());
+  off = 0.0;
   for (Index j = 0; j < other.weights.cols(); ++j) {
     const Block block = other.active_set[at(j)];
     const auto w = other.weights.col(j);
     Index nearest = -1;
-    double distance = kInfinity;
+    double distance = w.norm();
     for (Index b = 0; b < size(); ++b) {
       if (blocks_[at(b)].sign != block.sign) continue;
-      if (here.formulation() == Formulation::gated &&
-          there.patterns().gates().col(block.pattern) !=
-              here.patterns().gates().col(blocks_[at(b)].pattern)) {
+      if (is_gated && there.gates().col(block.pattern) != here.gates().col(blocks_[at(b)].pattern))
         continue;
-      }
       const double away = (w - w.norm() / lam() * directions_.col(b)).norm();
       if (away < distance) {
         nearest = b;
         distance = away;
       }
     }
-    if (distance > tol * size_of_weights) {
-      if (w.norm() > tol * size_of_weights) return false;
-      continue;
-    }
-    alpha(nearest) += w.norm() / lam();
+    if (nearest >= 0) alpha(nearest) += w.norm() / lam();
+    if (total > 0.0) off = std::hypot(off, distance / total);
   }
+  return alpha;
+}
+
+bool OptimalSet::contains(const Solution& other, double tol) const {
+  const Problem &here = problem(), &there = other.problem;
+  if (here.formulation() != there.formulation() || here.X() != there.X() || here.y() != there.y() ||
+      here.sample_weight() != there.sample_weight() || std::abs(other.lam - lam()) > kFit * lam()) {
+    return false;
+  }
+  double off;
+  const Vector alpha = coordinates(other, off);
+  const ScaledProblem& scaled = here.scaled();
   const Vector fitted = scaled.y() - scaled.to_scaled(solution_.residual);
-  return (scaled_Q_ * alpha - fitted).norm() <= tol * scaled.y().norm();
+  return off <= tol && (scaled_Q_ * alpha - fitted).norm() <= tol * scaled.y().norm();
+}
+
+std::pair<Vector, double> OptimalSet::nearest(const Solution& other) const {
+  double off;
+  const Vector alpha = coordinates(other, off);
+  Vector point = best_for(Matrix::Identity(size(), size()), alpha);
+  const double zero =
+      kNegligible * (size() > 0 ? point.maxCoeff() : 0.0);  // on a face, to rounding
+  point = (point.array() > zero).select(point, 0.0);
+  const double total = other.weights.colwise().norm().sum();
+  const double away = lam() * (point - alpha).norm();
+  return {std::move(point), total > 0.0 ? std::hypot(off, away / total) : 0.0};
 }
 
 }  // namespace convexrelu

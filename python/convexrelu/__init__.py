@@ -22,7 +22,7 @@ from convexrelu.sensitivity import Gradient, Sensitivity, differentiate
 from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
-from convexrelu.stationarity import NetworkReport, check_network, descent_path
+from convexrelu.stationarity import NetworkPlace, NetworkReport, check_network, descent_path
 
 __all__ = [
     "Certificate",
@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "LimitExceeded",
     "Network",
+    "NetworkPlace",
     "NetworkReport",
     "OptimalSet",
     "Path",

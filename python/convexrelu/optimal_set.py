@@ -250,6 +250,23 @@ class OptimalSet:
             raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
         return self._core.contains(solution._core, 1e-7)
 
+    def nearest(self, solution: Solution) -> tuple[Array, float]:
+        """The point (k,) nearest to a solution that need not be optimal, and its distance.
+
+        Each weight is taken for a multiple of the neuron that is closest to it, and the point of
+        the set with the least ``||alpha - multiples||`` is sought. The distance is that of the
+        weights, relative to the sum of their norms.
+        """
+        if not isinstance(solution, Solution):
+            raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+        here, there = self.problem, solution.problem
+        if (there.formulation, there.X.shape) != (here.formulation, here.X.shape):
+            raise ValueError(
+                f"solution must be of a {here.formulation} problem with X {here.X.shape}, got one "
+                f"of a {there.formulation} problem with X {there.X.shape}"
+            )
+        return self._core.nearest(solution._core)
+
     def _vector(self, value: Any, name: str) -> Array:
         return _validate.vector(value, name, size=len(self.blocks), like="there are blocks")
 

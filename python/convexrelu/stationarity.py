@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convexrelu import _core, _validate
+from convexrelu.global_solver import solve_global
 from convexrelu.network import Network, _wrap
+from convexrelu.optimal_set import OptimalSet, find_optimal_set
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
+from convexrelu.pruning import prune
 from convexrelu.solution import Solution
+
+
+class NetworkPlace(NamedTuple):
+    """Where an optimal network is in the set of all optima."""
+
+    optimal_set: OptimalSet
+    """All optima: over all patterns where the network is proven global, over its own elsewhere."""
+    alpha: NDArray[np.float64]
+    """The point (k,) of the set that the network is, or is nearest to."""
+    distance: float
+    """How far its weights are from that point, relative to the sum of their norms."""
+    is_vertex: bool
+    """Whether the point is a vertex: its neurons have independent activations, and none can go
+    without a change of the fit.
+    """
+    n_neurons: int
+    """Neurons of the point, parallel ones counted once."""
+    fewest: int | None
+    """The fewest that any point of the set has; None where the time limit ended the proof."""
 
 
 class NetworkReport:
@@ -83,6 +106,39 @@ class NetworkReport:
     def is_global(self) -> bool:
         """Whether that is proven to be at most tol."""
         return self.global_gap <= self.tol
+
+    def place(self, *, time_limit: float | None = 60.0) -> NetworkPlace:
+        """The place of a stationary network in the set of all optima, see `find_optimal_set`.
+
+        A network that is stationary to `tol` is near a point of the set; that point is described.
+
+        Raises
+        ------
+        ValueError
+            Where the network is not stationary, so that it belongs to no such set.
+        LimitExceeded
+            Where the set is not found in time; `fewest` has the same time again.
+        """
+        if not self.is_stationary:
+            raise ValueError(
+                "the network has no place in an optimal set: its gap to the best with its patterns "
+                f"is {self.gap:.1e}, more than tol = {self.tol:g}"
+            )
+        optima = find_optimal_set(
+            self.best,
+            all_patterns=self.is_global,
+            time_limit=time_limit,
+        )
+        alpha, distance = optima.nearest(self.solution)
+        point = optima.solution(alpha)
+        n_neurons = len(point.active_set)
+        is_vertex = len(prune(point).active_set) == n_neurons
+        fewest: int | None
+        try:
+            fewest = int((optima.smallest(time_limit=time_limit) > 0).sum())
+        except _core.LimitExceeded:
+            fewest = None
+        return NetworkPlace(optima, alpha, distance, is_vertex, n_neurons, fewest)
 
     def __repr__(self) -> str:
         stationary = "stationary" if self.is_stationary else f"gap {self.gap:.1e} to stationary"
@@ -187,25 +243,33 @@ def descent_path(
     sample_weight: Any = None,
     patterns: Patterns | None = None,
     n_steps: int = 20,
+    time_limit: float | None = None,
+    rng: Any = None,
     n_threads: int = 1,
 ) -> list[Network]:
-    """Networks from a given one to an optimum, whose objective never rises.
+    """Networks from a given one to the best of any width, whose objective never rises.
 
     First the network as it is, then balanced, then with its neurons of one activation pattern
     added up; from there the straight line, in ``n_steps`` steps, to the optimum of the convex
-    program over its own patterns and others. The objective is convex along the line and
-    lowest at its end, so no step climbs: however bad the network, there is a way down from it that
-    meets no hill, if it may have enough neurons (Kim, Mishkin & Pilanci 2025).
+    program over its own patterns and those that the best network has. The objective is convex
+    along the line and lowest at its end, so no step climbs: however bad the network, there is a
+    way down from it that meets no hill, if it may have enough neurons (Kim, Mishkin & Pilanci
+    2025).
 
     Parameters
     ----------
     network, X, y, lam, sample_weight
         As for `check_network`.
     patterns : Patterns, optional
-        Patterns to add to its own, such as those of a solution over all patterns. Without them the
-        path ends at the best network with its own.
+        Those to add to its own, by default those that `solve_global` finds, without its proof; a
+        gated network keeps its own. With those of ``check_network(...).best.problem`` the path
+        ends at the best network with its own patterns.
     n_steps : int
         Steps on the straight line.
+    time_limit : float, optional
+        Seconds of wall clock for `solve_global`; the path ends at the best that it has by then.
+    rng : None, int or numpy.random.Generator
+        Of its local search.
 
     Returns
     -------
@@ -221,20 +285,27 @@ def descent_path(
             f"patterns are of {patterns.n_samples} samples and {patterns.n_features} features, "
             f"but X has {X.shape[0]} and {X.shape[1]}"
         )
-    if patterns is None:
-        more = _core.patterns_from_gates(X, np.empty((X.shape[1], 0)), False)
-    else:
+    n_steps = _validate.integer(n_steps, "n_steps", low=1)
+    n_threads = _validate.n_threads(n_threads)
+    time_limit = _validate.time_limit(time_limit)
+    rng = _validate.rng(rng)
+    if patterns is not None:
         more = patterns._core
-    path = _core.descent_path(
-        network._core,
-        X,
-        y,
-        lam,
-        weight,
-        more,
-        _validate.integer(n_steps, "n_steps", low=1),
-        _validate.n_threads(n_threads),
-    )
+    elif network.formulation == "relu":
+        solution = solve_global(
+            X,
+            y,
+            lam,
+            sample_weight=sample_weight,
+            certify=False,
+            time_limit=time_limit,
+            rng=rng,
+            n_threads=n_threads,
+        )
+        more = solution._core.problem.patterns
+    else:
+        more = _core.patterns_from_gates(X, np.empty((X.shape[1], 0)), False)
+    path = _core.descent_path(network._core, X, y, lam, weight, more, n_steps, n_threads)
     return [_wrap(step) for step in path]
 
 

@@ -81,12 +81,17 @@ class OptimalSet {
   Solution solution_at(ConstVectorRef alpha) const;
   // Whether a solution, of whatever problem on these data, is one of the set, to tol.
   bool contains(const Solution& solution, double tol = 1e-7) const;
+  // The point nearest to a solution on these data that need not be an optimum, each of its weights
+  // w_j taken for a multiple of the neuron that is closest to it; and its distance, the root of the sum of
+  // all ||w_j - its multiple||^2 and lam^2 ||alpha - the multiples||^2, relative to sum_j ||w_j||.
+  std::pair<Vector, double> nearest(const Solution& solution) const;
 
  private:
   friend OptimalSet find_optimal_set(const Solution&, const OptimalSetOptions&, Monitor&);
   OptimalSet(Solution solution, const std::vector<Block>& equicorrelated, ConstVectorRef r,
              bool is_complete, Monitor& monitor);
 
+  Vector coordinates(const Solution& other, double& off) const;
   void find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r);
   void find_support(Monitor& monitor);
   Vector on_support(ConstVectorRef v) const;

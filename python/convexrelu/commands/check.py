@@ -9,12 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from convexrelu import Network, StandardizedNetwork, check_network, load
+from convexrelu import (
+    LimitExceeded,
+    Network,
+    NetworkReport,
+    StandardizedNetwork,
+    check_network,
+    load,
+)
 from convexrelu._console import Console
 from convexrelu.commands import arguments as types
 from convexrelu.commands.data import add_data_arguments, read_data
 from convexrelu.commands.report import check_text, to_json
 from convexrelu.table import InputError
+
+_PLACE_SECONDS = 10.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,6 +101,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         time_limit=arguments.time_limit,
         rng=arguments.seed,
     )
+    place = _place(report) if report.is_stationary else None
     result: dict[str, Any] = {
         "network": os.fspath(arguments.network),
         "file": os.fspath(data.path),
@@ -106,9 +116,26 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "global_lower_bound": report.global_lower_bound,
         "global_gap": report.global_gap,
         "global": report.is_global,
+        "place": place,
     }
     console.write(to_json(result) if arguments.json else check_text(result, console))
     return 0 if report.is_stationary else 1
+
+
+def _place(report: NetworkReport) -> dict[str, Any] | None:
+    """In the set of all optima, where that can be found in time."""
+    try:
+        place = report.place(time_limit=_PLACE_SECONDS)
+    except (ValueError, LimitExceeded):  # what float64 allows, or the time, was not enough
+        return None
+    return {
+        "dimension": place.optimal_set.dimension,
+        "over_all_patterns": place.optimal_set.is_complete,
+        "n_neurons": place.n_neurons,
+        "fewest_neurons": place.fewest,
+        "is_vertex": place.is_vertex,
+        "distance": place.distance,
+    }
 
 
 def _load(path: Path) -> Any:

@@ -89,8 +89,22 @@ def check_text(result: dict[str, Any], console: Console) -> str:
         ("best", f"{r['best_objective']:.8g} with the same {r['n_patterns']} patterns"),
         ("stationary", f"{stationary}: relative gap {r['gap']:.1e}"),
         ("global", best),
+        *([("place", _place_text(r["place"]))] if r["place"] else []),
     ]
     return facts(lines, console)
+
+
+def _place_text(place: dict[str, Any]) -> str:
+    """Of an optimal network among all others."""
+    if place["dimension"] == 0:
+        where = "the one optimum, up to splitting of neurons"
+    else:
+        kind = "a vertex" if place["is_vertex"] else "no vertex, so can be pruned,"
+        where = f"{kind} of a set of optima of dimension {place['dimension']}"
+    fewest = place["fewest_neurons"]
+    known = "the fewest not proven in time" if fewest is None else f"the fewest are {fewest}"
+    scope = "all patterns" if place["over_all_patterns"] else "its patterns"
+    return f"{where} over {scope}; {place['n_neurons']} neurons, {known}"
 
 
 def facts(lines: list[tuple[str, str]], console: Console) -> str:
