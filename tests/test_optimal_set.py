@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import runpy
+from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
@@ -39,13 +41,20 @@ FEW = settings(max_examples=30)
 
 CUBE = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))
 BITS = (CUBE + 1) / 2
+PLANE = np.array([[a, b, 1.0] for a in (-1, 0, 1) for b in (-1, 0, 1)])
 
 
 @st.composite
 def flat_cases(draw: st.DrawFn) -> tuple[Problem, float]:
-    """Cubes with symmetric targets, or a line, and a lam: sets of positive dimension are common."""
-    kind = draw(st.sampled_from(["cube", "bits", "line"]))
-    if kind == "line":
+    """Cubes and a grid of the plane with symmetric targets, or a line, and a lam: sets of positive
+    dimension are common."""
+    kind = draw(st.sampled_from(["cube", "bits", "line", "plane"]))
+    if kind == "plane":
+        X, by_norm = PLANE, np.array([draw(st.integers(-1, 1)) for _ in range(3)], dtype=float)
+        norm = draw(st.sampled_from([1, np.inf]))
+        y = by_norm[np.linalg.norm(X[:, :2], norm, axis=1).astype(int)]
+        ratio = draw(st.sampled_from([0.3, 0.03]))
+    elif kind == "line":
         n = draw(st.integers(2, 7))
         X = np.column_stack([draw(integers(n, -3, 3)), np.ones(n)])
         y, ratio = draw(targets(X)), draw(st.sampled_from([0.1, 0.005]))
@@ -72,6 +81,11 @@ def with_ones(X: Array) -> Array:
 def parity(X: Array) -> Problem:
     """xor of the three coordinates of the cube."""
     return Problem(X, CUBE.prod(axis=1), enumerate_patterns(X))
+
+
+def monks_rule() -> tuple[Array, Array]:
+    grid = np.array(list(itertools.product([1.0, 2, 3], [1.0, 2, 3], [1.0, 2, 3, 4])))
+    return grid, np.where((grid[:, 0] == grid[:, 1]) | (grid[:, 2] == 1), 1.0, -1.0)
 
 
 class Definition:
@@ -142,12 +156,23 @@ def check_members(optima: OptimalSet, points: Array) -> None:
         assert oracles.cone_violation(problem, member.active_set, member.weights) < 1e-10
         assert optima.contains(member)
         assert member.status == "optimal"
+        point, distance = optima.nearest(member)
+        assert np.abs(point - alpha).max(initial=0.0) <= 1e-7 * alpha.max(initial=0.0)
+        assert distance <= 1e-7
 
 
 class TestDefinition:
     @given(cases(ratios=RATIOS))
     def test_blocks_are_the_equicorrelation_set(self, case: Case) -> None:
-        optima = find_optimal_set(solve(case.problem, case.lam))
+        self.check_blocks(find_optimal_set(solve(case.problem, case.lam)))
+
+    @FEW
+    @given(flat_cases())
+    def test_blocks_of_flat_sets(self, drawn: tuple[Problem, float]) -> None:
+        self.check_blocks(find_optimal_set(solve(*drawn)))
+
+    @staticmethod
+    def check_blocks(optima: OptimalSet) -> None:
         definition = Definition(optima)
         raw = [tuple(b) for blocks in optima.merged for b in blocks.tolist()]
         assert sorted(raw) == sorted(definition.blocks)
@@ -226,8 +251,8 @@ class TestPoints:
         best = optima.network(points[1]).predict(X_val)
         slope = (F - best) @ (best - y_val)
         size = np.abs(F).max() + 1e-300
-        spread = np.abs(F - best).max() + 1e-8 * size
-        assert (slope >= -1e-7 * spread * (size + np.linalg.norm(best - y_val))).all()
+        spread = 1e-7 * np.abs(F - best).max() + 1e-14 * size  # the latter is rounding of F
+        assert (slope >= -spread * (size + np.linalg.norm(best - y_val))).all()
         low, high = optima.prediction_range(X_val)
         assert np.abs(F.min(axis=0) - low).max() <= 1e-8 * (1 + np.abs(F).max())
         assert np.abs(F.max(axis=0) - high).max() <= 1e-8 * (1 + np.abs(F).max())
@@ -238,6 +263,23 @@ class TestPoints:
         optima = find_optimal_set(solve(*drawn))
         if len(optima.blocks) <= 9:
             self.check_vertices(optima)
+
+    def test_vertices_on_lines(self) -> None:
+        """Some points on a line, gates with two kinks in every gap: sets of dimension 1 to 6."""
+        n_flat = 0
+        seed = 0
+        while n_flat < 120:
+            rng = np.random.default_rng(seed := seed + 1)
+            x = np.sort(rng.choice(8, rng.integers(2, 5), replace=False)).astype(float)
+            kinks = (x[:-1] + np.diff(x) * rng.uniform(0.05, 0.95, (2, len(x) - 1))).ravel()
+            gates = np.hstack([s * np.array([np.ones(len(kinks)), -kinks]) for s in (1, -1)])
+            X, y = with_ones(x[:, None]), rng.integers(-2, 3, len(x))
+            optima = optimal_set_of(
+                Problem(X, y, patterns_from_gates(X, gates), formulation="gated"), 0.05
+            )
+            if optima.dimension > 0 and len(optima.blocks) <= 9:
+                self.check_vertices(optima)
+                n_flat += 1
 
     def test_vertices_of_the_parity_of_bits(self) -> None:
         """12 neurons, activations of rank 7."""
@@ -287,7 +329,15 @@ class TestPoints:
         assert not optima.contains(solve(Problem(X, -problem.y, problem.patterns), solution.lam))
         away = solution.weights + 1e-4 * np.eye(3)[0]
         for weights in (1.0001 * solution.weights, away, solution.weights[::-1]):
-            assert not optima.contains(with_weights(solution, weights))
+            outsider = with_weights(solution, weights)
+            assert not optima.contains(outsider)
+            point, distance = optima.nearest(outsider)
+            assert distance > 1e-6
+            assert optima.contains(optima.solution(point))
+        with pytest.raises(ValueError, match="solution must be of a relu problem with X"):
+            optima.nearest(simplex_set(1).solution(simplex_set(1).min_norm()))
+        with pytest.raises(TypeError, match="solution must be a Solution"):
+            optima.nearest(optima)  # type: ignore[arg-type]
 
 
 def with_weights(solution: Solution, weights: Array) -> Solution:
@@ -302,6 +352,83 @@ def with_weights(solution: Solution, weights: Array) -> Solution:
         np.nan,
     )
     return Solution(core, solution.problem)
+
+
+class TestMembers:
+    """Sets of positive dimension: many points, one objective, one fit, many functions."""
+
+    SETS = (
+        (BITS, 0.3, 5),
+        (with_ones(CUBE), 0.3, 8),
+    )
+
+    @pytest.mark.parametrize(("X", "ratio", "dimension"), SETS)
+    def test_a_thousand(self, X: Array, ratio: float, dimension: int) -> None:
+        optima = optimal_set_of(parity(X), ratio)
+        assert optima.dimension == dimension
+        vertices = optima.vertices()
+        points = np.vstack([optima.sample(1000, rng=0), vertices])
+        check_members(optima, np.vstack([points[:20], vertices[:20]]))
+        # As networks, straight from the definition.
+        w = points[:, :, None] * optima.directions
+        fits = np.einsum("pkn,k->pn", np.maximum(w @ X.T, 0.0), optima.blocks[:, 1])
+        loss = ((fits - optima.problem.y) ** 2).mean(axis=1) / 2
+        objectives = loss + optima.lam * np.linalg.norm(w, axis=2).sum(axis=1)
+        np.testing.assert_allclose(objectives, optima.objective, rtol=1e-9)
+        y = np.linalg.norm(optima.problem.y)
+        assert np.linalg.norm(fits - optima.fitted, axis=1).max() <= 1e-8 * y
+        assert all(optima.contains(optima.solution(alpha)) for alpha in points)
+        # Elsewhere they differ, at the samples they do not.
+        rng = np.random.default_rng(0)
+        for rows, differ in ((X, False), (rng.standard_normal((20, X.shape[1])), True)):
+            spread = np.ptp(points @ optima._core.outputs(rows).T, axis=0)
+            assert (spread > 1e-2).mean() > 0.5 if differ else spread.max() < 1e-8
+        for direction in rng.standard_normal((20, len(optima.blocks))):
+            with pytest.raises(ValueError, match="alpha is not in the optimal set"):
+                optima.solution(points[0] + 1e-3 * points[0].max() * direction)
+
+    @pytest.mark.parametrize(("X", "ratio", "dimension"), SETS)
+    def test_random_optima_of_clarabel(self, X: Array, ratio: float, dimension: int) -> None:
+        """The points of the definition, raw blocks, that are nearest to random ones."""
+        optima = optimal_set_of(parity(X), ratio)
+        definition = Definition(optima)
+        scale = np.linalg.norm(definition.Q, axis=0)
+        left, sizes, _ = np.linalg.svd(definition.Q / scale, full_matrices=False)
+        rows = left[:, sizes > 1e-9].T
+        neuron = {tuple(b): j for j, blocks in enumerate(optima.merged) for b in blocks.tolist()}
+        neurons = [neuron[b] for b in definition.blocks]
+        share = optima.min_norm() / [len(blocks) for blocks in optima.merged]
+        rng = np.random.default_rng(1)
+        reached = []
+        for _ in range(20):
+            x = cp.Variable(len(scale), nonneg=True)
+            goal = scale * (2 * rng.random(len(share)) * share)[neurons]
+            program = cp.Problem(
+                cp.Minimize(cp.sum_squares(x - goal)),
+                [rows @ definition.Q / scale @ x == rows @ definition.fitted],
+            )
+            limits = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-12)
+            program.solve(solver=cp.CLARABEL, **limits)
+            alpha = np.maximum(x.value, 0.0) / scale
+            core = _core.make_solution(
+                optima.problem._core,
+                optima.lam,
+                _core.Status.optimal,
+                np.array(definition.blocks),
+                np.asfortranarray((alpha[:, None] * definition.q).T),
+                optima.problem.y - optima.fitted,
+                0,
+                np.nan,
+            )
+            member = Solution(core, optima.problem)
+            assert optima.contains(member)
+            assert member.objective == pytest.approx(optima.objective, rel=1e-9)
+            assert np.linalg.norm(member.fitted - optima.fitted) <= 1e-8 * np.linalg.norm(
+                optima.problem.y
+            )
+            reached.append(optima.nearest(member)[0])
+        spread = np.array(reached) - reached[0]
+        assert np.linalg.matrix_rank(spread, tol=1e-2 * np.abs(spread).max()) == dimension
 
 
 class TestOtherSolvers:
@@ -361,6 +488,25 @@ class TestKnownSets:
         assert optima.is_p_unique
         assert not optima.is_unique
         assert optima.necessary.all()
+
+    def test_a_plane(self) -> None:
+        """A chequered grid of nine points: all patterns of a two-dimensional arrangement."""
+        y = np.where(np.abs(PLANE[:, :2]).sum(axis=1) % 2 == 0, 1.0, -1.0)
+        optima = optimal_set_of(Problem(PLANE, y, enumerate_patterns(PLANE)), 0.1)
+        assert len(optima.problem.patterns) == 58
+        assert (optima.dimension, len(optima.blocks), sum(map(len, optima.merged))) == (3, 12, 64)
+        assert not optima.necessary.any()
+        TestDefinition.check_blocks(optima)
+        TestPoints.check_vertices(optima)
+
+    def test_monks_rule(self) -> None:
+        """a = b or c = 1, on all values of the three attributes of monks-1 that it is about."""
+        X, y = monks_rule()
+        optima = optimal_set_of(Problem(X, y, enumerate_patterns(X)), 0.03)
+        assert len(optima.problem.patterns) == 768
+        assert (optima.dimension, len(optima.blocks), sum(map(len, optima.merged))) == (4, 14, 84)
+        assert optima.necessary.sum() == 7
+        check_members(optima, optima.vertices()[:2])
 
     def test_duplicated_gates(self) -> None:
         """Repeated patterns of one gate are one neuron; of different gates they are several."""
@@ -508,10 +654,9 @@ class TestAllPatterns:
 
     @pytest.mark.parametrize("ratio", [0.3, 0.03])
     def test_monks(self, ratio: float) -> None:
-        """The rule of monks-1, a = b or c = 1, on all values of its three attributes."""
-        grid = np.array(list(itertools.product([1.0, 2, 3], [1.0, 2, 3], [1.0, 2, 3, 4])))
-        y = np.where((grid[:, 0] == grid[:, 1]) | (grid[:, 2] == 1), 1.0, -1.0)
-        problem = Problem(with_ones(grid), y, enumerate_patterns(with_ones(grid)))
+        X, y = monks_rule()
+        X = with_ones(X) if ratio == 0.3 else X
+        problem = Problem(X, y, enumerate_patterns(X))
         lam = ratio * problem.lambda_max
         self.check(problem, lam, solve_global(problem.X, y, lam, rng=0))
 
@@ -650,6 +795,14 @@ class TestAccuracy:
 
 
 class TestValues:
+    def test_pictures(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib").use("Agg")
+        example = Path(__file__).parents[1] / "examples" / "optimal_sets.py"
+        draw = runpy.run_path(str(example))
+        for name in ("polytope", "fan", "pruning"):
+            draw[name](tmp_path)
+            assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
     def test_copies(self) -> None:
         optima = simplex_set(3)
         again = pickle.loads(pickle.dumps(optima))
