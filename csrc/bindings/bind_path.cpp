@@ -1,20 +1,12 @@
 #include "bindings.hpp"
+#include "block_array.hpp"
 #include "convexrelu/path.hpp"
 
 namespace convexrelu {
 
 namespace {
 
-using BlockArray = Eigen::Matrix<Index, Eigen::Dynamic, 2, Eigen::RowMajor>;
 using IndexVector = Eigen::Matrix<Index, Eigen::Dynamic, 1>;
-
-BlockArray to_array(const std::vector<Block>& blocks) {
-  BlockArray array(static_cast<Index>(blocks.size()), 2);
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    array.row(static_cast<Index>(b)) << blocks[b].pattern, blocks[b].sign;
-  }
-  return array;
-}
 
 // A segment as plain arrays: faces are their rows end to end, with the number of rows of each.
 py::tuple segment_parts(const PathSegment& s) {
@@ -33,10 +25,7 @@ py::tuple segment_parts(const PathSegment& s) {
 PathSegment segment_from(double lam_begin, double lam_end, double centre, const BlockArray& blocks,
                          const IndexVector& sizes, const IndexVector& rows, const Matrix& z,
                          const Matrix& alpha, double gap) {
-  PathSegment s{lam_begin, lam_end, centre, {}, {}, z, alpha, gap};
-  for (Index b = 0; b < blocks.rows(); ++b) {
-    s.blocks.push_back({blocks(b, 0), static_cast<int>(blocks(b, 1))});
-  }
+  PathSegment s{lam_begin, lam_end, centre, to_blocks(blocks), {}, z, alpha, gap};
   Index first = 0;
   for (Index b = 0; b < sizes.size(); ++b) {
     if (sizes(b) < 0 || sizes(b) > rows.size() - first) {
