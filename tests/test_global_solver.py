@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -231,43 +227,6 @@ class TestStopping:
 
         with pytest.raises(LookupError, match="grow"):
             solve_global(X, y, 0.01, callback=fail)
-
-    @pytest.mark.timing
-    def test_ctrl_c(self) -> None:
-        script = textwrap.dedent(
-            """
-            import os, signal, threading, time
-            import numpy as np
-            from convexrelu import solve_global
-            from tests.test_global_solver import medium
-
-            X, y = medium(800, 12)
-            rng = np.random.default_rng(0)
-            for trial in range(6):
-                sent = []
-                def press(delay):
-                    time.sleep(delay)
-                    sent.append((time.perf_counter(), time.process_time()))
-                    os.kill(os.getpid(), signal.SIGINT)
-                thread = threading.Thread(target=press, args=(rng.uniform(0, 1),))
-                thread.start()
-                try:
-                    solve_global(X, y, 1e-3, rng=0, tol=1e-9)
-                    print(9.9)
-                except KeyboardInterrupt:
-                    wall, cpu = time.perf_counter(), time.process_time()
-                thread.join()
-                print(min(wall - sent[0][0], cpu - sent[0][1]))
-            """
-        )
-        root = os.path.dirname(os.path.dirname(__file__))
-        result = subprocess.run(
-            [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120
-        )
-        assert result.returncode == 0, result.stderr
-        delays = [float(line) for line in result.stdout.split()]
-        assert len(delays) == 6
-        assert max(delays) <= 0.2, delays
 
 
 class TestArguments:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from tests.strategies import FORMULATIONS
 from tests.test_monitor import least
-from tests.test_solver import GEOMETRY
+from tests.test_solver import GEOMETRY, medium
 
 import convexrelu
 from convexrelu import (
@@ -380,6 +382,79 @@ class TestGoodInput:
         again = solve(Problem(data, data[:, 0].copy(), enumerate_patterns(data)), 0.01)
         np.testing.assert_array_equal(data, X)
         np.testing.assert_array_equal(solution.weights, again.weights)
+
+
+def long_work(name: str) -> Callable[[], Any]:
+    """A call that takes many seconds."""
+    relu, gated = (medium(kind, n=1500, d=25, n_gates=1500) for kind in FORMULATIONS)
+    pairs = np.kron(np.eye(6), [[1.0], [-1.0]])  # 64 gated neurons, millions of vertices
+    many = Problem(pairs, np.tile([1.0, -1.0], 6), enumerate_patterns(pairs), formulation="gated")
+    optimal_set = find_optimal_set(solve(many, 0.1 * many.lambda_max))
+    network = to_network(solve(relu, 0.3 * relu.lambda_max))
+    work: dict[str, Callable[[], Any]] = {
+        "solve": lambda: solve(relu, 1e-4 * relu.lambda_max),
+        "solve, two threads": lambda: solve(relu, 1e-4 * relu.lambda_max, n_threads=2),
+        "trace_path": lambda: trace_path(gated, 1e-4 * gated.lambda_max),
+        "solve_global": lambda: solve_global(relu.X, relu.y, 1e-4, rng=0, tol=1e-9),
+        "check_network": lambda: check_network(network, relu.X, relu.y, 1e-4, rng=0),
+        "price_patterns": lambda: price_patterns(relu.X[:, :10], relu.y, rng=0),
+        "enumerate_patterns": lambda: enumerate_patterns(relu.X[:, :8], max_patterns=10**9),
+        "OptimalSet.vertices": lambda: optimal_set.vertices(10**9),
+        "OptimalSet.sample": lambda: optimal_set.sample(10**6, rng=0),
+    }
+    return work[name]
+
+
+INTERRUPT = """
+import os, signal, sys, threading, time
+import numpy as np
+from tests.test_reliability import long_work
+from tests.test_solver import assert_same_bits, medium
+from convexrelu import solve
+
+handler = signal.getsignal(signal.SIGINT)
+small = medium("relu", n=30, n_gates=20)
+before = solve(small, 0.01)
+work = long_work(sys.argv[1])
+rng = np.random.default_rng(0)
+for trial in range(4):
+    sent = []
+    def press(delay):
+        time.sleep(delay)
+        sent.append((time.perf_counter(), time.process_time()))
+        os.kill(os.getpid(), signal.SIGINT)
+    thread = threading.Thread(target=press, args=(rng.uniform(0, 1),))
+    thread.start()
+    try:
+        work()
+        sys.exit("not interrupted")
+    except KeyboardInterrupt:
+        wall, cpu = time.perf_counter(), time.process_time()
+    thread.join()
+    print(min(wall - sent[0][0], cpu - sent[0][1]))
+    assert_same_bits(solve(small, 0.01), before)
+assert signal.getsignal(signal.SIGINT) is handler
+"""
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    "name",
+    [
+        "solve", "solve, two threads", "trace_path", "solve_global", "check_network",
+        "price_patterns", "enumerate_patterns", "OptimalSet.vertices", "OptimalSet.sample",
+    ],
+)  # fmt: skip
+def test_ctrl_c_at_any_moment(name: str) -> None:
+    """KeyboardInterrupt within 200 ms, of the clock or of CPU time; everything usable after."""
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPT, name],
+        cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    delays = [float(line) for line in result.stdout.split()]
+    assert len(delays) == 4
+    assert max(delays) <= 0.2, delays
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
