@@ -102,6 +102,31 @@ class TestGradientDescent:
         assert report.global_lower_bound <= report.best.objective * (1 + 1e-12)
 
 
+class TestOtherTools:
+    """Weights of other packages; a bias of the output is a neuron on the column of ones."""
+
+    def test_scikit_learn(self) -> None:
+        neural = pytest.importorskip("sklearn.neural_network")
+        X, y = data(0, 12)
+        model = neural.MLPRegressor(
+            hidden_layer_sizes=(4,), solver="lbfgs", alpha=0.1, random_state=0, max_iter=2000
+        )
+        model.fit(X[:, :2], y)
+        (W, a), (b, (constant,)) = model.coefs_, model.intercepts_
+        hidden, output = np.c_[W.T, b], a[:, 0]
+        rest = np.sqrt(abs(constant))
+        network = Network(
+            np.vstack([hidden, [0, 0, rest]]), np.append(output, np.sign(constant) * rest)
+        )
+        np.testing.assert_allclose(network.predict(X), model.predict(X[:, :2]), atol=1e-9)
+        report = check_network(network, X, y, 0.01)
+        optimum = solve(Problem(X, y, enumerate_patterns(X)), 0.01).objective
+        assert report.global_lower_bound <= optimum * (1 + 1e-9)
+        assert optimum <= report.best.objective * (1 + 1e-9)
+        assert report.best.objective < report.objective
+        assert not report.is_stationary  # scikit-learn leaves the biases alone
+
+
 class TestGlobal:
     @pytest.mark.parametrize("seed", range(4))
     def test_an_optimum_over_all_patterns(self, seed: int) -> None:
