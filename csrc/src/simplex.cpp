@@ -25,9 +25,43 @@ constexpr double kReducedCost = 1e-11;
 constexpr double kCancelled = 1e-12;
 constexpr long kMaxUpdates = 40;
 // Columns may stay in their order when those before leave more than this of each.
-constexpr double kIndependent = 1e-3;
+constexpr double kIndependent = 1e-5;
 // A pivot smaller than this, relative to its column, is followed by a fresh T.
 constexpr double kSmallPivot = 1e-5;
+
+struct Reduction {
+  Matrix A;                  // (r, k)
+  std::vector<Index> order;  // of the columns: the first r are independent
+};
+
+// r rows with the dependencies of columns (m, k) of unit length.
+Reduction reduce_rows(Matrix units) {
+  const Index m = units.rows(), k = units.cols(), n_pivots = std::min(m, k);
+  std::vector<Index> order(static_cast<std::size_t>(k));
+  std::iota(order.begin(), order.end(), Index{0});
+  if (n_pivots == 0) return {Matrix(0, k), std::move(order)};
+  if (m <= k) {
+    const Eigen::PartialPivLU<Matrix> lu(units.leftCols(m));
+    // The estimate of the condition needs finite solutions.
+    if (lu.matrixLU().diagonal().cwiseAbs().minCoeff() > kIndependent && lu.rcond() > kIndependent)
+      return {std::move(units), std::move(order)};
+  }
+  const Eigen::HouseholderQR<Matrix> plain(units);
+  Matrix R = plain.matrixQR().topRows(n_pivots).triangularView<Eigen::Upper>();
+  if (R.diagonal().cwiseAbs().minCoeff() > kIndependent) return {std::move(R), std::move(order)};
+
+  const Eigen::ColPivHouseholderQR<Matrix> qr(R);
+  Index r = 0;
+  while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > Simplex::kDependent) ++r;
+  Matrix A = Matrix::Zero(r, k);
+  for (Index j = 0; j < k; ++j) {
+    const Index column = qr.colsPermutation().indices()(j);
+    order[static_cast<std::size_t>(j)] = column;
+    const Index height = std::min(r, j + 1);
+    A.col(column).head(height) = qr.matrixR().col(j).head(height);
+  }
+  return {std::move(A), std::move(order)};
+}
 
 }  // namespace
 
@@ -47,35 +81,13 @@ Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start) {
     scale_ *= largest;
   }
 
-  const Index n_pivots = std::min(Q.rows(), k);
-  Index r = 0;
-  std::vector<Index> order(static_cast<std::size_t>(k));
-  std::iota(order.begin(), order.end(), Index{0});
-  if (n_pivots > 0) {
-    // The triangular factor has the same dependencies.
-    const Eigen::HouseholderQR<Matrix> plain(units);
-    A_ = plain.matrixQR().topRows(n_pivots).triangularView<Eigen::Upper>();
-    if (A_.diagonal().cwiseAbs().minCoeff() > kIndependent) {
-      r = n_pivots;
-    } else {
-      const Eigen::ColPivHouseholderQR<Matrix> qr(A_);
-      while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > kDependent) ++r;
-      A_.resize(r, k);
-      for (Index j = 0; j < k; ++j) {
-        const Index column = qr.colsPermutation().indices()(j);
-        order[static_cast<std::size_t>(j)] = column;
-        const Index height = std::min(r, j + 1);
-        A_.col(column).setZero();
-        A_.col(column).head(height) = qr.matrixR().col(j).head(height);
-      }
-    }
-  } else {
-    A_.resize(0, k);
-  }
+  Reduction reduction = reduce_rows(std::move(units));
+  const Index r = reduction.A.rows();
+  A_ = std::move(reduction.A);
   b_ = A_ * x;
   x_basic_.resize(r);
   x_other_.resize(k - r);
-  set_order(std::move(order));
+  set_order(std::move(reduction.order));
   for (Index i = 0; i < r; ++i) x_basic_(i) = x(basic(i));
   for (Index j = 0; j < k - r; ++j) x_other_(j) = x(other(j));
 }
@@ -107,7 +119,7 @@ void Simplex::refresh(Index n_columns) {
   const Eigen::PartialPivLU<Matrix> lu(basis);
   T_.resize(r, size() - r);
   T_.leftCols(n_columns) = lu.solve(others);
-  if (at_vertex() && !anchor_.empty()) x_basic_ = lu.solve(b_);
+  if (!anchor_.empty() && at_vertex()) x_basic_ = lu.solve(b_);
 }
 
 Vector Simplex::point() const {
