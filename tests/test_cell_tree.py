@@ -64,8 +64,15 @@ class TestCells:
         check_cells(X, patterns)
         assert len(patterns) == count_cells(X) <= max_pattern_count(*X.shape)
 
+    def test_thousands_of_integer_matrices(self) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(3_000):
+            shape = rng.integers(1, 6), rng.integers(1, 5)
+            X = rng.integers(-rng.integers(1, 3), 2, shape).astype(float)
+            assert len(enumerate_patterns(X)) == count_cells(X)
+
     @pytest.mark.parametrize(
-        ("n", "d"), [(1, 1), (1, 4), (3, 7), (12, 2), (15, 3), (10, 5), (9, 8)]
+        ("n", "d"), [(1, 1), (1, 4), (3, 7), (12, 2), (15, 3), (11, 4), (10, 5), (9, 6), (9, 8)]
     )
     def test_general_position_attains_the_formula(self, n: int, d: int) -> None:
         X = np.random.default_rng(n).standard_normal((n, d))
@@ -80,6 +87,7 @@ class TestCells:
         ("name", "d", "count"),
         [
             ("resonance", 3, 32), ("resonance", 4, 370), ("resonance", 5, 11_292),
+            ("resonance", 6, 1_066_044),
             ("threshold", 4, 104), ("threshold", 5, 1_882), ("threshold", 6, 94_572),
             ("B", 4, 384), ("B", 5, 3_840), ("B", 6, 46_080),
         ],

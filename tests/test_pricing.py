@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracles, strategies
+from tests.test_monitor import seconds_from_ctrl_c
 
 from convexrelu import Problem, enumerate_patterns, price_patterns
 
@@ -40,6 +41,21 @@ class TestMaximum:
         assert priced.is_exact
         assert priced.upper_bound >= truth - room
         assert abs(priced.value - truth) <= 2e-9 * truth + room
+
+    @pytest.mark.parametrize("d", range(2, 7))
+    def test_never_below_enumeration(self, d: int) -> None:
+        """A thousand problems in all; every second one has ties."""
+        rng = np.random.default_rng(d)
+        for trial in range(200):
+            n = int(rng.integers(d, 15 - d))
+            tied = trial % 2 == 0
+            X = rng.integers(-1, 2, (n, d)) if tied else rng.standard_normal((n, d))
+            r = rng.integers(-2, 3, n) if trial % 4 == 0 else rng.standard_normal(n)
+            truth = Problem(X, r, enumerate_patterns(X)).lambda_max
+            priced = price_patterns(X, r, tol=1e-9, rng=trial)
+            assert priced.is_exact
+            assert priced.upper_bound >= truth
+            assert priced.value == pytest.approx(truth, rel=2e-9, abs=rounding(X, r))
 
     @given(pricings())
     @settings(max_examples=100)
@@ -73,6 +89,34 @@ class TestEffort:
             assert priced.value <= best.upper_bound
             assert priced.upper_bound >= best.value
 
+    def test_max_cones_leaves_a_bound(self) -> None:
+        best = price_patterns(self.X, self.r, tol=1e-9, rng=0)
+        assert best.is_exact
+        bounds = []
+        for n_cones in (0, 100, 10_000):
+            one, two = (
+                price_patterns(self.X, self.r, tol=1e-9, max_cones=n_cones, rng=0, n_threads=k)
+                for k in (1, 2)
+            )
+            assert not one.is_exact
+            assert one.upper_bound == two.upper_bound >= best.value
+            assert one.value == two.value <= best.upper_bound
+            bounds.append(one.upper_bound)
+        assert bounds == sorted(bounds, reverse=True)
+        assert bounds[-1] < bounds[0]
+
+    @pytest.mark.timing
+    @pytest.mark.parametrize("n_threads", [1, 2])
+    def test_ctrl_c(self, n_threads: int) -> None:
+        rng = np.random.default_rng(0)
+        X, r = rng.standard_normal((1000, 9)), rng.standard_normal(1000)  # hours of work
+
+        def work() -> None:
+            price_patterns(X, r, rng=0, n_threads=n_threads)
+
+        assert seconds_from_ctrl_c(work) < 0.2
+        assert price_patterns([[2.0]], [3.0]).is_exact
+
     def test_threads_do_not_change_the_result(self) -> None:
         one, two = (price_patterns(self.X, self.r, rng=0, n_threads=k) for k in (1, 2))
         assert one.value == two.value
@@ -101,6 +145,8 @@ class TestErrors:
             ({"residual": [1.0, np.inf, 1.0]}, ValueError, "residual must be finite"),
             ({"sample_weight": [0.0, 0.0, 0.0]}, ValueError, "sample_weight must have a positive"),
             ({"tol": 0.0}, ValueError, "tol must be a finite number > 0"),
+            ({"max_cones": -1}, ValueError, "max_cones must be at least 0"),
+            ({"max_cones": 1.5}, TypeError, "max_cones must be an integer"),
             ({"time_limit": -1.0}, ValueError, "time_limit must be a finite number >= 0"),
             ({"rng": "a"}, TypeError, "rng must be an integer"),
             ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),

@@ -15,18 +15,19 @@ void bind_pricing(py::module_& m) {
   m.def(
       "price_patterns",
       [](const Matrix& X, const Vector& r, double tol, double threshold,
-         std::optional<double> time_limit, std::uint64_t seed, int n_threads,
-         const py::object& callback) {
+         std::optional<double> max_cones, std::optional<double> time_limit, std::uint64_t seed,
+         int n_threads, const py::object& callback) {
         PricingOptions options;
         options.tol = tol;
         options.threshold = threshold;
+        options.max_cones = max_cones.value_or(kInfinity);
         options.seed = seed;
         options.n_threads = n_threads;
         return watched(time_limit, callback,
                        [&](Monitor& monitor) { return price_patterns(X, r, options, monitor); });
       },
-      py::arg("X"), py::arg("r"), py::arg("tol"), py::arg("threshold"), py::arg("time_limit"),
-      py::arg("seed"), py::arg("n_threads"), py::arg("callback"));
+      py::arg("X"), py::arg("r"), py::arg("tol"), py::arg("threshold"), py::arg("max_cones"),
+      py::arg("time_limit"), py::arg("seed"), py::arg("n_threads"), py::arg("callback"));
 
   m.def(
       "cells_above",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <random>
 #include <utility>
@@ -38,16 +39,28 @@ constexpr double kEndgameDistinct = 1.0 - 1e-6;
 constexpr double kShareOfViolation = 0.1;
 // Polish only what violates less than this.
 constexpr double kPolishBelow = 0.3;
-// Near the end violated maxima stand close to the neurons: cosine of points that are polished, how many
-// are, and how far neurons are perturbed to start from.
-constexpr double kEndgameBasin = 1.0 - 1e-4;
-constexpr Index kEndgamePolished = 300;
+// How far neurons are perturbed to start from.
 constexpr double kPerturbations[] = {0.5, 0.2, 0.1, 0.05, 0.02};
 constexpr Index kMaxPerturbed = 200;
+
+// How hard a search looks. Near the end violated maxima stand close to the neurons, so that more points are
+// told apart; the last word has a search from everywhere.
+struct Effort {
+  Index n_polished;  // and as many as there are neurons, if any are
+  double basin;      // cosine of points of which one is polished
+  int n_scales;      // of perturbations
+  Index n_rows;      // +-x_k as starts
+  Index n_random;    // Gaussian starts, the first 20 before the rows
+};
+constexpr double kEndgameBasin = 1.0 - 1e-4;
+constexpr Effort kCoarse{0, 0.99, 1, 20, 100};
+constexpr Effort kGrowing{50, 0.99, 1, 20, 100};
+constexpr Effort kClosing{50, kEndgameBasin, 2, 50, 100};
+constexpr Effort kThorough{300, kEndgameBasin, 5, std::numeric_limits<Index>::max(), 600};
 // So many searches must find nothing.
 constexpr int kCleanSearches = 3;
-// Beyond this violation the network descends before the next program is solved.
-constexpr double kDescendAbove = 1e-3;
+// Beyond this violation the network descends before the next program is solved, which costs far less.
+constexpr double kDescendAbove = 0.02;
 // Growth has come to its end when no direction promises a relative gain above this, or when so many rounds
 // in a row at the last width brought less than the given share of what is promised.
 constexpr double kGrown = 1e-4;
@@ -59,9 +72,9 @@ constexpr int kMaxIdleRounds = 3;
 constexpr double kLargestProgram = 3e10;
 constexpr long kMaxFactorisations = 400;
 // Share of the tolerance that the proof may leave open at the residual. Without a time limit it may look
-// at so many cones, up to five features; each more makes a cone four times as costly.
+// at so many cones, up to five features; beyond, cones cost more and prove less.
 constexpr double kProofShare = 0.5;
-constexpr double kMaxCones = 1e6, kLeastCones = 2e3;
+constexpr double kMaxCones = 1e6, kFewerCones = 6.0, kLeastCones = 500.0;
 // Flops that the local search of a round may take.
 constexpr double kSearchBudget = 5e10;
 
@@ -121,8 +134,8 @@ class GlobalSolver {
     double violation = kInfinity, last = kInfinity;
     std::size_t width = 0;
     for (int slow = 0; slow < kSlowRounds;) {
-      const std::vector<LocalMaximum> found =
-          price(network_.residual(), network_.weights(), violation < kPolishBelow, false);
+      const std::vector<LocalMaximum> found = price(network_.residual(), network_.weights(),
+                                                    violation < kPolishBelow ? kGrowing : kCoarse);
       const double largest = found.empty() ? 0.0 : found.front().value;
       violation = largest / lam_ - 1.0;
       keep_network();
@@ -178,8 +191,10 @@ class GlobalSolver {
   // Maxima that promise more than a tenth of the tolerance at r; none after some searches in vain and, if
   // asked for, an attempt to prove that there are none.
   std::vector<LocalMaximum> violated(const Vector& r) {
+    std::vector<LocalMaximum> found = price(r, best_.weights, kClosing);
+    if (promises(r, found)) return found;
     for (int search = 0; search < kCleanSearches; ++search) {
-      std::vector<LocalMaximum> found = price(r, best_.weights, true, true);
+      found = price(r, best_.weights, kThorough);
       if (promises(r, found)) return found;
       if (search > 0 || !options_.certify) continue;
       found = prove(r);
@@ -206,20 +221,20 @@ class GlobalSolver {
     options.starts = best_.weights;
     options.seed = engine_();
     const double d = static_cast<double>(scaled_.n_features());
-    const double n_cones =
-        monitor_.time_left() < kInfinity
-            ? kInfinity
-            : std::max(kLeastCones, kMaxCones * std::pow(4.0, 5.0 - std::max(5.0, d)));
+    if (monitor_.time_left() == kInfinity) {
+      options.max_cones =
+          std::max(kLeastCones, kMaxCones * std::pow(kFewerCones, 5.0 - std::max(5.0, d)));
+    }
     std::optional<Stopped> stopped;
     Monitor inner(
         monitor_.time_left(),
-        [&](const Progress& progress) {
+        [&](const Progress&) {
           try {
             report("prove", best_.objective);
           } catch (const Stopped& reason) {
             stopped = reason;
           }
-          return stopped.has_value() || static_cast<double>(progress.iteration) > n_cones;
+          return stopped.has_value();
         },
         [&] { monitor_.check(); });
     const Pricing pricing = price_patterns(scaled_.X(), r, options, inner);
@@ -229,26 +244,32 @@ class GlobalSolver {
     return {{pricing.direction, pricing.sign, pricing.value}};
   }
 
+  // What holds without a look at any cone.
+  double formula_bound() {
+    PricingOptions options;
+    options.max_cones = 0.0;
+    return dual_value(best_.dual,
+                      price_patterns(scaled_.X(), best_.dual, options, monitor_).upper_bound);
+  }
+
   // Local maxima of the price, best first.
-  std::vector<LocalMaximum> price(const Vector& r, const Matrix& W, bool polish, bool thorough) {
+  std::vector<LocalMaximum> price(const Vector& r, const Matrix& W, const Effort& effort) {
     const Index d = scaled_.n_features(), m = W.cols(), n = scaled_.n_samples();
     std::vector<Matrix> groups;
     groups.emplace_back(-W);
     groups.push_back(pool_);
     groups.push_back(W);
-    const int n_scales = thorough ? static_cast<int>(std::size(kPerturbations)) : 1;
-    for (int scale = 0; scale < n_scales; ++scale) {
+    for (int scale = 0; scale < effort.n_scales; ++scale) {
       const Matrix noise = random_directions(d, std::min(m, kMaxPerturbed), engine_());
       groups.emplace_back(W.rightCols(noise.cols()).colwise().normalized() +
                           kPerturbations[scale] * noise);
     }
-    const Matrix random = random_directions(d, thorough ? 600 : 100, engine_());
+    const Matrix random = random_directions(d, effort.n_random, engine_());
     groups.push_back(random.leftCols(20));
-    const Index n_rows = thorough ? n : std::min<Index>(n, 20);
-    Matrix rows(d, n_rows);
-    for (Index i = 0; i < n_rows; ++i) {
-      const std::uint64_t k =
-          thorough ? static_cast<std::uint64_t>(i) : engine_() % static_cast<std::uint64_t>(n);
+    Matrix rows(d, std::min(n, effort.n_rows));
+    for (Index i = 0; i < rows.cols(); ++i) {
+      const std::uint64_t k = rows.cols() == n ? static_cast<std::uint64_t>(i)
+                                               : engine_() % static_cast<std::uint64_t>(n);
       rows.col(i) = scaled_.X().row(static_cast<Index>(k)).transpose();
     }
     groups.push_back(rows);
@@ -268,8 +289,9 @@ class GlobalSolver {
     }
 
     LocalSearchOptions options;
-    options.n_polished = !polish ? 0 : thorough ? kEndgamePolished + m : 50;
-    options.distinct = thorough ? kEndgameBasin : 0.99;
+    options.n_polished = effort.n_polished;
+    if (effort.basin == kEndgameBasin) options.n_polished += m;
+    options.distinct = effort.basin;
     options.n_threads = options_.n_threads;
     std::vector<LocalMaximum> found = search_.maximise(r, starts, options, monitor_);
     pool_.resize(d, std::min<Index>(60, static_cast<Index>(found.size())));
@@ -430,6 +452,7 @@ class GlobalSolver {
         make_solution(problem, caller_lam_, status, std::move(active_set), std::move(weights),
                       std::move(dual), n_iter_ + network_.n_steps(), options_.n_threads, monitor_);
     if (status == Status::numerical_failure) return solution;
+    if (options_.certify && bound_ == -kInfinity) bound_ = formula_bound();
     double bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
     if (solution.objective == 0.0) bound = 0.0;
     bound = std::min(bound, solution.objective);

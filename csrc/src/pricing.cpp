@@ -463,13 +463,15 @@ class Searcher : public ConeBounds {
   double closed_bound = 0.0;  // the largest of what was not looked into further
   long n_cones = 0;
 
-  void search(const OpenCone& task, std::array<double, 2> bounds, double best_value, double work) {
+  void search(const OpenCone& task, std::array<double, 2> bounds, double best_value, double work,
+              double max_cones) {
     open.clear();
     cells.clear();
     best = {best_value, Vector()};
     closed_bound = 0.0;
     n_cones = 0;
     work_left_ = work;
+    max_cones_ = max_cones;
     root_ = task.root;
     if (task.node) {
       const Node& node = *task.node;
@@ -511,7 +513,8 @@ class Searcher : public ConeBounds {
     }
     find_scores(cone, state.bounds[0] >= state.bounds[1] ? 0 : 1);
     set_conflicts(conflicts);
-    if (work_left_ > 0.0 && !monitor_.stop_requested()) return true;
+    const bool has_time = work_left_ > 0.0 && static_cast<double>(n_cones) < max_cones_;
+    if (has_time && !monitor_.stop_requested()) return true;
     open.push_back(
         {state.bound(), 0, root_, std::make_unique<Node>(cone, candidates, conflicts, state)});
     return false;
@@ -576,7 +579,7 @@ class Searcher : public ConeBounds {
   std::thread::id owner_;
   CellWalk<Searcher> walk_;
   std::uint64_t root_ = 0;
-  double work_left_ = 0.0;
+  double work_left_ = 0.0, max_cones_ = 0.0;
 };
 
 // Best-first over open cones, depth-first below each; in rounds of fixed tasks, between which threads
@@ -596,9 +599,9 @@ class Search {
   double closed_bound = 0.0;
   long n_cones = 0;
 
-  // Calls after_round(*this) after each. Returns early when the monitor asks for it.
+  // Calls after_round(*this) after each. Returns early when the monitor asks for it, or after max_cones.
   template <typename AfterRound>
-  void run(std::array<double, 2> bounds, const AfterRound& after_round) {
+  void run(std::array<double, 2> bounds, double max_cones, const AfterRound& after_round) {
     const double bound = std::max(bounds[0], bounds[1]);
     const std::uint64_t n_roots = std::uint64_t{1} << arrangement_.rank();
     for (std::uint64_t root = 0; root < n_roots; ++root) {
@@ -606,13 +609,16 @@ class Search {
     }
     // With many roots it matters more where to look than to look.
     double n_unseen = n_roots > kRoundSize ? static_cast<double>(n_roots) : 0.0;
-    while (!open_.empty() && !monitor_.stop_requested()) {
+    while (!open_.empty() && static_cast<double>(n_cones) < max_cones &&
+           !monitor_.stop_requested()) {
       std::vector<OpenCone> round = take_round();
+      const double share =
+          (max_cones - static_cast<double>(n_cones)) / static_cast<double>(round.size());
       const double work = n_unseen > 0.0 ? 0.0 : kTaskWork;
       n_unseen -= static_cast<double>(round.size());
       parallel_for(static_cast<Index>(round.size()), n_threads_, [&](Index i) {
         const std::size_t at = static_cast<std::size_t>(i);
-        searchers_[at]->search(round[at], bounds, best.value, work);
+        searchers_[at]->search(round[at], bounds, best.value, work, share);
       });
       for (std::size_t i = 0; i < round.size(); ++i) collect(*searchers_[i]);
       after_round(*this);
@@ -760,7 +766,7 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
       Search search(arrangement, limits, false, options.n_threads, monitor);
       search.best = {best.value, Vector()};
       try {
-        search.run(bounds, [&](const Search& now) {
+        search.run(bounds, options.max_cones, [&](const Search& now) {
           const double open = std::max(now.open_bound(), now.closed_bound);
           monitor.report("price", now.n_cones, data.to_caller(now.best.value),
                          std::max(0.0, open / now.best.value - 1.0));
@@ -794,7 +800,7 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
   if (arrangement.rank() > 0) {
     Search search(arrangement, {0.0, data.from_caller(threshold)}, true, options.n_threads,
                   monitor);
-    search.run(global_bounds(data), [&](const Search& now) {
+    search.run(global_bounds(data), options.max_cones, [&](const Search& now) {
       if (static_cast<double>(now.cells.size()) > max_cells) {
         throw LimitExceeded(
             "more than max_cells = " + std::to_string(static_cast<long long>(max_cells)) +

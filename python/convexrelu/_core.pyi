@@ -150,6 +150,7 @@ def price_patterns(
     r: NDArray[np.float64],
     tol: float,
     threshold: float,
+    max_cones: float | None,
     time_limit: float | None,
     seed: int,
     n_threads: int,

@@ -54,6 +54,7 @@ def price_patterns(
     *,
     sample_weight: Any = None,
     tol: float = 1e-3,
+    max_cones: int | None = None,
     time_limit: float | None = None,
     rng: Any = None,
     n_threads: int = 1,
@@ -76,6 +77,9 @@ def price_patterns(
         all.
     tol : float
         The relative gap between `value` and `upper_bound` at which the search ends.
+    max_cones : int, optional
+        Ends the search after about so many cones, as `time_limit` does, but with the same result
+        on every machine.
     time_limit : float, optional
         Seconds of wall clock. What is proven by then is returned: `upper_bound` is the largest
         bound that is still open.
@@ -104,6 +108,8 @@ def price_patterns(
     residual = _validate.vector(residual, "residual", size=X.shape[0])
     weight = _validate.sample_weight(sample_weight, X.shape[0])
     tol = _validate.tol(tol)
+    if max_cones is not None:
+        max_cones = _validate.integer(max_cones, "max_cones", low=0)
     time_limit = _validate.time_limit(time_limit)
     seed = int(_validate.rng(rng).integers(2**63))
     n_threads = _validate.n_threads(n_threads)
@@ -117,6 +123,7 @@ def price_patterns(
             residual,
             tol=tol,
             threshold=0.0,
+            max_cones=max_cones,
             time_limit=time_limit,
             seed=seed,
             n_threads=n_threads,

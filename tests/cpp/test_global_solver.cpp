@@ -1,26 +1,14 @@
 // solve_global from C++; the mathematics is tested from Python, with enumerated problems.
 
-#include <cmath>
-#include <random>
 #include <string>
 
 #include "check.hpp"
 #include "convexrelu/global_solver.hpp"
+#include "random_matrix.hpp"
 
 using namespace convexrelu;
 
 namespace {
-
-using Rng = std::mt19937_64;
-
-Matrix random_matrix(Rng& rng, bool whole, Index rows, Index cols) {
-  std::normal_distribution<double> normal;
-  Matrix matrix(rows, cols);
-  for (double& entry : matrix.reshaped()) {
-    entry = whole ? static_cast<double>(rng() % 5) - 2.0 : normal(rng);
-  }
-  return matrix;
-}
 
 void answers_carry_their_certificate() {
   Rng rng(1);

@@ -7,22 +7,11 @@
 
 #include "check.hpp"
 #include "convexrelu/local_search.hpp"
+#include "random_matrix.hpp"
 
 using namespace convexrelu;
 
 namespace {
-
-using Rng = std::mt19937_64;
-
-// Integers (ties, repeated, opposite and zero rows) or Gaussian.
-Matrix random_matrix(Rng& rng, bool whole, Index rows, Index cols) {
-  std::normal_distribution<double> normal;
-  Matrix matrix(rows, cols);
-  for (double& entry : matrix.reshaped()) {
-    entry = whole ? static_cast<double>(rng() % 5) - 2.0 : normal(rng);
-  }
-  return matrix;
-}
 
 double price(const Matrix& X, const Vector& r, const Vector& u) {
   return r.dot((X * u).cwiseMax(0.0)) / static_cast<double>(X.rows());

@@ -23,10 +23,11 @@ namespace convexrelu {
 struct PricingOptions {
   double tol =
       1e-3;  // relative: what cannot exceed (1 + tol) max(best, threshold) is not looked into
-  double threshold = 0.0;  // whether |F| stays below it is all that matters
-  int n_threads = 1;       // does not change the result, unless time is limited
-  Matrix starts;           // (d, k) directions that may be good, k = 0 for none
-  std::uint64_t seed = 0;  // of the random starts of the local search
+  double threshold = 0.0;        // whether |F| stays below it is all that matters
+  double max_cones = kInfinity;  // to look at, roughly: ends as a time limit does, but repeatably
+  int n_threads = 1;             // does not change the result, unless time is limited
+  Matrix starts;                 // (d, k) directions that may be good, k = 0 for none
+  std::uint64_t seed = 0;        // of the random starts of the local search
 };
 
 struct Pricing {

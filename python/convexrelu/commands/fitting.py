@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +19,32 @@ from convexrelu import (
     Solution,
     StandardizedNetwork,
     Standardizer,
+    price_patterns,
     sample_patterns,
     save,
     solve,
+    solve_global,
 )
 from convexrelu._console import Console
 from convexrelu.commands import arguments as types
-from convexrelu.commands.data import Data, add_data_arguments, read_data
+from convexrelu.commands.data import Array, Data, add_data_arguments, read_data
 from convexrelu.commands.report import setting_text
 from convexrelu.table import InputError
+
+_GATES = 500
+_TOL, _GROWING_TOL = 1e-6, 1e-3
+_MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
+
+
+@dataclass(frozen=True)
+class Table:
+    """The data read, and what the solver sees of them."""
+
+    data: Data
+    standardizer: Standardizer
+    Z: Array
+    t: Array
+    seed: np.random.SeedSequence  # of gates and searches
 
 
 @dataclass(frozen=True)
@@ -51,8 +69,13 @@ class Fit:
     setting: dict[str, Any]
 
 
-def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the data and the problem."""
+def add_fitting_arguments(
+    parser: argparse.ArgumentParser, *, gates: int = _GATES, grows: bool = False
+) -> None:
+    """Declares the data and the problem.
+
+    With ``grows`` patterns grow as they are needed where no gates are asked for (``fit_any``).
+    """
     add_data_arguments(parser)
     lam = parser.add_mutually_exclusive_group()
     positive = types.number("a positive number", low=0.0, open_low=True)
@@ -66,19 +89,20 @@ def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.01,
         help="the same, as a share of lambda_max, at which the network vanishes (%(default)s)",
     )
+    usual = f"relu: none, patterns grow as they are needed; gated: {gates}" if grows else f"{gates}"
     parser.add_argument(
         "--gates",
         metavar="N",
-        default=500,
+        default=None if grows else gates,
         type=types.integer("a positive integer", low=1, high=2**31 - 1),
-        help="how many random gates to draw (%(default)s)",
+        help=f"how many random gates to draw ({usual})",
     )
     parser.add_argument(
         "--seed",
         metavar="S",
         default=0,
         type=types.integer("a non-negative integer", low=0),
-        help="of the gates and the choice of test rows (%(default)s)",
+        help="of gates, searches and the choice of test rows (%(default)s)",
     )
     parser.add_argument(
         "--formulation",
@@ -86,12 +110,13 @@ def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
         default="relu",
         help="neurons a (w.x)+, or a (w.x) where a fixed gate g.x >= 0 (%(default)s)",
     )
+    usual = f"{_TOL:g}; where patterns grow {_GROWING_TOL:g}" if grows else f"{_TOL:g}"
     parser.add_argument(
         "--tol",
         metavar="T",
-        default=1e-6,
+        default=None if grows else _TOL,
         type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
-        help="the relative duality gap to reach (%(default)s)",
+        help=f"the relative duality gap to reach ({usual})",
     )
     parser.add_argument(
         "--time-limit",
@@ -115,30 +140,59 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, network: bool) -> N
 
 def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
     """Reads, draws gates, shows the setting."""
-    split_seed, gate_seed = np.random.SeedSequence(arguments.seed).spawn(2)
-
-    console.status("reading", at_once=True)
-    data = read_data(arguments, np.random.default_rng(split_seed))
-    standardizer = Standardizer.fit(data.X, data.y)
-    Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
-
+    table = _read(arguments, console)
     console.status("drawing gates", at_once=True)
-    patterns = sample_patterns(Z, arguments.gates, rng=gate_seed)
+    patterns = sample_patterns(table.Z, arguments.gates, rng=table.seed)
     if not len(patterns):
         raise InputError("no gate drawn is active on any row; ask for more --gates")
-    problem = Problem(Z, t, patterns, formulation=arguments.formulation)
+    problem = Problem(table.Z, table.t, patterns, formulation=arguments.formulation)
     console.status("finding lambda_max", at_once=True)
-    lam = arguments.lam or arguments.lam_ratio * problem.lambda_max
-    if not lam:
-        raise InputError(f"{data.path}: lambda_max is 0, so nothing can be learned; give --lam")
-    known = _setting(arguments, data, problem, lam)
-    if not arguments.json:
-        console.write(setting_text(known, console))
-    return Setting(data, standardizer, problem, lam, known)
+    known = {
+        "n_gates": arguments.gates,
+        "n_patterns": len(problem.patterns),
+        **_strength(arguments, table.data, problem.lambda_max),
+        "lambda_max_is_exact": True,
+    }
+    facts = _show_setting(arguments, table.data, known, console)
+    return Setting(table.data, table.standardizer, problem, facts["lam"], facts)
+
+
+def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
+    """Reads and solves, over all patterns unless gates are asked for or the problem is gated."""
+    grows = arguments.gates is None and arguments.formulation == "relu"
+    arguments.gates = arguments.gates or (None if grows else _GATES)
+    arguments.tol = arguments.tol or (_GROWING_TOL if grows else _TOL)
+    if not grows:
+        return fit(arguments, console)
+
+    table = _read(arguments, console)
+    console.status("finding lambda_max", at_once=True)
+    price_seed, growth_seed = (np.random.default_rng(s) for s in table.seed.spawn(2))
+    price = price_patterns(table.Z, table.t, max_cones=_MAX_CONES, rng=price_seed)
+    known = {
+        "n_gates": None,
+        "n_patterns": None,
+        **_strength(arguments, table.data, price.value),
+        "lambda_max_is_exact": price.is_exact,
+    }
+    facts = _show_setting(arguments, table.data, known, console)
+    started = perf_counter()
+    solution = solve_global(
+        table.Z,
+        table.t,
+        facts["lam"],
+        tol=arguments.tol,
+        time_limit=arguments.time_limit,
+        rng=growth_seed,
+        callback=progress_of(console),
+    )
+    seconds = perf_counter() - started
+    facts["n_patterns"] = len(solution.problem.patterns)
+    return Fit(table.data, table.standardizer, solution, seconds, facts)
 
 
 def fit(arguments: argparse.Namespace, console: Console) -> Fit:
-    """Prepares and solves."""
+    """Prepares and solves, over the patterns of random gates."""
     setting = prepare(arguments, console)
     started = perf_counter()
     solution = solve(
@@ -161,9 +215,10 @@ def progress_of(console: Console) -> Callable[[Progress], None] | None:
 
     def show(progress: Progress) -> None:
         nonlocal is_first
+        gap = "" if math.isnan(progress.gap) else f"gap {progress.gap:.1e}   "
         console.status(
             f"{progress.phase} {progress.iteration:5d}   objective {progress.objective:.6g}   "
-            f"gap {progress.gap:.1e}   {progress.seconds:.1f} s",
+            f"{gap}{progress.seconds:.1f} s",
             at_once=is_first,
         )
         is_first = False
@@ -203,12 +258,28 @@ def save_model(
     return os.fspath(path), None
 
 
-def _setting(
-    arguments: argparse.Namespace, data: Data, problem: Problem, lam: float
+def _read(arguments: argparse.Namespace, console: Console) -> Table:
+    split_seed, seed = np.random.SeedSequence(arguments.seed).spawn(2)
+    console.status("reading", at_once=True)
+    data = read_data(arguments, np.random.default_rng(split_seed))
+    standardizer = Standardizer.fit(data.X, data.y)
+    Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
+    return Table(data, standardizer, Z, t, seed)
+
+
+def _strength(arguments: argparse.Namespace, data: Data, lambda_max: float) -> dict[str, float]:
+    lam = arguments.lam or arguments.lam_ratio * lambda_max
+    if not lam:
+        raise InputError(f"{data.path}: lambda_max is 0, so nothing can be learned; give --lam")
+    return {"lam": lam, "lambda_max": lambda_max}
+
+
+def _show_setting(
+    arguments: argparse.Namespace, data: Data, known: dict[str, Any], console: Console
 ) -> dict[str, Any]:
-    """What is known before the solver starts."""
+    """All that is known before the solver starts."""
     test_file = arguments.test if isinstance(arguments.test, Path) else None
-    return {
+    facts = {
         "file": os.fspath(data.path),
         "test_file": None if test_file is None else os.fspath(test_file),
         "target": data.target,
@@ -220,8 +291,8 @@ def _setting(
         "classes": data.classes,
         "seed": arguments.seed,
         "formulation": arguments.formulation,
-        "n_gates": arguments.gates,
-        "n_patterns": len(problem.patterns),
-        "lam": lam,
-        "lambda_max": problem.lambda_max,
+        **known,
     }
+    if not arguments.json:
+        console.write(setting_text(facts, console))
+    return facts

@@ -30,10 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "optimal-set",
         help="train, and describe the set of all optimal networks",
         description=(
-            "Trains as 'convexrelu train' does and describes the set of all optimal networks over "
-            "the same activation patterns, or over all of them: its dimension, the neurons that "
-            "can and must be active, the fewest neurons, and how far predictions on the test rows "
-            "differ from one optimal network to another."
+            "Trains as 'convexrelu train --gates 500' does and describes the set of all optimal "
+            "networks over the same activation patterns, or over all of them: its dimension, the "
+            "neurons that can and must be active, the fewest neurons, and how far predictions on "
+            "the test rows differ from one optimal network to another."
         ),
         epilog="Exit status: 0 done, 1 no optimum could be reached, 2 bad input.",
         allow_abbrev=False,

@@ -41,8 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
-    add_fitting_arguments(parser)
-    parser.set_defaults(gates=100)
+    add_fitting_arguments(parser, gates=100)
     for option, what in (
         ("--save", "where to keep the path; convexrelu.load(PATH)(lam) is a solution of it"),
         ("--plot", "where to draw the norms of the neurons against lam (.png, .svg, .pdf)"),

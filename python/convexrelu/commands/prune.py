@@ -28,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "prune",
         help="train, then remove neurons",
         description=(
-            "Trains as 'convexrelu train' does and removes neurons: as many as possible without "
-            "a change of the fit on the training rows, then, with --neurons, those whose loss can "
-            "be made up for best by the others."
+            "Trains as 'convexrelu train --gates 500' does and removes neurons: as many as "
+            "possible without a change of the fit on the training rows, then, with --neurons, "
+            "those whose loss can be made up for best by the others."
         ),
         epilog="Exit status: 0 done, 2 bad input.",
         allow_abbrev=False,

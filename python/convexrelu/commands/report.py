@@ -39,13 +39,21 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
     target = s["target"]
     if s["classes"]:
         target += " (two classes, {:g} and {:g})".format(*s["classes"])
+    grown = s["n_gates"] is None
+    if grown:
+        patterns = f"grown as they are needed (seed {s['seed']})"
+    else:
+        patterns = f"{s['n_patterns']} of {s['n_gates']} random gates (seed {s['seed']})"
     ratio = f", {s['lam'] / s['lambda_max']:.4g} of lambda_max" if s["lambda_max"] else ""
+    if grown and ratio:
+        ratio += f" = {s['lambda_max']:.6g}"
+        ratio += ", proven" if s["lambda_max_is_exact"] else ", the largest found"
     lines = [
         ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
         ("target", target),
         ("features", features),
         ("rows", rows),
-        ("patterns", f"{s['n_patterns']} of {s['n_gates']} random gates (seed {s['seed']})"),
+        ("patterns", patterns),
         ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
     ]
     return facts(lines, console) + "\n"
@@ -62,6 +70,7 @@ def result_text(result: dict[str, Any], console: Console) -> str:
         verdict = f"{console.bad('not certified')} (solver: {status}): {gap}"
     lines = [
         ("optimum", verdict),
+        *([("any width", _any_width(r, console))] if math.isfinite(r["global_gap"]) else []),
         ("objective", f"{r['objective']:.8g}"),
         ("neurons", f"{r['n_neurons']}"),
         ("seconds", f"{r['seconds']:.2f}, of which solver {r['solve_seconds']:.2f}"),
@@ -70,6 +79,18 @@ def result_text(result: dict[str, Any], console: Console) -> str:
         *score_table(r["scores"]),
     ]
     return facts(lines, console)
+
+
+def _any_width(result: dict[str, Any], console: Console) -> str:
+    """What is proven of all networks, whatever their patterns, and what is not."""
+    r = result
+    if r["status"] == "optimal":
+        return f"{console.good('proven')}: none has a lower objective, to {r['global_gap']:.1e}"
+    searched = {"unproven": "none lower was found", "stalled": "none lower was found"}
+    return (
+        f"proven: none is below {r['global_lower_bound']:.6g}, relative gap "
+        f"{r['global_gap']:.2g}; {searched.get(r['status'], 'the search was not over')}"
+    )
 
 
 def check_text(result: dict[str, Any], console: Console) -> str:

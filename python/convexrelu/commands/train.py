@@ -11,7 +11,7 @@ from convexrelu.commands.fitting import (
     add_fitting_arguments,
     add_output_arguments,
     check_save_path,
-    fit,
+    fit_any,
     save_model,
 )
 from convexrelu.commands.report import result_text, to_json
@@ -24,16 +24,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "train",
         help="train a network on a CSV file, with a certificate of optimality",
         description=(
-            "Trains a two-layer ReLU network on a CSV file, to the global optimum of its convex "
-            "program over the activation patterns of random gates, and proves how close it came. "
-            "Features and target are standardised on the training rows, and lam refers to "
-            "these; the saved network predicts raw rows."
+            "Trains a two-layer ReLU network on a CSV file: grows its activation patterns until a "
+            "search finds none that would improve it, or draws those of random gates, and solves "
+            "the convex program over them, with a proof of how close it came. Features and target "
+            "are standardised on the training rows, and lam refers to these; the saved network "
+            "predicts raw rows."
         ),
-        epilog="Exit status: 0 the gap is within the tolerance, 1 it is not, 2 bad input.",
+        epilog=(
+            "Exit status: 0 the gap over the network's patterns is within the tolerance, 1 it is "
+            "not, 2 bad input. The bound over all patterns, where patterns grow, is only reported."
+        ),
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
-    add_fitting_arguments(parser)
+    add_fitting_arguments(parser, grows=True)
     add_output_arguments(parser, network=True)
 
 
@@ -41,7 +45,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Trains, reports, saves."""
     started = perf_counter()
     check_save_path(arguments)
-    trained = fit(arguments, console)
+    trained = fit_any(arguments, console)
     solution = trained.solution
 
     console.status("certifying", at_once=True)
@@ -56,6 +60,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "status": solution.status,
         "objective": certificate.primal,
         "lower_bound": certificate.dual,
+        "global_lower_bound": solution.global_lower_bound,
+        "global_gap": solution.global_gap,
         "stationarity": certificate.stationarity,
         "cone_violation": certificate.cone_violation,
         "n_neurons": model.n_neurons,
