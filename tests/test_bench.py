@@ -363,6 +363,21 @@ def test_adam_is_not_trained_again_where_its_runs_are_known(monkeypatch):
     assert calls == ["growth", "adam", "growth", "adam", "growth"]
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(0.29, "win"), (0.300002, "tie"), (0.299998, "tie"), (0.301, "LOSS")]
+)
+def test_table_of_descent_says_who_is_lower(value, verdict):
+    adam = [
+        {"seconds": seconds, "objective": objective}
+        for seconds, objective in ((3.0, 0.2), (10.0, 0.3), (10.0, 0.4))
+    ]
+    end = {"objective": value, "cpu": 9.0, "global_lower_bound": 0.1}
+    reached = {"objective": min(value, 0.3), "cpu": 0.5}
+    result = {"dataset": "a", "lam": 0.1, "adam": adam, "ours": [reached, end]}
+    row = descent.markdown([result]).splitlines()[-1]
+    assert row == f"| a | 0.1 | 0.3000000 | 10 | {value:.7f} | 9.0 | 0.50 | {verdict} | ≥ 0.1 |"
+
+
 def test_claims_hold_only_against_the_time_a_peer_was_given(monkeypatch):
     results = made_up_results()
     slow, fast = results["runs"]

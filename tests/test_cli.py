@@ -354,6 +354,16 @@ class TestGrowing:
         assert "not certified (solver: time limit): relative gap" in text
         assert "the search was not over" in text
 
+    def test_growing_ends_without_a_limit_too(
+        self, train, classification: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What has grown by then is solved."""
+        monkeypatch.setattr("convexrelu.commands.fitting._GROWING_SECONDS", 0.0)
+        run = train(classification, "--json")
+        assert run.status == 0
+        assert run.json["gap"] <= 1e-3
+        assert run.json["status"] == "time_limit"
+
     def test_gated_draws_its_gates(self, train, regression: Path) -> None:
         report = train(regression, "--formulation", "gated", "--lam-ratio", 0.1, "--json").json
         assert report["n_gates"] == 500

@@ -1,4 +1,4 @@
-"""python -m bench.compare setup | list | run | table | profile | claims | plot | descent"""
+"""The commands of python -m bench.compare."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ def main() -> None:
     command.add_argument("--reuse", type=Path, nargs="+", default=[], help="earlier runs of Adam")
     command.add_argument("--json", type=Path, help="write what was measured")
     command.set_defaults(action=_descent)
+
+    command = commands.add_parser("descent-table", help="what `descent` measured, as one table")
+    command.add_argument("files", nargs="+", type=Path)
+    command.set_defaults(action=lambda args: print(descent.markdown(_comparisons(args.files))))
 
     reports = {"table": report.table, "profile": report.profile, "claims": claims.claims}
     for name, text in reports.items():
@@ -115,7 +119,7 @@ def _show(point: dict[str, Any]) -> None:
 
 def _descent(args: argparse.Namespace) -> None:
     results = {**_circumstances(args.threads), "comparisons": []}
-    earlier = [c for file in args.reuse for c in json.loads(file.read_text())["comparisons"]]
+    earlier = _comparisons(args.reuse)
     for name in args.datasets:
         try:
             data.load(name)
@@ -135,6 +139,10 @@ def _descent(args: argparse.Namespace) -> None:
             print(descent.table([comparison]), flush=True)
             if args.json:
                 args.json.write_text(report.as_json(results))
+
+
+def _comparisons(files: list[Path]) -> list[dict[str, Any]]:
+    return [c for results in _read(files) for c in results["comparisons"]]
 
 
 def _circumstances(threads: int) -> dict[str, Any]:

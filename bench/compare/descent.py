@@ -11,6 +11,8 @@ from typing import Any
 from bench.compare.environments import OWN, interpreter
 from bench.compare.race import ROOT, THREAD_VARIABLES
 
+TIE = 1e-5  # relative difference of objectives
+
 
 def compare(
     dataset: str,
@@ -60,6 +62,27 @@ def table(results: list[dict[str, Any]]) -> str:
             )
         if result["failure"]:
             lines.append(f"  {result['failure']}")
+    return "\n".join(lines)
+
+
+def markdown(results: list[dict[str, Any]]) -> str:
+    """The same as one table: who is lower after the longest budget, by more than 1e-5 relative."""
+    lines = [
+        "| data | λ | Adam | its s | ours | our s | s to Adam's value | | proven of any width |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        budget = max(run["seconds"] for run in result["adam"])
+        adam = min(run["objective"] for run in result["adam"] if run["seconds"] == budget)
+        to_target, final = result["ours"]
+        reached = f"{to_target['cpu']:.2f}" if to_target["objective"] <= adam else "-"
+        difference = final["objective"] / adam - 1
+        verdict = "tie" if abs(difference) <= TIE else "win" if difference < 0 else "LOSS"
+        lines.append(
+            f"| {result['dataset']} | {result['lam']:g} | {adam:.7f} | {budget:g} "
+            f"| {final['objective']:.7f} | {final['cpu']:.1f} | {reached} | {verdict} "
+            f"| ≥ {final['global_lower_bound']:.3g} |"
+        )
     return "\n".join(lines)
 
 

@@ -34,6 +34,7 @@ from convexrelu.table import InputError
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
+_GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fit:
-    """A solution, what it was made from, and what is known of the setting."""
+    """A solution, what it was made from, and what is known of the setting.
+
+    Where patterns grew ``growth`` is what came of that: mostly the solution itself.
+    """
 
     data: Data
     standardizer: Standardizer
     solution: Solution
     solve_seconds: float
     setting: dict[str, Any]
+    growth: Solution | None = None
 
 
 def add_fitting_arguments(
@@ -177,18 +182,30 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
     }
     facts = _show_setting(arguments, table.data, known, console)
     started = perf_counter()
-    solution = solve_global(
+    show = progress_of(console)
+    is_limited = arguments.time_limit is not None
+
+    def is_enough(progress: Progress) -> bool:
+        if show is not None:
+            show(progress)
+        return not is_limited and progress.seconds > _GROWING_SECONDS
+
+    growth = solution = solve_global(
         table.Z,
         table.t,
         facts["lam"],
         tol=arguments.tol,
         time_limit=arguments.time_limit,
         rng=growth_seed,
-        callback=progress_of(console),
+        callback=is_enough,
     )
+    if solution.gap > arguments.tol and not is_limited:
+        solution = solve(
+            growth.problem, growth.lam, tol=arguments.tol, warm_start=growth, callback=show
+        )
     seconds = perf_counter() - started
     facts["n_patterns"] = len(solution.problem.patterns)
-    return Fit(table.data, table.standardizer, solution, seconds, facts)
+    return Fit(table.data, table.standardizer, solution, seconds, facts, growth)
 
 
 def fit(arguments: argparse.Namespace, console: Console) -> Fit:

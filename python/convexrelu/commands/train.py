@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from time import perf_counter
 
 from convexrelu import StandardizedNetwork, certify, to_network
@@ -52,16 +53,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     certificate = certify(solution)
     model = StandardizedNetwork(to_network(solution), trained.standardizer)
     certified = certificate.gap <= arguments.tol
+    status, bound = solution.status, math.nan
+    if trained.growth is not None:
+        bound = trained.growth.global_lower_bound
+        status = trained.growth.status.replace("callback", "time_limit")
     saved, failure = save_model(model, arguments.save)
     result = {
         "certified": certified,
         "gap": certificate.gap,
         "tol": arguments.tol,
-        "status": solution.status,
+        "status": status,
         "objective": certificate.primal,
         "lower_bound": certificate.dual,
-        "global_lower_bound": solution.global_lower_bound,
-        "global_gap": solution.global_gap,
+        "global_lower_bound": bound,
+        "global_gap": _relative_gap(certificate.primal, bound),
         "stationarity": certificate.stationarity,
         "cone_violation": certificate.cone_violation,
         "n_neurons": model.n_neurons,
@@ -76,3 +81,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if failure is not None:
         raise failure
     return 0 if certified else 1
+
+
+def _relative_gap(objective: float, bound: float) -> float:
+    """Not below 0; nan where there is no bound."""
+    if math.isnan(bound):
+        return math.nan
+    return max(objective - bound, 0.0) / objective if objective else 0.0
