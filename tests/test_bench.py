@@ -407,10 +407,24 @@ def test_memory_claims_compare_peaks(monkeypatch):
     assert claims.claims([results]).count("FAILS") == 2
 
 
+def test_gaps_that_are_reached_are_shown_beside_those_of_peers(monkeypatch):
+    results = made_up_results()
+    slow, fast = results["runs"]
+    fast["peer"] = claims.OURS
+    monkeypatch.setattr(claims, "REACHED", (("p", 1e-8), ("absent", 1e-8)))
+    assert claims.claims([results]).endswith("| p | 1e-08 | 0.2 | holds | slow 1e+00 |")
+    slow["points"][0]["cpu"] = 0.1
+    assert f"slow {slow['points'][0]['gap']:.0e} |" in claims.claims([results])
+    fast["points"].clear()
+    assert "| p | 1e-08 | - | FAILS | slow" in claims.claims([results])
+
+
 def test_claims_are_made_about_known_problems_and_peers():
     for claim in claims.CLAIMS:
         assert claim.problem in problems.NAMES
         assert set(claim.peers) <= set(environments.PEERS)
+    for problem, _ in claims.REACHED:
+        assert problem in problems.NAMES
     for problem, limit in claims.MEMORY_CLAIMS:
         assert problem in problems.NAMES
         assert isinstance(limit, float) or limit in environments.PEERS
