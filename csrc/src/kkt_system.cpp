@@ -22,7 +22,7 @@ class KktSystem::Impl {
       case Form::n_form:
         return factor_n_form(n_threads, monitor);
       case Form::iterative:
-        return prepare_iterative();
+        return prepare_iterative(n_threads, monitor);
       default:
         return factor_m_form(n_threads, monitor);
     }
@@ -31,7 +31,10 @@ class KktSystem::Impl {
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const {
     constexpr double kRefined = 1e-6;
-    if (form_ == Form::iterative) return solve_iterative(g1, g2, dr, dalpha, accuracy, monitor);
+    if (form_ == Form::iterative) {
+      const auto done = [&] { return cg_.rho <= accuracy * accuracy * cg_.first_rho; };
+      return solve_iterative(g1, g2, dr, dalpha, done, monitor);
+    }
     solve_factored(g1, g2, dr, dalpha);
     if (accuracy >= kRefined) return;
     Vector defect1(g1.size()), defect2(g2.size()), correction1(g1.size()), correction2(g2.size());
@@ -41,6 +44,21 @@ class KktSystem::Impl {
     solve_factored(defect1, defect2, correction1, correction2);
     dr += correction1;
     dalpha += correction2;
+  }
+
+  // The model is dr'H_delta dr/2 - g1'dr, H_delta = H + B Delta^-1 B'. With x the m-form's unknown and rho its
+  // residual, dr = g1 - Z x is worth (||g1||^2 - n x'P x - n rho'W rho)/2, W the inverse of the
+  // block-diagonal part of P, and no direction is worth more than that without the last term.
+  void descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {
+    const Vector g2 = Vector::Zero(size_k());
+    Vector dalpha(size_k());
+    if (form_ != Form::iterative) return solve_factored(g1, g2, dr, dalpha);
+    const double square = g1.squaredNorm();
+    const auto done = [&] {
+      const double worth = square - static_cast<double>(n()) * cg_.energy;
+      return model_error() <= (1.0 - share) * worth;
+    };
+    solve_iterative(g1, g2, dr, dalpha, done, monitor);
   }
 
   double reciprocal_condition() const {
@@ -79,7 +97,7 @@ class KktSystem::Impl {
   // Takes over the new members; slots whose block and face are unchanged keep their basis and their
   // columns of Z.
   void adopt(const std::vector<Member>& members) {
-    std::vector<Slot> old = std::move(slots_);
+    old_slots_.swap(slots_);
     slots_.clear();
     slots_.reserve(members.size());
     patterns_.clear();
@@ -89,9 +107,10 @@ class KktSystem::Impl {
       const auto same = [&](const Slot& slot) {
         return slot.block == member.block && !slot.radial && slot.face == member.face->rows();
       };
-      const auto found = radial ? old.end() : std::find_if(old.begin(), old.end(), same);
+      const auto end = old_slots_.end();
+      const auto found = radial ? end : std::find_if(old_slots_.begin(), end, same);
       Slot slot;
-      if (found != old.end()) {
+      if (found != end) {
         slot = std::move(*found);
         found->block.pattern = -1;
       } else {
@@ -108,7 +127,11 @@ class KktSystem::Impl {
       slot.delta = member.delta;
       slot.direction = Eigen::Map<const Vector>(member.direction, d());
       if (radial) slot.basis = slot.direction;
-      slot.local = slot.whole_space ? slot.direction : slot.basis.transpose() * slot.direction;
+      if (slot.whole_space) {
+        slot.local = slot.direction;
+      } else {
+        slot.local.noalias() = slot.basis.transpose() * slot.direction;
+      }
       slot.width = slot.local.size();
       slot.offset = m_;
       m_ += slot.width;
@@ -117,11 +140,10 @@ class KktSystem::Impl {
     }
   }
 
-  // Floating-point operations, weighted by how fast they run, and the memory that a form may take.
+  // Floating-point operations, and the memory that a form may take.
   Form cheapest_form() const {
     constexpr double kLargestMatrix = 1e8;      // entries
-    constexpr double kConjugateGradients = 25;  // steps expected
-    constexpr double kMaskedProductCost = 2;    // of an operation there, in those of a Cholesky
+    constexpr double kConjugateGradients = 25;  // steps: 10 to 40 were seen
     const double n_samples = static_cast<double>(n());
     const double k = static_cast<double>(size_k());
     const double m = static_cast<double>(m_);
@@ -135,8 +157,9 @@ class KktSystem::Impl {
     double m_cost = std::pow(m, 3) / 3.0 + 2.0 * n_samples * m * fresh;
     if (n_samples * n_samples > kLargestMatrix) n_cost = kInfinity;
     if (m * std::max(m, n_samples) > kLargestMatrix) m_cost = kInfinity;
+    const double features = static_cast<double>(d());
     const double iterative_cost =
-        kMaskedProductCost * kConjugateGradients * 4.0 * n_samples * static_cast<double>(d()) * k;
+        kConjugateGradients * (4.0 * n_samples + 4.0 * features + 8.0 * k) * features * k;
     if (can_iterate && iterative_cost < std::min(n_cost, m_cost)) return Form::iterative;
     return n_cost < m_cost ? Form::n_form : Form::m_form;
   }
@@ -174,37 +197,37 @@ class KktSystem::Impl {
         add_outer_product(problem_.X(), 1.0 / n_samples, gram, n_threads, monitor);
         sample_gram_.swap(gram);  // whole, or not at all
       }
-      Matrix masks(n(), n_whole);
+      masks_.resize(n(), n_whole);
       Index j = 0;
       for (const Slot& slot : slots_) {
         if (slot.alpha == 0.0 || !slot.whole_space) continue;
-        masks.col(j).setConstant(std::sqrt(slot.alpha));
-        problem_.apply_mask({slot.block.pattern, +1}, masks.col(j));
+        masks_.col(j).setConstant(std::sqrt(slot.alpha));
+        problem_.apply_mask({slot.block.pattern, +1}, masks_.col(j));
         ++j;
       }
-      add_outer_product(masks, 1.0, matrix_, n_threads, monitor);
+      add_outer_product(masks_, 1.0, matrix_, n_threads, monitor);
       matrix_.triangularView<Eigen::Lower>() = matrix_.cwiseProduct(sample_gram_);
     }
     if (m_rest > 0) {
-      Matrix columns(n(), m_rest);
+      columns_.resize(n(), m_rest);
       Index j = 0;
       for (const Slot& slot : slots_) {
         if (slot.alpha == 0.0 || slot.whole_space) continue;
-        fill_columns(slot, columns.middleCols(j, slot.width));
-        columns.middleCols(j, slot.width) *= std::sqrt(slot.alpha);
+        fill_columns(slot, columns_.middleCols(j, slot.width));
+        columns_.middleCols(j, slot.width) *= std::sqrt(slot.alpha);
         j += slot.width;
         monitor.check();
       }
-      add_outer_product(columns, 1.0 / n_samples, matrix_, n_threads, monitor);
+      add_outer_product(columns_, 1.0 / n_samples, matrix_, n_threads, monitor);
     }
     matrix_.diagonal().array() += 1.0;
     norm_ = symmetric_one_norm(matrix_);
     const CholeskyOptions options{n_threads, &monitor};
     if (factor_cholesky(matrix_, options) >= 0) return false;
 
-    Matrix directions(d(), size_k());
-    for (Index b = 0; b < size_k(); ++b) directions.col(b) = slot(b).direction;
-    half_.noalias() = problem_.X() * directions;
+    directions_.resize(d(), size_k());
+    for (Index b = 0; b < size_k(); ++b) directions_.col(b) = slot(b).direction;
+    half_.noalias() = problem_.X() * directions_;
     for (Index b = 0; b < size_k(); ++b) problem_.apply_mask(slot(b).block, half_.col(b));
     b_ = half_;
     solve_lower(matrix_, half_, n_threads, monitor);
@@ -307,8 +330,8 @@ class KktSystem::Impl {
     }
   }
 
-  bool prepare_iterative() {
-    if (!preconditioner_) preconditioner_ = std::make_unique<KroneckerPreconditioner>(problem_.X());
+  bool prepare_iterative(int n_threads, Monitor& monitor) {
+    if (!preconditioner_) preconditioner_ = std::make_unique<KroneckerPreconditioner>(problem_);
     for (Slot& slot : slots_) slot.gram_offset = -1;
     z_.resize(0, 0);
     gram_.resize(0, 0);
@@ -321,52 +344,67 @@ class KktSystem::Impl {
       radial_(b) = slot(b).delta / (n_samples + slot(b).alpha * slot(b).delta);
       directions_.col(b) = slot(b).direction;
     }
-    preconditioner_->setup(problem_.overlaps(patterns_), alpha_, radial_, directions_);
+    preconditioner_->setup(patterns_, alpha_, radial_, directions_, n_threads, monitor);
     return true;
   }
 
-  // P x, x (d, k) one column a member.
-  void apply_m_form(const Matrix& x, Matrix& out, Vector& image) const {
-    const double n_samples = static_cast<double>(n());
-    problem_.products().forward(patterns_, x, image, n_threads_);
-    problem_.products().correlate(image, patterns_, out, n_threads_);
-    const Vector along = directions_.cwiseProduct(x).colwise().sum().transpose();
-    out /= n_samples;
-    out += x * alpha_.cwiseInverse().asDiagonal();
-    out += directions_ * (radial_ - alpha_.cwiseInverse()).cwiseProduct(along).asDiagonal();
+  // out = P x, x (d, k) one column a member.
+  void apply_m_form(const Matrix& x, Matrix& out) const {
+    problem_.products().forward(patterns_, x, cg_.image, n_threads_);
+    problem_.products().correlate(cg_.image, patterns_, out, n_threads_);
+    out /= static_cast<double>(n());
+    for (Index b = 0; b < size_k(); ++b) {
+      const auto e = directions_.col(b);
+      const double along = (radial_(b) - 1.0 / alpha_(b)) * e.dot(x.col(b));
+      out.col(b) += x.col(b) / alpha_(b) + along * e;
+    }
   }
 
+  // n ||residual||^2 in the inverse of the block-diagonal part of P.
+  double model_error() const {
+    double sum = 0.0;
+    for (Index b = 0; b < size_k(); ++b) {
+      const double along = directions_.col(b).dot(cg_.residual.col(b));
+      const double square = along * along;
+      sum += alpha_(b) * (cg_.residual.col(b).squaredNorm() - square) + square / radial_(b);
+    }
+    return static_cast<double>(n()) * sum;
+  }
+
+  // Conjugate gradients until done(step) or, in their own norm, the residual is small.
+  template <typename Done>
   void solve_iterative(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
-                       double accuracy, Monitor& monitor) const {
+                       const Done& done, Monitor& monitor) const {
     constexpr int kMaxSteps = 500;
     const double n_samples = static_cast<double>(n());
-    Matrix x = Matrix::Zero(d(), size_k());
-    Matrix residual(d(), size_k()), preconditioned, image_of_p(d(), size_k());
-    Vector image(n());
-    problem_.products().correlate(g1, patterns_, residual, n_threads_);
-    residual /= n_samples;
+    ConjugateGradients& cg = cg_;
+    cg.resize(n(), d(), size_k());
+    problem_.products().correlate(g1, patterns_, cg.residual, n_threads_);
+    cg.residual /= n_samples;
     for (Index b = 0; b < size_k(); ++b) {
-      residual.col(b) -= directions_.col(b) * (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
+      cg.residual.col(b) -=
+          directions_.col(b) * (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
     }
-    preconditioner_->apply(residual, preconditioned);
-    Matrix p = preconditioned;
-    double rho = residual.cwiseProduct(preconditioned).sum();
-    const double target = accuracy * accuracy * rho;
-    for (int step = 0; step < kMaxSteps && rho > target; ++step) {
+    preconditioner_->apply(cg.residual, cg.preconditioned);
+    cg.p = cg.preconditioned;
+    cg.rho = cg.first_rho = cg.residual.cwiseProduct(cg.preconditioned).sum();
+    cg.energy = 0.0;
+    for (int step = 0; step < kMaxSteps && cg.rho > 0.0 && !done(); ++step) {
       monitor.check();
-      apply_m_form(p, image_of_p, image);
-      const double step_length = rho / p.cwiseProduct(image_of_p).sum();
-      x += step_length * p;
-      residual -= step_length * image_of_p;
-      preconditioner_->apply(residual, preconditioned);
-      const double next = residual.cwiseProduct(preconditioned).sum();
-      p = preconditioned + (next / rho) * p;
-      rho = next;
+      apply_m_form(cg.p, cg.image_of_p);
+      const double length = cg.rho / cg.p.cwiseProduct(cg.image_of_p).sum();
+      cg.x += length * cg.p;
+      cg.residual -= length * cg.image_of_p;
+      cg.energy += length * cg.rho;
+      preconditioner_->apply(cg.residual, cg.preconditioned);
+      const double next = cg.residual.cwiseProduct(cg.preconditioned).sum();
+      cg.p = cg.preconditioned + (next / cg.rho) * cg.p;
+      cg.rho = next;
     }
-    problem_.products().forward(patterns_, x, image, n_threads_);
-    dr = g1 - image;
+    problem_.products().forward(patterns_, cg.x, cg.image, n_threads_);
+    dr = g1 - cg.image;
     for (Index b = 0; b < size_k(); ++b) {
-      const double along = directions_.col(b).dot(x.col(b));
+      const double along = directions_.col(b).dot(cg.x.col(b));
       dalpha(b) = along - slot(b).alpha * (slot(b).delta * along + g2(b)) /
                               (n_samples + slot(b).alpha * slot(b).delta);
     }
@@ -401,19 +439,34 @@ class KktSystem::Impl {
   const ScaledProblem& problem_;
   Form requested_;
   Form form_ = Form::m_form;
-  std::vector<Slot> slots_;
+  std::vector<Slot> slots_, old_slots_;
   std::vector<Index> patterns_;
   Index m_ = 0;
   Matrix sample_gram_;  // XX'/n, lower half; made when the n-form first needs it
   Matrix z_, gram_;     // m-form: Z (n, m), Z'Z/n (m, m)
   Matrix spare_z_, spare_gram_, fresh_columns_, fresh_products_;  // room for the next ones
-  Matrix matrix_;    // the factor of H or of the m-form
-  Matrix b_, half_;  // n-form: B and L^-1 B
-  Matrix schur_;     // n-form: the factor of B' H^-1 B + Delta
+  Matrix matrix_;           // the factor of H or of the m-form
+  Matrix masks_, columns_;  // n-form: the factors of H - I
+  Matrix b_, half_;         // n-form: B and L^-1 B
+  Matrix schur_;            // n-form: the factor of B' H^-1 B + Delta
   double norm_ = 0.0, schur_norm_ = 0.0;
   std::unique_ptr<KroneckerPreconditioner> preconditioner_;  // made when first needed
+  // Conjugate gradients on P: vectors are (d, k), one column a member.
+  struct ConjugateGradients {
+    Matrix x, residual, preconditioned, p, image_of_p;
+    Vector image;           // A p
+    double rho, first_rho;  // squared norm of the residual in the preconditioner, now and at x = 0
+    double energy;          // x'P x
+
+    void resize(Index n, Index d, Index k) {
+      x.setZero(d, k);
+      for (Matrix* vector : {&residual, &preconditioned, &p, &image_of_p}) vector->resize(d, k);
+      image.resize(n);
+    }
+  };
+  mutable ConjugateGradients cg_;
   Vector alpha_, radial_;  // iterative: alpha_b and delta_b / (n + alpha_b delta_b)
-  Matrix directions_;
+  Matrix directions_;      // (d, k)
   int n_threads_ = 1;
 };
 
@@ -428,6 +481,10 @@ bool KktSystem::factor(const std::vector<Member>& members, int n_threads, Monito
 void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
                       double accuracy, Monitor& monitor) const {
   impl_->solve(g1, g2, dr, dalpha, accuracy, monitor);
+}
+
+void KktSystem::descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {
+  impl_->descend(g1, share, dr, monitor);
 }
 
 double KktSystem::reciprocal_condition() const { return impl_->reciprocal_condition(); }

@@ -8,42 +8,66 @@
 //   K = o (x) X'X/n + diag(1/alpha) (x) I,  less the rank-k term  E diag(1/alpha - rho) E',  E = blkdiag(e_b).
 //
 // K is diagonal in the eigenvectors V of X'X/n (eigenvalues l_i) and U of
-// diag(alpha)^(1/2) o diag(alpha)^(1/2) (eigenvalues m_j); the rank-k term is Woodbury's.
-// Vectors are (d, k) matrices, one column a block. Set-up 10 k^3 + 2 d k^3, application 8 d k (d + k).
+// diag(alpha)^(1/2) o diag(alpha)^(1/2) (eigenvalues m_j); the rank-k term is Woodbury's. It is least
+// like P where l_i is large: of the s largest, P itself is taken, in the coordinates V_s'x_b (k s of them,
+// top_k_s below), and K of the others.
+//
+// Vectors are (d, k) matrices, one column a block. Set-up n (k s)^2 for what of Z_s = [D_b X V_s] is new,
+// 10 k^3 + 2 d k^3 + (k s)^3/3; application 4 d k (d + 2 k) + 2 (k s)^2.
 #pragma once
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
+#include <algorithm>
+#include <vector>
 
-#include "convexrelu/types.hpp"
+#include "convexrelu/cholesky.hpp"
+#include "convexrelu/problem.hpp"
+#include "tiled_product.hpp"
 
 namespace convexrelu {
 
 class KroneckerPreconditioner {
  public:
-  // X (n, d); once per problem, O(n d^2).
-  explicit KroneckerPreconditioner(const Matrix& X);
+  // Once per problem, O(n d^2).
+  explicit KroneckerPreconditioner(const ScaledProblem& problem);
 
-  // overlap o (k, k), alpha and rho (k) with 0 <= rho < 1/alpha, directions e (d, k).
-  void setup(const Matrix& overlap, const Vector& alpha, const Vector& rho,
-             const Matrix& directions);
+  // Blocks of the patterns listed; alpha and rho (k) with 0 <= rho < 1/alpha, directions e (d, k).
+  void setup(const std::vector<Index>& patterns, const Vector& alpha, const Vector& rho,
+             const Matrix& directions, int n_threads, Monitor& monitor);
 
-  // out (d, k) = an approximation of P^-1 in.
+  // out (d, k) = an approximation of P^-1 in. Allocates nothing after the first call.
   void apply(const Matrix& in, Matrix& out) const;
 
  private:
+  static Index n_top(Index k, Index d);
+  void update_top(const std::vector<Index>& patterns, int n_threads, Monitor& monitor);
+  void factor_top(const Vector& alpha, const Vector& rho, int n_threads, Monitor& monitor);
   void solve_kronecker(const Matrix& in, Matrix& out) const;
 
-  Matrix V_;        // (d, d)
-  Vector l_;        // (d)
-  Matrix T_;        // (k, k) diag(alpha)^(1/2) U
-  Matrix inverse_;  // (d, k) 1 / (l_i m_j + 1)
-  Matrix directions_;
-  Matrix capacitance_;  // (k, k) Cholesky factor of diag(1/alpha - rho)^-1 - E' K^-1 E
+  const ScaledProblem& problem_;
+  Matrix V_;                   // (d, d)
+  Vector l_;                   // (d) ascending
+  Matrix T_;                   // (k, k) diag(alpha)^(1/2) U
+  Matrix inverse_;             // (d, k) 1 / (l_i m_j + 1), 0 for the s largest l_i
+  Matrix rotated_directions_;  // (d, k) V'E
+  Matrix capacitance_;         // (k, k) Cholesky factor of diag(1/alpha - rho)^-1 - E' K^-1 E
   bool corrected_ = false;
+
+  Index s_ = 0;
+  Matrix top_X_;                                        // (n, s) X V_s
+  std::vector<Index> known_;                            // the patterns of Z_s
+  Matrix z_, gram_;                                     // Z_s (n, k s), Z_s'Z_s/n
+  Matrix spare_z_, spare_gram_, fresh_z_, fresh_gram_;  // room for the next ones
+  Matrix top_;  // Cholesky factor of P in the top coordinates
+
+  mutable Matrix rotated_, product_, correction_, coarse_;  // room for apply()
+  mutable Vector radial_;
 };
 
-inline KroneckerPreconditioner::KroneckerPreconditioner(const Matrix& X) {
+inline KroneckerPreconditioner::KroneckerPreconditioner(const ScaledProblem& problem)
+    : problem_(problem) {
+  const Matrix& X = problem.X();
   Matrix gram = Matrix::Zero(X.cols(), X.cols());
   gram.selfadjointView<Eigen::Lower>().rankUpdate(X.transpose(),
                                                   1.0 / static_cast<double>(X.rows()));
@@ -52,22 +76,37 @@ inline KroneckerPreconditioner::KroneckerPreconditioner(const Matrix& X) {
   l_ = eigen.eigenvalues().cwiseMax(0.0);
 }
 
-inline void KroneckerPreconditioner::setup(const Matrix& overlap, const Vector& alpha,
-                                           const Vector& rho, const Matrix& directions) {
+// s: of a few sizes, so that Z_s can be kept while blocks come and go; few of the features.
+inline Index KroneckerPreconditioner::n_top(Index k, Index d) {
+  constexpr Index kMostCoordinates = 1500;
+  for (const Index s : {20, 12, 8, 5, 3}) {
+    if (s * k <= kMostCoordinates) return std::min(s, d / 4);
+  }
+  return 0;
+}
+
+inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, const Vector& alpha,
+                                           const Vector& rho, const Matrix& directions,
+                                           int n_threads, Monitor& monitor) {
   const Index k = alpha.size();
   const Vector root = alpha.cwiseSqrt();
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(root.asDiagonal() * overlap *
-                                                    root.asDiagonal());
+  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(
+      root.asDiagonal() * problem_.overlaps(patterns) * root.asDiagonal());
   T_ = root.asDiagonal() * eigen.eigenvectors();
   const Vector m = eigen.eigenvalues().cwiseMax(0.0);
   inverse_ = ((l_ * m.transpose()).array() + 1.0).inverse();
-  directions_ = directions;
+  rotated_directions_.noalias() = V_.transpose() * directions;
 
-  const Matrix rotated = V_.transpose() * directions;
+  update_top(patterns, n_threads, monitor);
+  factor_top(alpha, rho, n_threads, monitor);
+  inverse_.bottomRows(s_).setZero();
+
   Matrix inner = Matrix::Zero(k, k);
   Matrix weighted;
   for (Index j = 0; j < k; ++j) {
-    weighted = inverse_.col(j).cwiseSqrt().asDiagonal() * rotated * T_.col(j).asDiagonal();
+    monitor.check();
+    weighted =
+        inverse_.col(j).cwiseSqrt().asDiagonal() * rotated_directions_ * T_.col(j).asDiagonal();
     inner.selfadjointView<Eigen::Lower>().rankUpdate(weighted.transpose());
   }
   capacitance_ = -inner;
@@ -76,22 +115,103 @@ inline void KroneckerPreconditioner::setup(const Matrix& overlap, const Vector& 
   corrected_ = factor.info() == Eigen::Success;
 }
 
+// Z_s and its Gram matrix for the patterns; those that were there before are copied.
+inline void KroneckerPreconditioner::update_top(const std::vector<Index>& patterns, int n_threads,
+                                                Monitor& monitor) {
+  const Index k = static_cast<Index>(patterns.size());
+  const Index s = n_top(k, problem_.n_features());
+  if (s != s_) {
+    known_.clear();
+    s_ = s;
+    top_X_.noalias() = problem_.X() * V_.rightCols(s);
+  }
+  if (known_ == patterns || s == 0) return;
+  const auto start = [s](Index place) { return s * place; };
+  std::vector<std::pair<Index, Index>> kept;  // place here, place there
+  std::vector<Index> fresh;
+  for (Index b = 0; b < k; ++b) {
+    const auto found =
+        std::find(known_.begin(), known_.end(), patterns[static_cast<std::size_t>(b)]);
+    if (found == known_.end()) {
+      fresh.push_back(b);
+    } else {
+      kept.emplace_back(b, static_cast<Index>(found - known_.begin()));
+    }
+  }
+  known_.clear();  // nothing, until all is there
+  spare_z_.resize(problem_.n_samples(), s * k);
+  spare_gram_.resize(s * k, s * k);
+  for (const auto& [b, old_b] : kept) {
+    spare_z_.middleCols(start(b), s) = z_.middleCols(start(old_b), s);
+    for (const auto& [c, old_c] : kept) {
+      spare_gram_.block(start(b), start(c), s, s) = gram_.block(start(old_b), start(old_c), s, s);
+    }
+  }
+  const Index n_fresh = static_cast<Index>(fresh.size());
+  fresh_z_.resize(problem_.n_samples(), s * n_fresh);
+  for (Index j = 0; j < n_fresh; ++j) {
+    const Index b = fresh[static_cast<std::size_t>(j)];
+    auto columns = fresh_z_.middleCols(start(j), s);
+    columns = top_X_;
+    problem_.apply_mask({patterns[static_cast<std::size_t>(b)], +1}, columns);
+    spare_z_.middleCols(start(b), s) = columns;
+  }
+  fresh_gram_.resize(s * k, s * n_fresh);
+  transposed_product(spare_z_, fresh_z_, 1.0 / static_cast<double>(problem_.n_samples()),
+                     fresh_gram_, n_threads, monitor);
+  for (Index j = 0; j < n_fresh; ++j) {
+    const Index b = fresh[static_cast<std::size_t>(j)];
+    const auto products = fresh_gram_.middleCols(start(j), s);
+    spare_gram_.middleCols(start(b), s) = products;
+    spare_gram_.middleRows(start(b), s) = products.transpose();
+  }
+  z_.swap(spare_z_);
+  gram_.swap(spare_gram_);
+  known_ = patterns;
+}
+
+// P in the top coordinates; without them where rounding makes it indefinite.
+inline void KroneckerPreconditioner::factor_top(const Vector& alpha, const Vector& rho,
+                                                int n_threads, Monitor& monitor) {
+  if (s_ == 0) return;
+  top_ = gram_;
+  for (Index b = 0; b < alpha.size(); ++b) {
+    auto block = top_.block(s_ * b, s_ * b, s_, s_);
+    const auto e = rotated_directions_.col(b).tail(s_);
+    block.diagonal().array() += 1.0 / alpha(b);
+    block.noalias() += (rho(b) - 1.0 / alpha(b)) * e * e.transpose();
+  }
+  if (factor_cholesky(top_, {n_threads, &monitor}) >= 0) {
+    s_ = 0;
+    known_.clear();
+  }
+}
+
+// In the coordinates of V; in and out may be the same.
 inline void KroneckerPreconditioner::solve_kronecker(const Matrix& in, Matrix& out) const {
-  Matrix rotated = V_.transpose() * in * T_;
-  rotated.array() *= inverse_.array();
-  out.noalias() = V_ * (rotated * T_.transpose());
+  product_.noalias() = in * T_;
+  product_.array() *= inverse_.array();
+  out.noalias() = product_ * T_.transpose();
 }
 
 inline void KroneckerPreconditioner::apply(const Matrix& in, Matrix& out) const {
-  solve_kronecker(in, out);
-  if (!corrected_) return;
-  Vector radial = directions_.cwiseProduct(out).colwise().sum().transpose();
-  const auto factor = capacitance_.triangularView<Eigen::Lower>();
-  factor.solveInPlace(radial);
-  factor.transpose().solveInPlace(radial);
-  Matrix correction;
-  solve_kronecker(directions_ * radial.asDiagonal(), correction);
-  out += correction;
+  rotated_.noalias() = V_.transpose() * in;
+  if (s_ > 0) {
+    coarse_ = rotated_.bottomRows(s_);
+    solve_cholesky(top_, coarse_.reshaped());
+  }
+  solve_kronecker(rotated_, rotated_);
+  if (corrected_) {
+    radial_ = rotated_directions_.cwiseProduct(rotated_).colwise().sum().transpose();
+    const auto factor = capacitance_.triangularView<Eigen::Lower>();
+    factor.solveInPlace(radial_);
+    factor.transpose().solveInPlace(radial_);
+    correction_ = rotated_directions_ * radial_.asDiagonal();
+    solve_kronecker(correction_, correction_);
+    rotated_ += correction_;
+  }
+  if (s_ > 0) rotated_.bottomRows(s_) = coarse_;
+  out.noalias() = V_ * rotated_;
 }
 
 }  // namespace convexrelu

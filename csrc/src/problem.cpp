@@ -175,40 +175,65 @@ double BlockProjector::norm_above(Block block, ConstVectorRef x, double floor) {
 namespace {
 
 constexpr Index kChunk = 256;  // patterns
+constexpr double kShortestScreen =
+    1e6;  // operations below which a screen in float32 is not worth a call
+constexpr double kLongestScreen = 4e9;  // and those that may pass between two looks at the monitor
 
 // The correlations of one chunk of patterns, and what it takes to project them.
 struct Chunk {
   Index index;
-  Index first;  // pattern
-  Matrix c;     // (d, size) with sign +1
+  const Index* patterns;
+  Matrix c;  // (d, size) with sign +1
   Vector norms;
   BlockProjector projector;
 };
 
-std::size_t n_chunks(const ScaledProblem& problem) {
-  return static_cast<std::size_t>((problem.n_patterns() + kChunk - 1) / kChunk);
+// The patterns whose correlation at r could be longer than floor, as far as float32 with its bound on
+// the error tells; all, where that is not asked.
+std::vector<Index> candidates(const ScaledProblem& problem, ConstVectorRef r, double floor,
+                              int n_threads, Monitor& monitor) {
+  const double n = static_cast<double>(problem.n_samples());
+  const Index n_patterns = problem.n_patterns();
+  std::vector<Index> result;
+  const double operations =
+      2.0 * n * static_cast<double>(problem.n_features()) * static_cast<double>(n_patterns);
+  if (!(floor > 0.0) || operations < kShortestScreen || operations > kLongestScreen) {
+    result.resize(static_cast<std::size_t>(n_patterns));
+    std::iota(result.begin(), result.end(), Index{0});
+    return result;
+  }
+  monitor.check();
+  Vector norms(n_patterns);
+  const double error = problem.products().correlation_norms(r, norms, n_threads);
+  for (Index i = 0; i < n_patterns; ++i) {
+    if (!(norms(i) + error <= n * floor)) result.push_back(i);
+  }
+  return result;
+}
+
+std::size_t n_chunks(const std::vector<Index>& patterns) {
+  return (patterns.size() + kChunk - 1) / kChunk;
 }
 
 // Calls body(chunk, keep_going) for all chunks; body ends early when keep_going() is false.
 template <typename Body>
-void for_chunks(const ScaledProblem& problem, ConstVectorRef r, int n_threads, Monitor& monitor,
-                const Body& body) {
+void for_chunks(const ScaledProblem& problem, const std::vector<Index>& patterns, ConstVectorRef r,
+                int n_threads, Monitor& monitor, const Body& body) {
   const std::thread::id owner = std::this_thread::get_id();
   const auto keep_going = [&] {
     if (std::this_thread::get_id() == owner) monitor.check();
     return !monitor.stop_requested();
   };
-  parallel_for(static_cast<Index>(n_chunks(problem)), n_threads, [&](Index index) {
-    const Index first = index * kChunk;
-    std::vector<Index> patterns(
-        static_cast<std::size_t>(std::min(kChunk, problem.n_patterns() - first)));
-    std::iota(patterns.begin(), patterns.end(), first);
-    Matrix c(problem.n_features(), static_cast<Index>(patterns.size()));
-    problem.products().correlate(r, patterns, c, 1);
+  parallel_for(static_cast<Index>(n_chunks(patterns)), n_threads, [&](Index index) {
+    const auto first = patterns.begin() + index * kChunk;
+    const auto last = patterns.end() - first > kChunk ? first + kChunk : patterns.end();
+    const std::vector<Index> here(first, last);
+    Matrix c(problem.n_features(), static_cast<Index>(here.size()));
+    problem.products().correlate(r, here, c, 1);
     c /= static_cast<double>(problem.n_samples());
     Vector norms = c.colwise().norm();
     norms = norms.array().isNaN().select(kInfinity, norms);  // of an r that overflows: the longest
-    Chunk chunk{index, first, std::move(c), std::move(norms), BlockProjector(problem)};
+    Chunk chunk{index, here.data(), std::move(c), std::move(norms), BlockProjector(problem)};
     body(chunk, keep_going);
   });
   monitor.check();
@@ -222,12 +247,13 @@ int last_sign(const ScaledProblem& problem) {
 
 std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef r, double floor,
                                     int n_threads, Monitor& monitor) {
-  std::vector<std::vector<BlockNorm>> found(n_chunks(problem));
-  for_chunks(problem, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
+  const std::vector<Index> patterns = candidates(problem, r, floor, n_threads, monitor);
+  std::vector<std::vector<BlockNorm>> found(n_chunks(patterns));
+  for_chunks(problem, patterns, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
     for (Index j = 0; j < chunk.c.cols() && keep_going(); ++j) {
       if (chunk.norms(j) <= floor) continue;
       for (int sign = +1; sign >= last_sign(problem); sign -= 2) {
-        const Block block{chunk.first + j, sign};
+        const Block block{chunk.patterns[j], sign};
         const double norm = chunk.projector.norm_above(block, sign * chunk.c.col(j), floor);
         if (norm > floor) found[static_cast<std::size_t>(chunk.index)].push_back({block, norm});
       }
@@ -242,8 +268,9 @@ std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef
 // norm within rounding of it is found must not depend on the order in which chunks are done.
 double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor, int n_threads,
                     Monitor& monitor) {
-  std::vector<double> largest(n_chunks(problem), floor);
-  for_chunks(problem, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
+  const std::vector<Index> patterns = candidates(problem, r, floor, n_threads, monitor);
+  std::vector<double> largest(n_chunks(patterns), floor);
+  for_chunks(problem, patterns, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
     double& here = largest[static_cast<std::size_t>(chunk.index)];
     std::vector<Index> order(static_cast<std::size_t>(chunk.c.cols()));
     std::iota(order.begin(), order.end(), Index{0});
@@ -254,7 +281,7 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
     for (const Index j : order) {
       if (chunk.norms(j) <= here || !keep_going()) break;
       for (int sign = +1; sign >= last_sign(problem); sign -= 2) {
-        const Block block{chunk.first + j, sign};
+        const Block block{chunk.patterns[j], sign};
         here = std::max(here, chunk.projector.norm_above(block, sign * chunk.c.col(j), here));
       }
     }

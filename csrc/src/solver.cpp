@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "convexrelu/kkt_system.hpp"
+#include "proximal_objective.hpp"
 
 namespace convexrelu {
 
@@ -17,9 +18,12 @@ constexpr double kSufficientDecrease = 1e-4;
 constexpr double kSmallestStep = 1e-8;
 // A proximal step is exact enough once its residual is this fraction of its own length.
 constexpr double kInnerAccuracy = 1.0;
-// Relative accuracy of Newton's directions where they are found by iteration.
-constexpr double kStepAccuracy = 1e-5;
-constexpr double kPolishStepAccuracy = 1e-7;
+// Where Newton's directions are found by iteration: how much of the decrease they are to bring.
+constexpr double kShare = 0.999;
+// On the optimality conditions: their accuracy relative to that of the point, but at least and at most.
+constexpr double kPolishStep = 1e-2;
+constexpr double kFinestPolishStep = 1e-7;
+constexpr double kCoarsestPolishStep = 1e-5;
 // Newton steps of full length that leave more than half of the residual are rounding.
 constexpr int kMaxSlowSteps = 3;
 constexpr int kMaxNewtonSteps = 60;
@@ -37,7 +41,7 @@ constexpr double kFirstBlocks = 2.0;
 constexpr double kRoomGrowth = 4.0;
 // Newton on the optimality conditions is tried from here on (relative gap).
 constexpr double kPolishGap = 0.3;
-constexpr double kPolishGapIterative = 1e-3;  // where its directions cost more
+constexpr double kPolishGapIterative = 0.05;  // where its directions cost more
 // The next one goes on from it with new blocks where these are few: a quarter of this and of all.
 constexpr std::size_t kFewViolated = 20;
 // It has converged when its residual, relative to ||y|| and lam, is below the first, and is of use
@@ -60,21 +64,6 @@ constexpr double kSmallestGap = 1e-15;
 // short of it.
 constexpr int kMaxStalledOptimal = 6;
 constexpr int kMaxStalled = 12;
-
-// The working set and the present point: the blocks outside are zero.
-struct WorkingSet {
-  std::vector<Block> blocks;
-  Matrix weights;           // (d, k)
-  std::vector<Face> faces;  // of the last projection of each block
-
-  Index size() const { return static_cast<Index>(blocks.size()); }
-  std::vector<Index> patterns() const {
-    std::vector<Index> result;
-    result.reserve(blocks.size());
-    for (const Block& b : blocks) result.push_back(b.pattern);
-    return result;
-  }
-};
 
 double largest_singular_value_squared(const Matrix& X) {
   Vector v = Vector::Ones(X.cols());
@@ -99,6 +88,7 @@ class Solver {
         monitor_(monitor),
         kkt_(problem),
         projector_(problem),
+        phi_(problem, lam, options.n_threads, monitor),
         r_(problem.y()),
         y_norm_(problem.y().norm()),
         x_norm_squared_(largest_singular_value_squared(problem.X()) / n_) {
@@ -324,83 +314,39 @@ class Solver {
     set_ = std::move(next);
   }
 
-  // phi and what it takes to go on from a point r.
-  struct Evaluation {
-    double value;
-    Vector gradient;   // n times that of phi: r - y + sum_b A_b prox_b
-    Matrix prox;       // (d, k)
-    Matrix direction;  // (d, k) unit, for active blocks
-    Vector shrink;     // (k) sigma lam / ||Proj||, 1 for blocks at zero
-  };
-
-  Evaluation evaluate(const Vector& r) {
-    const Index k = set_.size();
-    const std::vector<Index> patterns = set_.patterns();
-    Evaluation at;
-    Matrix c(problem_.n_features(), k);
-    problem_.products().correlate(r, patterns, c, options_.n_threads);
-    at.prox.setZero(c.rows(), k);
-    at.direction.setZero(c.rows(), k);
-    at.shrink.setOnes(k);
-    at.value = r.squaredNorm() / (2.0 * n_) - problem_.y().dot(r) / n_;
-    Vector q(c.rows());
-    for (Index j = 0; j < k; ++j) {
-      monitor_.check();
-      const Block block = set_.blocks[static_cast<std::size_t>(j)];
-      c.col(j) = set_.weights.col(j) + (sigma_ * block.sign / n_) * c.col(j);
-      if (c.col(j).norm() <= sigma_ * lam_) continue;
-      const double norm =
-          projector_.project(block, c.col(j), set_.faces[static_cast<std::size_t>(j)], q);
-      if (norm <= sigma_ * lam_) continue;
-      at.shrink(j) = sigma_ * lam_ / norm;
-      at.direction.col(j) = q / norm;
-      at.prox.col(j) = (1.0 - at.shrink(j)) * q;
-      at.value += at.prox.col(j).squaredNorm() / (2.0 * sigma_);
-    }
-    Matrix signed_prox = at.prox;
-    for (Index j = 0; j < k; ++j) {
-      signed_prox.col(j) *= set_.blocks[static_cast<std::size_t>(j)].sign;
-    }
-    at.gradient.resize(r.size());
-    problem_.products().forward(patterns, signed_prox, at.gradient, options_.n_threads);
-    at.gradient += r - problem_.y();
-    return at;
-  }
-
   // One proximal step: minimises phi by Newton's method with a line search. True if phi was minimised
   // to the accuracy that the step needs. If rounding prevents that, the point moves only where that
   // does not widen the gap over the working set.
   bool proximal_step() {
     const Vector start = r_;
-    Evaluation at = evaluate(r_);
+    phi_.start(set_, sigma_);
+    phi_.evaluate(r_, at_);
     bool accurate = false;
     int n_slow = 0;
     for (int n_steps = 0; !accurate && n_slow < kMaxSlowSteps && n_steps < kMaxNewtonSteps;
          ++n_steps) {
       monitor_.check();
-      if (n_iter_ >= options_.max_iter) break;
-      Vector dr(r_.size());
-      if (!newton_direction(at, dr)) break;
-      const double slope = at.gradient.dot(dr) / n_;
+      if (n_iter_ >= options_.max_iter || !newton_direction()) break;
+      const double slope = at_.gradient.dot(dr_) / n_;
       if (!(slope < 0.0)) break;
-      double step = 1.0;
-      Evaluation next = evaluate(r_ + dr);
-      while (step > kSmallestStep && !decreased(at, next, step * slope, dr)) {
+      double step = 2.0;
+      do {
         step *= 0.5;
-        next = evaluate(r_ + step * dr);
-      }
+        trial_r_ = r_ + step * dr_;
+        phi_.evaluate(trial_r_, next_);
+      } while (step > kSmallestStep && !decreased(step * slope));
       if (step <= kSmallestStep) break;
-      r_ += step * dr;
-      const double residual = next.gradient.norm();
-      const bool slow = (step == 1.0 || std::abs(next.value - at.value) <= noise(at)) &&
-                        residual > 0.5 * at.gradient.norm();
+      r_.swap(trial_r_);
+      const double residual = next_.gradient.norm();
+      const bool slow = (step == 1.0 || std::abs(next_.value - at_.value) <= noise()) &&
+                        residual > 0.5 * at_.gradient.norm();
       n_slow = slow ? n_slow + 1 : 0;
-      at = std::move(next);
-      const double length = (at.prox - set_.weights).norm();
+      std::swap(at_, next_);
+      const double length = (at_.prox - set_.weights).norm();
       accurate = residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length;
     }
     WorkingSet moved = set_;
-    moved.weights = std::move(at.prox);
+    moved.weights = at_.prox;
     if (accurate || restricted_gap(moved, r_) <= restricted_gap(set_, start)) {
       set_ = std::move(moved);
     } else {
@@ -410,32 +356,31 @@ class Solver {
   }
 
   // Armijo's rule; where values differ by rounding only, the slope at the new point decides.
-  bool decreased(const Evaluation& at, const Evaluation& next, double predicted,
-                 const Vector& dr) const {
-    if (next.value <= at.value + kSufficientDecrease * predicted) return true;
-    return std::abs(next.value - at.value) <= noise(at) &&
-           next.gradient.dot(dr) <= 0.9 * std::abs(at.gradient.dot(dr));
+  bool decreased(double predicted) const {
+    if (next_.value <= at_.value + kSufficientDecrease * predicted) return true;
+    return std::abs(next_.value - at_.value) <= noise() &&
+           next_.gradient.dot(dr_) <= 0.9 * std::abs(at_.gradient.dot(dr_));
   }
 
-  double noise(const Evaluation& at) const {
-    return 16.0 * kEpsilon * std::max(std::abs(at.value), y_norm_ * y_norm_ / n_);
+  double noise() const {
+    return 16.0 * kEpsilon * std::max(std::abs(at_.value), y_norm_ * y_norm_ / n_);
   }
 
-  bool newton_direction(const Evaluation& at, Vector& dr) {
-    std::vector<KktSystem::Member> members;
+  bool newton_direction() {
+    members_.clear();
     for (Index j = 0; j < set_.size(); ++j) {
-      const double shrink = at.shrink(j);
+      const double shrink = at_.shrink(j);
       if (shrink >= 1.0) continue;
-      members.push_back({set_.blocks[static_cast<std::size_t>(j)], sigma_ * (1.0 - shrink),
-                         n_ / (sigma_ * shrink), at.direction.col(j).data(),
-                         &set_.faces[static_cast<std::size_t>(j)]});
+      members_.push_back({set_.blocks[static_cast<std::size_t>(j)], sigma_ * (1.0 - shrink),
+                          n_ / (sigma_ * shrink), at_.direction.col(j).data(),
+                          &set_.faces[static_cast<std::size_t>(j)]});
     }
     ++n_iter_;
-    if (!kkt_.factor(members, options_.n_threads, monitor_)) return false;
-    const Vector zero = Vector::Zero(static_cast<Index>(members.size()));
-    Vector unused(zero.size());
-    kkt_.solve(-at.gradient, zero, dr, unused, kStepAccuracy, monitor_);
-    return dr.allFinite();
+    if (!kkt_.factor(members_, options_.n_threads, monitor_)) return false;
+    dr_.resize(r_.size());
+    down_ = -at_.gradient;
+    kkt_.descend(down_, kShare, dr_, monitor_);
+    return dr_.allFinite();
   }
 
   // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks, and
@@ -491,7 +436,11 @@ class Solver {
         if (!factor_for_polish(members, regular)) return false;
       }
       Vector dr(r.size()), dalpha(k);
-      kkt_.solve(g1, g2, dr, dalpha, kPolishStepAccuracy, monitor_);
+      const double accuracy =
+          kkt_.form() == KktSystem::Form::iterative
+              ? std::clamp(kPolishStep * size, kFinestPolishStep, kCoarsestPolishStep)
+              : kFinestPolishStep;
+      kkt_.solve(g1, g2, dr, dalpha, accuracy, monitor_);
       if (!dr.allFinite() || !dalpha.allFinite()) return false;
       r += dr;
       WorkingSet kept;
@@ -557,6 +506,10 @@ class Solver {
   Monitor& monitor_;
   KktSystem kkt_;
   BlockProjector projector_;
+  ProximalObjective phi_;
+  ProximalObjective::Point at_, next_;  // of a proximal step
+  Vector trial_r_, dr_, down_;
+  std::vector<KktSystem::Member> members_;
 
   WorkingSet set_;
   Vector r_;  // dual point: the residual, up to the accuracy of the last step

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "allocations.hpp"
 #include "check.hpp"
 #include "convexrelu/kkt_system.hpp"
 
@@ -243,6 +244,71 @@ void conjugate_gradients_agree_with_the_dense_matrix() {
   CHECK(n_solved > 100);
 }
 
+// descend() gains the share that was asked for of what the best direction gains in the model
+// dr'(H + B Delta^-1 B')dr/2 - g'dr; all of it where the matrix is factored.
+void directions_bring_their_share_of_the_decrease() {
+  Rng rng(8);
+  int n_cut_short = 0;
+  for (int trial = 0; trial < 300; ++trial) {
+    Example example(rng, Formulation::gated, 30, 4, 12);
+    const double delta = std::pow(10.0, uniform(rng, -2, 3));
+    const Index count = integer(rng, 1, 8);
+    for (Index j = 0; j < count; ++j) example.add(rng, std::pow(10.0, uniform(rng, -2, 3)), delta);
+    const Matrix B = example.activations();
+    const Index n = B.rows();
+    const Matrix model = example.dense().topLeftCorner(n, n) + B * B.transpose() / delta;
+    const Vector g = random_vector(rng, n);
+    const double best = 0.5 * g.dot(model.ldlt().solve(g));
+    for (const Form form : {Form::n_form, Form::m_form, Form::iterative}) {
+      KktSystem system(example.problem(), form);
+      CHECK(factor(system, example));
+      Monitor monitor;
+      Vector dr(n);
+      for (const double share : {0.3, 0.9, 0.999}) {
+        system.descend(g, share, dr, monitor);
+        const double gain = g.dot(dr) - 0.5 * dr.dot(model * dr);
+        CHECK(gain >= (form == Form::iterative ? share : 1.0) * best - 1e-8 * g.squaredNorm());
+        n_cut_short += gain < (1.0 - 1e-6) * best;
+      }
+    }
+  }
+  CHECK(n_cut_short > 100);
+}
+
+// A step of conjugate gradients allocates nothing, and factoring a system of the same members again
+// neither.
+void warm_systems_do_not_allocate() {
+  Rng rng(9);
+  for (const Formulation formulation : {Formulation::gated, Formulation::relu}) {
+    Example example(rng, formulation, 60, 6, 40);
+    for (int j = 0; j < 10; ++j) example.add(rng, 1.0, 0.5);
+    const std::vector<KktSystem::Member> members = example.members();
+    const Index n = example.problem().n_samples(), k = static_cast<Index>(members.size());
+    const Vector g1 = random_vector(rng, n), g2 = random_vector(rng, k);
+    Vector dr(n), dalpha(k);
+    Monitor monitor;
+    for (const Form form : {Form::n_form, Form::m_form}) {
+      KktSystem system(example.problem(), form);
+      const auto step = [&] {
+        CHECK(system.factor(members, 1, monitor));
+        system.descend(g1, 1.0, dr, monitor);
+      };
+      step();
+      step();
+      CHECK(allocations(step) == 0);
+    }
+    if (formulation == Formulation::relu) continue;
+    KktSystem system(example.problem(), Form::iterative);
+    CHECK(system.factor(members, 1, monitor));
+    const auto solve_to = [&](double accuracy) {
+      return allocations([&] { system.solve(g1, g2, dr, dalpha, accuracy, monitor); });
+    };
+    solve_to(0.5);
+    CHECK(solve_to(0.5) == 0);
+    CHECK(solve_to(1e-12) == 0);
+  }
+}
+
 // What is kept from one factorisation to the next is never stale.
 void updates_equal_a_fresh_start() {
   Rng rng(3);
@@ -391,7 +457,9 @@ void stops_when_the_time_is_over() {
 int main() {
   RUN(forms_agree_with_the_dense_matrix);
   RUN(conjugate_gradients_agree_with_the_dense_matrix);
+  RUN(directions_bring_their_share_of_the_decrease);
   RUN(updates_equal_a_fresh_start);
+  RUN(warm_systems_do_not_allocate);
   RUN(singular_systems_are_found);
   RUN(refinement_recovers_digits);
   RUN(bits_do_not_depend_on_threads);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <random>
 
+#include "allocations.hpp"
 #include "check.hpp"
 #include "convexrelu/mask_product.hpp"
 
@@ -108,6 +109,26 @@ void check_forward(const Case& c) {
   }
 }
 
+void warm_products_do_not_allocate() {
+  const Case c = random_case(500, 37, 300, 1);
+  const MaskProduct product(c.X, c.masks);
+  const Index P = product.n_patterns();
+  std::vector<Index> list;
+  for (Index i = 0; i < P; i += 2) list.push_back(i);
+  const Vector r = c.X.col(0);
+  const Matrix U = Matrix::Ones(37, static_cast<Index>(list.size()));
+  Matrix all(37, P), some(37, U.cols());
+  Vector norms(P), f(500);
+  const auto multiply = [&] {
+    product.correlate(r, all);
+    product.correlate(r, list, some);
+    product.correlation_norms(r, norms);
+    product.forward(list, U, f);
+  };
+  multiply();
+  CHECK(allocations(multiply) == 0);
+}
+
 void correlations_are_those_of_dense_algebra() { for_sizes(check_correlate); }
 void norms_keep_their_bound_at_every_scale() { for_sizes(check_norms); }
 void forward_is_the_sum_of_masked_products() { for_sizes(check_forward); }
@@ -118,5 +139,6 @@ int main() {
   RUN(correlations_are_those_of_dense_algebra);
   RUN(norms_keep_their_bound_at_every_scale);
   RUN(forward_is_the_sum_of_masked_products);
+  RUN(warm_products_do_not_allocate);
   return failed_checks;
 }

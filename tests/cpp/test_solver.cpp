@@ -1,10 +1,13 @@
 // The solver and the certificate from C++; the mathematics is tested from Python, with oracles.
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <stdexcept>
 #include <string>
 
+#include "../../csrc/src/proximal_objective.hpp"
+#include "allocations.hpp"
 #include "check.hpp"
 #include "convexrelu/solver.hpp"
 
@@ -49,6 +52,44 @@ void answers_carry_their_certificate() {
   }
 }
 
+// The gradient of phi is the derivative of its value, and an evaluation of the same size allocates
+// nothing.
+void proximal_objective_and_its_gradient() {
+  Rng rng(6);
+  std::normal_distribution<double> normal;
+  Monitor monitor;
+  for (const Formulation formulation : {Formulation::relu, Formulation::gated}) {
+    const Problem problem = random_problem(rng, formulation, false, 40, 30);
+    const ScaledProblem& scaled = problem.scaled();
+    const double lam = 0.05 * scaled.scaled_lam(problem.lambda_max());
+    WorkingSet set;
+    for (const BlockNorm& found : blocks_above(scaled, scaled.y(), 4.0 * lam, 1, monitor)) {
+      set.blocks.push_back(found.block);
+    }
+    set.faces.resize(set.blocks.size());
+    set.weights = Matrix::Zero(4, set.size());
+    ProximalObjective phi(scaled, lam, 1, monitor);
+    ProximalObjective::Point at, ahead, behind;
+    phi.start(set, 3.0);
+    int n_active = 0;
+    for (int trial = 0; trial < 20; ++trial) {
+      Vector r = scaled.y(), direction(r.size());
+      for (double& entry : direction) entry = normal(rng);
+      r += 0.3 * direction;
+      const double h = 1e-5;
+      phi.evaluate(r, at);
+      phi.evaluate(r + h * direction, ahead);
+      phi.evaluate(r - h * direction, behind);
+      const double slope = at.gradient.dot(direction) / static_cast<double>(r.size());
+      CHECK(std::abs((ahead.value - behind.value) / (2.0 * h) - slope) <=
+            1e-6 * (1.0 + std::abs(slope)));
+      n_active += static_cast<int>((at.shrink.array() < 1.0).count());
+      CHECK(allocations([&] { phi.evaluate(r, at); }) == 0);
+    }
+    CHECK(n_active > 20);
+  }
+}
+
 void what_a_callback_throws_passes_through() {
   struct Mine {};
   Rng rng(2);
@@ -76,6 +117,31 @@ void stopping_is_no_error() {
   Monitor monitor;
   const Solution s = solve(problem, lam, few, monitor);
   CHECK(s.status == Status::max_iter && s.n_iter <= 1 && s.gap > 1e-8);
+}
+
+// Without polishing solve() ends within tol, and sooner.
+void polishing_is_a_choice() {
+  Rng rng(7);
+  Monitor monitor;
+  SolveOptions polished, rough;
+  polished.tol = rough.tol = 1e-2;
+  rough.polished = false;
+  long n_polished = 0, n_rough = 0;
+  double largest_polished = 0.0, largest_rough = 0.0;
+  for (int trial = 0; trial < 40; ++trial) {
+    const Formulation formulation = trial % 2 ? Formulation::relu : Formulation::gated;
+    const Problem problem = random_problem(rng, formulation, trial % 4 < 2, 30, 40);
+    const double lam = 0.02 * problem.lambda_max();
+    const Solution to_rounding = solve(problem, lam, polished, monitor);
+    const Solution within_tol = solve(problem, lam, rough, monitor);
+    CHECK(within_tol.status == Status::optimal && within_tol.gap <= rough.tol);
+    n_polished += to_rounding.n_iter;
+    n_rough += within_tol.n_iter;
+    largest_polished = std::max(largest_polished, to_rounding.gap);
+    largest_rough = std::max(largest_rough, within_tol.gap);
+  }
+  CHECK(n_rough < n_polished);
+  CHECK(largest_polished <= 1e-10 && largest_rough > 1e-6);
 }
 
 void bits_do_not_depend_on_threads() {
@@ -124,8 +190,10 @@ void statuses_have_names() {
 
 int main() {
   RUN(answers_carry_their_certificate);
+  RUN(proximal_objective_and_its_gradient);
   RUN(what_a_callback_throws_passes_through);
   RUN(stopping_is_no_error);
+  RUN(polishing_is_a_choice);
   RUN(bits_do_not_depend_on_threads);
   RUN(parts_that_are_no_solution_are_refused);
   RUN(statuses_have_names);

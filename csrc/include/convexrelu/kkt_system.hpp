@@ -58,6 +58,11 @@ class KktSystem {
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const;
 
+  // dr: the first part of J^-1 (g1, 0), for delta > 0: Newton's direction where -g1 is the gradient. The
+  // iterative form stops at a direction that gains at least `share` of what Newton's gains in the quadratic
+  // model, hence one of descent.
+  void descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const;
+
   // Reciprocal condition number of the factored matrices, estimated in the 1-norm; 1 where none was
   // factored.
   double reciprocal_condition() const;
