@@ -6,24 +6,28 @@
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CONVEXRELU_COUNTS_ALLOCATIONS
-inline long n_allocations = 0;
+#endif
+
+struct Allocations {
+  long count = 0;
+  long bytes = 0;
+};
+
+inline Allocations so_far;
+
+#ifdef CONVEXRELU_COUNTS_ALLOCATIONS
 extern "C" void* __libc_malloc(std::size_t);
 extern "C" void* malloc(std::size_t size) {
-  ++n_allocations;
+  ++so_far.count;
+  so_far.bytes += static_cast<long>(size);
   return __libc_malloc(size);
 }
-
-// How often `body` allocates; 0 where that cannot be counted.
-template <typename Body>
-long allocations(const Body& body) {
-  const long before = n_allocations;
-  body();
-  return n_allocations - before;
-}
-#else
-template <typename Body>
-long allocations(const Body& body) {
-  body();
-  return 0;
-}
 #endif
+
+// What `body` allocates; nothing where that cannot be counted.
+template <typename Body>
+Allocations allocations(const Body& body) {
+  const Allocations before = so_far;
+  body();
+  return {so_far.count - before.count, so_far.bytes - before.bytes};
+}

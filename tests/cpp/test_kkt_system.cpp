@@ -275,13 +275,13 @@ void directions_bring_their_share_of_the_decrease() {
   CHECK(n_cut_short > 100);
 }
 
-// A step of conjugate gradients allocates nothing, and factoring a system of the same members again
-// neither.
-void warm_systems_do_not_allocate() {
+// A step of conjugate gradients allocates nothing. Factoring a system of the same members again
+// allocates some vectors, but no matrix.
+void warm_systems_keep_their_memory() {
   Rng rng(9);
   for (const Formulation formulation : {Formulation::gated, Formulation::relu}) {
-    Example example(rng, formulation, 60, 6, 40);
-    for (int j = 0; j < 10; ++j) example.add(rng, 1.0, 0.5);
+    Example example(rng, formulation, 120, 8, 40);
+    for (int j = 0; j < 16; ++j) example.add(rng, 1.0, 0.5);
     const std::vector<KktSystem::Member> members = example.members();
     const Index n = example.problem().n_samples(), k = static_cast<Index>(members.size());
     const Vector g1 = random_vector(rng, n), g2 = random_vector(rng, k);
@@ -295,13 +295,14 @@ void warm_systems_do_not_allocate() {
       };
       step();
       step();
-      CHECK(allocations(step) == 0);
+      const Index size = form == Form::n_form ? n : system.size();
+      CHECK(size > 60 && allocations(step).bytes < 8 * size * size / 4);
     }
     if (formulation == Formulation::relu) continue;
     KktSystem system(example.problem(), Form::iterative);
     CHECK(system.factor(members, 1, monitor));
     const auto solve_to = [&](double accuracy) {
-      return allocations([&] { system.solve(g1, g2, dr, dalpha, accuracy, monitor); });
+      return allocations([&] { system.solve(g1, g2, dr, dalpha, accuracy, monitor); }).count;
     };
     solve_to(0.5);
     CHECK(solve_to(0.5) == 0);
@@ -459,7 +460,7 @@ int main() {
   RUN(conjugate_gradients_agree_with_the_dense_matrix);
   RUN(directions_bring_their_share_of_the_decrease);
   RUN(updates_equal_a_fresh_start);
-  RUN(warm_systems_do_not_allocate);
+  RUN(warm_systems_keep_their_memory);
   RUN(singular_systems_are_found);
   RUN(refinement_recovers_digits);
   RUN(bits_do_not_depend_on_threads);

@@ -126,7 +126,7 @@ void warm_products_do_not_allocate() {
     product.forward(list, U, f);
   };
   multiply();
-  CHECK(allocations(multiply) == 0);
+  CHECK(allocations(multiply).count == 0);
 }
 
 void correlations_are_those_of_dense_algebra() { for_sizes(check_correlate); }

@@ -84,7 +84,7 @@ void proximal_objective_and_its_gradient() {
       CHECK(std::abs((ahead.value - behind.value) / (2.0 * h) - slope) <=
             1e-6 * (1.0 + std::abs(slope)));
       n_active += static_cast<int>((at.shrink.array() < 1.0).count());
-      CHECK(allocations([&] { phi.evaluate(r, at); }) == 0);
+      CHECK(allocations([&] { phi.evaluate(r, at); }).count == 0);
     }
     CHECK(n_active > 20);
   }
