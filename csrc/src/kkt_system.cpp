@@ -143,7 +143,7 @@ class KktSystem::Impl {
   // Floating-point operations, and the memory that a form may take.
   Form cheapest_form() const {
     constexpr double kLargestMatrix = 1e8;      // entries
-    constexpr double kConjugateGradients = 25;  // steps: 10 to 40 were seen
+    constexpr double kConjugateGradients = 60;  // steps: 10 to 40 on images, 200 at small lam
     const double n_samples = static_cast<double>(n());
     const double k = static_cast<double>(size_k());
     const double m = static_cast<double>(m_);
