@@ -53,10 +53,12 @@ class KktSystem::Impl {
     const Vector g2 = Vector::Zero(size_k());
     Vector dalpha(size_k());
     if (form_ != Form::iterative) return solve_factored(g1, g2, dr, dalpha);
+    constexpr double kFineResidual = 1e-5;
     const double square = g1.squaredNorm();
     const auto done = [&] {
       const double worth = square - static_cast<double>(n()) * cg_.energy;
-      return model_error() <= (1.0 - share) * worth;
+      return model_error() <= (1.0 - share) * worth ||
+             cg_.rho <= kFineResidual * kFineResidual * cg_.first_rho;
     };
     solve_iterative(g1, g2, dr, dalpha, done, monitor);
   }

@@ -40,7 +40,7 @@ class KroneckerPreconditioner {
   void apply(const Matrix& in, Matrix& out) const;
 
  private:
-  static Index n_top(Index k, Index d);
+  Index n_top(Index k) const;
   void update_top(const std::vector<Index>& patterns, int n_threads, Monitor& monitor);
   void factor_top(const Vector& alpha, const Vector& rho, int n_threads, Monitor& monitor);
   void solve_kronecker(const Matrix& in, Matrix& out) const;
@@ -76,11 +76,15 @@ inline KroneckerPreconditioner::KroneckerPreconditioner(const ScaledProblem& pro
   l_ = eigen.eigenvalues().cwiseMax(0.0);
 }
 
-// s: of a few sizes, so that Z_s can be kept while blocks come and go; few of the features.
-inline Index KroneckerPreconditioner::n_top(Index k, Index d) {
+// s: of a few sizes, so that Z_s can be kept while blocks come and go. Only singular values that stand
+// out, and as many as cost no more than some ten products with the masks.
+inline Index KroneckerPreconditioner::n_top(Index k) const {
+  constexpr double kStandsOut = 4.0;  // times the mean of l
   constexpr Index kMostCoordinates = 1500;
+  const Index d = l_.size();
+  const Index n_large = (l_.array() > kStandsOut * l_.mean()).count();
   for (const Index s : {20, 12, 8, 5, 3}) {
-    if (s * k <= kMostCoordinates) return std::min(s, d / 4);
+    if (s <= n_large && s * k <= kMostCoordinates && s * s * k <= 20 * d) return s;
   }
   return 0;
 }
@@ -119,7 +123,7 @@ inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, c
 inline void KroneckerPreconditioner::update_top(const std::vector<Index>& patterns, int n_threads,
                                                 Monitor& monitor) {
   const Index k = static_cast<Index>(patterns.size());
-  const Index s = n_top(k, problem_.n_features());
+  const Index s = n_top(k);
   if (s != s_) {
     known_.clear();
     s_ = s;

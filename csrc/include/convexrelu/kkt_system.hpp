@@ -60,7 +60,7 @@ class KktSystem {
 
   // dr: the first part of J^-1 (g1, 0), for delta > 0: Newton's direction where -g1 is the gradient. The
   // iterative form stops at a direction that gains at least `share` of what Newton's gains in the quadratic
-  // model, hence one of descent.
+  // model, hence one of descent, or at a relative residual of 1e-5.
   void descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const;
 
   // Reciprocal condition number of the factored matrices, estimated in the 1-norm; 1 where none was
