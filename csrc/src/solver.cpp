@@ -48,7 +48,7 @@ constexpr std::size_t kFewViolated = 20;
 // below the second.
 constexpr double kPolishTolerance = 1e-14;
 constexpr double kPolishAccepted = 1e-10;
-// Below this residual a matrix is used again while it still gains a digit a step.
+// Below this residual a factored matrix is used again while it still gains a digit a step.
 constexpr double kChord = 1e-4;
 constexpr double kChordGain = 0.1;
 // Below this reciprocal condition number the activations count as dependent: the optimum need not be
@@ -423,7 +423,8 @@ class Solver {
                                    k > 0 ? g2.lpNorm<Eigen::Infinity>() / (n_ * lam_) : 0.0);
       if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
       if (!chord && !(size < 0.5 * last)) return false;
-      chord = regular && size < kChord && size < kChordGain * last;
+      const bool iterative = kkt_.form() == KktSystem::Form::iterative;
+      chord = regular && !iterative && size < kChord && size < kChordGain * last;
       last = size;
       if (!chord) {
         if (n_iter_ >= options_.max_iter) return false;
