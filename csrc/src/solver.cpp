@@ -41,7 +41,7 @@ constexpr double kFirstBlocks = 2.0;
 constexpr double kRoomGrowth = 4.0;
 // Newton on the optimality conditions is tried from here on (relative gap).
 constexpr double kPolishGap = 0.3;
-constexpr double kPolishGapIterative = 0.05;  // where its directions cost more
+constexpr double kPolishGapIterative = 0.005;  // where its directions cost more
 // The next one goes on from it with new blocks where these are few: a quarter of this and of all.
 constexpr std::size_t kFewViolated = 20;
 // It has converged when its residual, relative to ||y|| and lam, is below the first, and is of use
