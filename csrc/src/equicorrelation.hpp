@@ -153,8 +153,8 @@ inline Optimum optimum_over_all_patterns(Optimum optimum, const OptimalSetOption
     const Solution wider =
         with_patterns(optimum.solution, patterns_from_gates(X, gates), options.n_threads, monitor);
     if (is_violated && wider.problem.n_patterns() == n_patterns) {
-      throw_invalid("the patterns of the solution cannot be told from violated ones to " +
-                    std::to_string(options.tol));
+      throw_invalid(
+          "solution cannot be made accurate enough: one of its own patterns stays violated");
     }
     optimum = accurate_optimum(wider, options, monitor);
     if (!is_violated) return optimum;

@@ -20,6 +20,7 @@ from convexrelu import (
 from convexrelu._console import Console
 from convexrelu.commands import arguments as types
 from convexrelu.commands.data import add_data_arguments, read_data
+from convexrelu.commands.fitting import add_output_arguments
 from convexrelu.commands.report import check_text, to_json
 from convexrelu.table import InputError
 
@@ -72,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=types.number("a number of seconds", low=0.0),
         help="seconds for the bound on all networks (%(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    add_output_arguments(parser, network=False)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
