@@ -80,6 +80,7 @@ class ActiveSystem {
         n_(static_cast<double>(problem.n_samples())),
         d_(problem.n_features()),
         y_norm_(problem.y().norm()),
+        x_norm_(problem.X().norm()),
         n_threads_(n_threads),
         monitor_(monitor),
         kkt_(problem, KktSystem::Form::direct) {}
@@ -159,7 +160,16 @@ class ActiveSystem {
     c_.resize(d_, size());
     p_.resize(d_, size());
     correlate(z_, c_, p_);
+    rounding_ = kEpsilon * x_norm_ * z_.norm() / n_;
   }
+
+  // Of f_b = ||Proj_{K_b}(A_b'z/n)||, which is 1 while z = r/lam grows as lam falls.
+  double rounding() const { return rounding_; }
+  // A threshold, or rounding where that is more.
+  double visible(double threshold) const { return std::max(threshold, rounding_); }
+  // alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this
+  // are zero.
+  double tight() const { return visible(kTight); }
 
   // False where the system is singular.
   bool factor() {
@@ -307,6 +317,7 @@ class ActiveSystem {
   }
 
  private:
+  static constexpr double kTight = 1e-10;
   // The series is cut where its terms are this small, relative to z and alpha.
   static constexpr double kTruncation = 1e-13;
   // Longest step in h.
@@ -323,7 +334,7 @@ class ActiveSystem {
   const ScaledProblem& problem_;
   const double n_;
   const Index d_;
-  const double y_norm_;
+  const double y_norm_, x_norm_;
   const int n_threads_;
   Monitor& monitor_;
   KktSystem kkt_;
@@ -332,6 +343,7 @@ class ActiveSystem {
   Vector z_;
   std::vector<Member> members_;
   Matrix c_, p_, directions_;
+  double rounding_ = 0.0;
   bool refine_ = false;
   long n_factorisations_ = 0;
 };

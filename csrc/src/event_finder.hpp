@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <unordered_map>
 #include <vector>
 
 #include "active_system.hpp"
@@ -12,10 +14,6 @@
 #include "outside_blocks.hpp"
 
 namespace convexrelu {
-
-// alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this
-// are zero.
-inline constexpr double kTight = 1e-10;
 
 struct Event {
   enum Kind { none, leave, bind, release, enter, exchange } kind = none;
@@ -37,7 +35,6 @@ class EventFinder {
         x_norm_(problem.X().norm()),
         cones_(problem.hyperplanes().normals),
         transposed_normals_(problem.hyperplanes().normals.transpose()),
-        signs_(static_cast<std::size_t>(problem.hyperplanes().size())),
         outside_(problem, n_threads) {}
 
   // Blocks outside with f close to 1 at the present point, as the last scan() found them, in order.
@@ -69,11 +66,11 @@ class EventFinder {
     if (is_relu()) {
       for (Index b = 0; b < at_.size(); ++b) {
         const Member& m = at_.member(b);
-        problem_.cone_signs(m.block.pattern, signs_.data());
+        const std::vector<std::int8_t>& sides = sides_of(m.block.pattern);
         const Matrix p = s.p.block(b * d_, 0, d_, columns) * powers.asDiagonal();
         const Matrix slack = transposed_normals_ * p;
         for (Index row = 0; row < slack.rows(); ++row) {
-          const double side = signs_[static_cast<std::size_t>(row)];
+          const double side = sides[static_cast<std::size_t>(row)];
           if (side == 0.0 || holds(m.face, row)) continue;
           double lower = side * slack(row, 0);
           for (Index k = 1; k < columns; ++k) lower -= std::abs(slack(row, k));
@@ -84,7 +81,7 @@ class EventFinder {
         const Matrix tau = multipliers(m.face, c);
         for (Index j = 0; j < m.face.size(); ++j) {
           const Index row = m.face.rows()[static_cast<std::size_t>(j)];
-          const double side = signs_[static_cast<std::size_t>(row)];
+          const double side = sides[static_cast<std::size_t>(row)];
           if (side != 0.0) note(Event::release, root_of(side * tau.row(j).transpose()), b, row);
         }
       }
@@ -94,18 +91,28 @@ class EventFinder {
   }
 
  private:
+  const std::vector<std::int8_t>& sides_of(Index pattern) {
+    std::vector<std::int8_t>& sides = sides_[pattern];
+    if (sides.empty()) {
+      sides.resize(static_cast<std::size_t>(problem_.hyperplanes().size()));
+      problem_.cone_signs(pattern, sides.data());
+    }
+    return sides;
+  }
+
   // Where a polynomial that is not negative at 0 becomes so, in units of the step. One that starts
   // at zero is divided by its variable.
   double root_of(const Vector& c) {
     Vector coefficients = c;
     const Index order = c.size() - 1;
-    if (c(0) <= kTight) {
-      if (order == 0 || c.tail(order).lpNorm<Eigen::Infinity>() < kIdentical) {
+    if (c(0) <= at_.tight()) {
+      if (order == 0 || c.tail(order).lpNorm<Eigen::Infinity>() < at_.visible(kIdentical)) {
         return FirstRoot::kNone;
       }
       coefficients = c.tail(order);
     }
-    return roots_.find(coefficients.data(), static_cast<int>(coefficients.size()) - 1, kNoise);
+    return roots_.find(coefficients.data(), static_cast<int>(coefficients.size()) - 1,
+                       at_.visible(kNoise));
   }
 
   // The earliest block outside that reaches f = 1 before x. f is convex along chords, so between
@@ -117,7 +124,7 @@ class EventFinder {
     double bend = 0.0, power = step;
     for (Index k = 2; k < columns; ++k) bend += s.z.col(k).norm() * (power *= step);
     bend *= x_norm_ / n_;
-    const double level = 1.0 - std::max(bend, kTight);
+    const double level = 1.0 - std::max(bend, at_.tight());
     margin_ = std::clamp(2.0 * bend, kSmallestMargin, kLargestMargin);
     const Vector z_end = horner(s.z.leftCols(columns), step);
     const std::vector<Block> members = at_.blocks();
@@ -167,13 +174,13 @@ class EventFinder {
       for (Index b = 0; b < columns; ++b) room(a + b) -= products(a, b);
     }
     room(0) += 1.0;
-    if (std::abs(room(0)) <= 2.0 * kTight) {
-      if (room.tail(2 * columns - 2).lpNorm<Eigen::Infinity>() < kIdentical)
+    if (std::abs(room(0)) <= 2.0 * at_.tight()) {
+      if (room.tail(2 * columns - 2).lpNorm<Eigen::Infinity>() < at_.visible(kIdentical))
         return FirstRoot::kNone;
       const Vector rest = room.tail(2 * columns - 2);
-      return roots_.find(rest.data(), static_cast<int>(rest.size()) - 1, kNoise);
+      return roots_.find(rest.data(), static_cast<int>(rest.size()) - 1, at_.visible(kNoise));
     }
-    return roots_.find(room.data(), static_cast<int>(room.size()) - 1, kNoise);
+    return roots_.find(room.data(), static_cast<int>(room.size()) - 1, at_.visible(kNoise));
   }
 
   // C-ReLU: where f = ||Proj c|| exceeds 1, in [0, x]; f is continuously differentiable.
@@ -188,7 +195,7 @@ class EventFinder {
     for (int i = 1; i <= kSamples; ++i) {
       const double at = x * i / kSamples;
       const double f = excess(at);
-      if (f > kViolated) {
+      if (f > at_.visible(kViolated)) {
         high = at;
         f_high = f;
         break;
@@ -197,12 +204,12 @@ class EventFinder {
       f_low = f;
     }
     if (high < 0.0) return FirstRoot::kNone;
-    if (f_low > -kTight) {
+    if (f_low > -at_.tight()) {
       // It starts at 1 within rounding: if it falls below first, it crosses later.
       bool fell = false;
       for (double at = 0.5 * (low + high); at - low > 1e-6 * high && !fell; at = 0.5 * (low + at)) {
         const double f = excess(at);
-        if (f < -kTight) {
+        if (f < -at_.tight()) {
           low = at;
           f_low = f;
           fell = true;
@@ -239,20 +246,19 @@ class EventFinder {
   double exchange(Block block, const Matrix& c, double x) {
     const auto start =
         std::find_if(near_.begin(), near_.end(), [&](const auto& b) { return b.block == block; });
-    if (start == near_.end() || std::abs(start->f - 1.0) > kTight) return FirstRoot::kNone;
+    if (start == near_.end() || std::abs(start->f - 1.0) > at_.tight()) return FirstRoot::kNone;
     Face face;
     cones_.factor(start->face, face);
     const Matrix tau = multipliers(face, c);
+    const std::vector<std::int8_t>& sides = sides_of(block.pattern);
     double first = FirstRoot::kNone;
     for (Index j = 0; j < face.size(); ++j) {
-      problem_.cone_signs(block.pattern, signs_.data());
-      const double side =
-          signs_[static_cast<std::size_t>(face.rows()[static_cast<std::size_t>(j)])];
+      const double side = sides[static_cast<std::size_t>(face.rows()[static_cast<std::size_t>(j)])];
       if (side == 0.0) continue;
       const double root = root_of(side * tau.row(j).transpose());
       if (root >= std::min(first, x)) continue;
       std::vector<Index> rows = start->face;
-      if (std::abs(outside_.project(block, horner(c, root), rows).norm - 1.0) <= kTight)
+      if (std::abs(outside_.project(block, horner(c, root), rows).norm - 1.0) <= at_.tight())
         first = root;
     }
     return first;
@@ -278,7 +284,7 @@ class EventFinder {
   const double x_norm_;
   ConeProjector cones_;
   const Matrix transposed_normals_;
-  std::vector<std::int8_t> signs_;
+  std::unordered_map<Index, std::vector<std::int8_t>> sides_;  // by pattern, as they are needed
   OutsideBlocks outside_;
   FirstRoot roots_;
   std::vector<OutsideBlocks::Near> near_;

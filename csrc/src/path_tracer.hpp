@@ -51,6 +51,9 @@ class PathTracer {
   static constexpr int kOrderStep = 4;
   // f' above this, relative to the tangent, is not zero.
   static constexpr double kRising = 1e-9;
+  // The path ends where rounding of f is more than this, or the gap of a point: there f = 1 says
+  // nothing in float64, or weights do not fit y closely enough.
+  static constexpr double kBlind = 1e-6;
   // Newton's method is of use below this residual, relative to mu ||y||.
   static constexpr double kAccepted = 1e-10;
   // A series is of use where it leaves less of the equations than this.
@@ -65,6 +68,8 @@ class PathTracer {
   // Rounds in which blocks and faces may change at one point, and events at one point.
   static constexpr int kMaxRounds = 80;
   static constexpr int kMaxEventsAtPoint = 12;
+  // Steps in a row that may be cut short because the series does not fit.
+  static constexpr int kMaxCuts = 20;
   // Two points are one when mu differs by less, relatively.
   static constexpr double kSamePoint = 1e-11;
   // How far beyond the present point a restart solves.
@@ -83,6 +88,11 @@ class PathTracer {
       monitor_.report("path", static_cast<long>(segments.size()), objective_, gap_);
       const double before = at_.mu();
       if (selected) selected = advance();
+      if (at_.rounding() > kBlind) return Status::stalled;
+      if (gap_ > std::max(kBlind, options_.tol)) {
+        if (!segments.empty()) segments.pop_back();
+        return Status::stalled;
+      }
       n_at_point = at_.mu() > before * (1.0 + kSamePoint) ? 0 : n_at_point + 1;
       if (!selected || n_at_point > kMaxEventsAtPoint) {
         if (++n_restarts > kMaxRestarts || !restart()) return Status::stalled;
@@ -122,6 +132,8 @@ class PathTracer {
       if (event.kind != Event::none || limit >= end || order == options_.max_order) break;
     }
     double h = event.kind == Event::none ? reach : event.h;
+    n_cut_ = fits(s, h) ? 0 : n_cut_ + 1;
+    if (n_cut_ > kMaxCuts) return false;
     while (h > kSamePoint && !fits(s, h)) {
       event = Event{};
       h *= 0.25;
@@ -148,7 +160,8 @@ class PathTracer {
           target - horner(s.z.leftCols(columns), x) - at_.combine(p * alpha.asDiagonal());
       const double defect =
           at_.size() > 0 ? (p.colwise().norm().array() - 1.0).abs().maxCoeff() : 0.0;
-      if (!(residual.norm() <= kFits * target.norm()) || !(defect <= kFits)) return false;
+      if (!(residual.norm() <= kFits * target.norm())) return false;
+      if (!(defect <= std::max(kFits, 2.0 * at_.rounding()))) return false;
     }
     return true;
   }
@@ -310,7 +323,7 @@ class PathTracer {
   // Whether more than one block outside is at f = 1.
   bool is_tied() {
     return std::count_if(events_.near().begin(), events_.near().end(),
-                         [](const auto& b) { return b.f >= 1.0 - kTight; }) > 1;
+                         [&](const auto& b) { return b.f >= 1.0 - at_.tight(); }) > 1;
   }
 
   // Whether f of block j of near() rises along a tangent of z. Then its column A_b q_b is outside
@@ -334,7 +347,7 @@ class PathTracer {
       const Projection& projection = events_.outside().project(block.block, block.c, rows);
       std::vector<Index> kept;  // rows with multipliers that are not zero
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (std::abs(projection.multipliers[i]) > kTight) kept.push_back(rows[i]);
+        if (std::abs(projection.multipliers[i]) > at_.tight()) kept.push_back(rows[i]);
       }
       cones_.factor(kept, member.face);
     }
@@ -372,7 +385,7 @@ class PathTracer {
   bool select() {
     for (int round = 0; round < kMaxRounds; ++round) {
       monitor_.check();
-      if (!at_.factor() || at_.correct() > kAccepted) return false;
+      if (!at_.factor() || at_.correct() > at_.visible(kAccepted)) return false;
       const Vector zero = Vector::Zero(at_.size());
       Vector z1, alpha1;
       const Vector alpha = at_.alphas();
@@ -400,7 +413,7 @@ class PathTracer {
     Index leaving = -1;
     const double still = at_.size() > 0 ? kStill * alpha1.cwiseAbs().maxCoeff() : 0.0;
     for (Index b = 0; b < at_.size(); ++b) {
-      if (alpha(b) > kTight * scale || !(alpha1(b) <= still)) continue;
+      if (alpha(b) > at_.tight() * scale || !(alpha1(b) <= still)) continue;
       if (at_.member(b).block == by_contact_ && alpha1(b) >= -still) continue;
       const Block block = at_.member(b).block;
       if (leaving < 0 ||
@@ -411,7 +424,7 @@ class PathTracer {
     std::vector<Index> listed;
     std::vector<std::size_t> weak;
     for (std::size_t j = 0; j < events_.near().size(); ++j) {
-      if (events_.near()[j].f < 1.0 - kTight) continue;
+      if (events_.near()[j].f < 1.0 - at_.tight()) continue;
       weak.push_back(j);
       listed.push_back(events_.near()[j].block.pattern);
     }
@@ -473,7 +486,7 @@ class PathTracer {
   // The same for the blocks outside with f = 1: the multipliers to follow are those ahead.
   void turn_faces_outside() {
     for (OutsideBlocks::Near& b : events_.near()) {
-      if (!is_relu() || std::abs(b.f - 1.0) > kTight || b.rate.size() == 0) continue;
+      if (!is_relu() || std::abs(b.f - 1.0) > at_.tight() || b.rate.size() == 0) continue;
       Face face;
       cones_.factor(b.face, face);
       std::vector<Index> rows;
@@ -493,7 +506,7 @@ class PathTracer {
     for (Index j = 0; j < face.size(); ++j) {
       const Index row = face.rows()[static_cast<std::size_t>(j)];
       const double side = signs_[static_cast<std::size_t>(row)];
-      if (side == 0.0 || side * tau(j, 0) > kTight) {
+      if (side == 0.0 || side * tau(j, 0) > at_.tight()) {
         strong.push_back(row);
       } else {
         tight.push_back(row);
@@ -502,7 +515,7 @@ class PathTracer {
     }
     for (Index row = 0; row < slack.size(); ++row) {
       const double side = signs_[static_cast<std::size_t>(row)];
-      if (side == 0.0 || side * slack(row) > kTight || holds(face, row)) continue;
+      if (side == 0.0 || side * slack(row) > at_.tight() || holds(face, row)) continue;
       tight.push_back(row);
       weak = weak || !spans(face, row);
     }
@@ -555,6 +568,7 @@ class PathTracer {
           record(EventKind::restart, {-1, 0});
           restarted_until_ = at_.mu() * (1.0 + 100.0 * step);
           restart_level_ = level;
+          n_cut_ = 0;
           Series s = at_.start_series(options_.max_order);
           at_.extend(s, std::min(kFirstOrder, options_.max_order));
           append_segment(s, 0.0);
@@ -597,7 +611,7 @@ class PathTracer {
       at_.compute_point();
     }
     at_.make_independent();
-    return at_.factor() && at_.correct() <= kAccepted;
+    return at_.factor() && at_.correct() <= at_.visible(kAccepted);
   }
 
   const Problem& caller_;
@@ -614,6 +628,7 @@ class PathTracer {
   std::vector<std::int8_t> signs_;
   std::size_t restart_level_ = 0;
   double restarted_until_ = 0.0;  // mu
+  int n_cut_ = 0;
   std::vector<Member> recorded_;  // the members up to which events are told
   Block by_contact_{-1, 0};       // entered without rising: its alpha grows of second order
   double objective_ = kNaN, gap_ = kNaN;
