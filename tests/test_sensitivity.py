@@ -418,6 +418,10 @@ class TestScale:
         np.testing.assert_allclose(other.d_fitted_d_y, one.d_fitted_d_y, rtol=1e-8, atol=1e-10)
 
 
+def fit_derivative(problem: Problem, lam: float, dy: Array) -> Array | None:
+    return derivative(lambda t: solve(altered(problem, dy=t * dy), lam).fitted, (1e-4, 1e-5))
+
+
 class TestRefusal:
     def test_tie_at_lambda_max(self) -> None:
         problem = Problem([[1.0]], [1.0], patterns_from_gates([[1.0]], [[1.0]]))
@@ -451,6 +455,45 @@ class TestRefusal:
             here = s.one_sided(side)
             assert not here.differentiable
             np.testing.assert_allclose(here.d_fitted_d_lam, s.d_fitted_d_lam, rtol=1e-7)
+
+    def test_the_fit_where_the_optimum_is_not_unique(self) -> None:
+        """It has derivatives in y where one of the optima decides how it moves."""
+        rng = np.random.default_rng(0)
+        n_given = 0
+        for trial in range(150):
+            n, d = int(rng.integers(3, 8)), int(rng.integers(1, 4))
+            X = rng.integers(-1, 2, (n, d)).astype(float)
+            y, dy = rng.integers(-3, 4, n).astype(float), rng.standard_normal(n)
+            formulation = FORMULATIONS[trial % 2]
+            problem = Problem(X, y, enumerate_patterns(X), formulation=formulation)
+            if problem.lambda_max < 1e-9:
+                continue
+            s = differentiate(solve(problem, rng.choice([0.5, 0.2, 0.05]) * problem.lambda_max))
+            assert s.fit_differentiable or not s.differentiable
+            assert np.isfinite(s.d_fitted_d_y).all() == s.fit_differentiable
+            if s.differentiable or not s.fit_differentiable:
+                continue
+            found = fit_derivative(problem, s.solution.lam, dy)
+            if found is None:
+                continue
+            n_given += 1
+            room = 1e-6 * np.abs(found).max()
+            np.testing.assert_allclose(s.d_fitted_d_y @ dy, found, rtol=0, atol=room)
+            assert s.degrees_of_freedom == np.trace(s.d_fitted_d_y)
+        assert n_given >= 5
+
+    def test_derivatives_of_the_fit_that_do_not_add_up(self) -> None:
+        X, y = np.array([[-1.0, -1.0], [-1.0, 0.0], [0.0, 1.0]]), np.array([0.0, -2.0, -2.0])
+        problem = Problem(X, y, enumerate_patterns(X), formulation="gated")
+        s = differentiate(solve(problem, 0.2 * problem.lambda_max))
+        assert not s.fit_differentiable
+        assert np.isnan(s.degrees_of_freedom)
+        directions = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+        moved = [fit_derivative(problem, s.solution.lam, dy) for dy in directions]
+        first, second, both = (np.asarray(m) for m in moved)
+        np.testing.assert_allclose(first, [5 / 7, 1 / 7, -1 / 7], atol=1e-6)
+        np.testing.assert_allclose(second, [0.0, 0.9, 0.1], atol=1e-6)
+        np.testing.assert_allclose(both, [12 / 13, 25 / 26, 1 / 26], atol=1e-6)
 
     @given(cases(ratios=(1.0, 0.5, 0.1)))
     @settings(max_examples=75)

@@ -16,6 +16,7 @@ void bind_sensitivity(py::module_& m) {
                              py::return_value_policy::reference_internal)
       .def_property_readonly("differentiable", &Sensitivity::differentiable)
       .def_property_readonly("differentiable_in_X", &Sensitivity::differentiable_in_X)
+      .def_property_readonly("fit_differentiable", &Sensitivity::fit_differentiable)
       .def_property_readonly("why", &Sensitivity::why)
       .def_property_readonly("active_set",
                              [](const Sensitivity& s) {

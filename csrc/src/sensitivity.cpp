@@ -1,5 +1,6 @@
 #include "convexrelu/sensitivity.hpp"
 
+#include <Eigen/Eigenvalues>
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
@@ -98,6 +99,9 @@ struct Sensitivity::Piece {
   bool factor(Monitor& monitor);
   // Whether an activation depends on those of the members.
   bool spans(ConstVectorRef activation) const;
+  // Whether sum_b alpha_b ||dq_b||^2 is largest here among all optima, whatever the motion dr that
+  // leaves all ||q_b|| as they are. False where an activation does not depend on the members'.
+  bool turns_most() const;
 
   // Pi_b x.
   static Vector project(const Member& member, ConstVectorRef x) {
@@ -313,6 +317,55 @@ bool Sensitivity::Piece::spans(ConstVectorRef activation) const {
   if (size() == 0) return false;
   const Vector rest = activation - activations * qr.solve(Vector(activation));
   return rest.norm() <= kSame * activation.norm();
+}
+
+// All optima are alpha + sum_j t_j (e_j - share_j), t >= 0, over the neurons j outside: the members
+// turn most if no t_j makes more of it, that is if M_j - sum_b share_jb M_b, M_b = A_b Pi_b A_b', has
+// no positive eigenvalue on the motions that leave all ||q_b||.
+bool Sensitivity::Piece::turns_most() const {
+  const Index n = optimum.problem.n_samples(), d = optimum.problem.n_features();
+  const auto root = [&](const Member& member) {  // M = root root'
+    Matrix result(n, d);
+    for (Index j = 0; j < d; ++j) {
+      result.col(j) = optimum.activation(member.block, project(member, Vector::Unit(d, j)));
+    }
+    return result;
+  };
+  const auto restrict_to_motions = [&](Matrix columns) -> Matrix {
+    if (size() == 0) return columns;
+    columns = (qr.householderQ().transpose() * columns).eval();
+    return columns.bottomRows(n - size());
+  };
+  std::vector<bool> inside(optimum.neurons.size(), false);
+  for (const Member& member : members) {
+    inside[at(member.neuron)] = true;
+    if (member.alpha == 0.0) return false;  // not all t >= 0 are optima
+  }
+  Piece outside(optimum);
+  for (std::size_t j = 0; j < inside.size(); ++j) {
+    const Neuron& neuron = optimum.neurons[j];
+    if (inside[j]) continue;
+    if (!spans(neuron.activation)) return false;
+    outside.add(static_cast<Index>(j), neuron.blocks.front(), 0.0, neuron.cones.front().held);
+  }
+  for (const Member& other : outside.members) {
+    const Vector share = qr.solve(optimum.neurons[at(other.neuron)].activation);
+    Matrix form = restrict_to_motions(root(other));
+    double scale = root(other).squaredNorm();
+    form = (form * form.transpose()).eval();
+    for (Index b = 0; b < size(); ++b) {
+      const double part = share(b) / optimum.neurons[at(members[at(b)].neuron)].activation.norm();
+      if (std::abs(part) <= kSame) continue;
+      const Matrix columns = root(members[at(b)]);
+      const Matrix restricted = restrict_to_motions(columns);
+      form.noalias() -= part * restricted * restricted.transpose();
+      scale += std::abs(part) * columns.squaredNorm();
+    }
+    if (form.rows() == 0) continue;
+    const Eigen::SelfAdjointEigenSolver<Matrix> solver(form, Eigen::EigenvaluesOnly);
+    if (!(solver.eigenvalues().maxCoeff() <= kSame * scale)) return false;
+  }
+  return true;
 }
 
 Sensitivity::Piece::Change Sensitivity::Piece::solve(const Vector& g1, const Vector& g2,
@@ -733,6 +786,8 @@ Sensitivity::Sensitivity(const Solution& solution, Monitor& monitor)
   if ((below.dr + above.dr).norm() <= kSame * above.dr.norm()) {
     piece_ = std::move(above.piece);
     scope_ = Scope::fit_in_lam;
+    // Where nothing but the choice among optima stands in the way.
+    one_turns_most_ = reasons_.size() == 1 && !unique && piece_->turns_most();
   }
 }
 
@@ -869,7 +924,7 @@ Matrix Sensitivity::d_lam(Monitor& monitor) const { return jvp(1.0, Vector(), Ma
 Vector Sensitivity::d_fitted(const Vector& d_y, double d_lam, Monitor& monitor) const {
   const ScaledProblem& problem = at_->problem;
   const Index n = at_->solution.problem.n_samples();
-  if (scope_ < (d_y.size() == 0 ? Scope::fit_in_lam : Scope::everything)) {
+  if (d_y.size() == 0 ? scope_ < Scope::fit_in_lam : !fit_differentiable()) {
     return Vector::Constant(n, kNaN);
   }
   Vector scaled_y = Vector::Zero(problem.n_samples());
@@ -898,7 +953,7 @@ Vector Sensitivity::d_fitted_d_lam(Monitor& monitor) const {
 
 Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
   const Index n = at_->solution.problem.n_samples();
-  if (scope_ != Scope::everything) return nan_matrix(n, n);
+  if (!fit_differentiable()) return nan_matrix(n, n);
   Matrix result = Matrix::Zero(n, n);
   for (const Index k : at_->problem.rows()) {
     result.col(k) =

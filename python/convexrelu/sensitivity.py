@@ -45,7 +45,8 @@ class Sensitivity:
     in the way, and what does not exist is nan: a tie (a block that is about to become active), a
     zero multiplier (a neuron about to move its kink off a sample) or dependent activations (the
     optimum is not unique). The objective always has its derivatives in lam and y, the fit that in
-    lam where both sides agree, and `one_sided` gives the derivatives from either.
+    lam where both sides agree and that in y where ``fit_differentiable``; `one_sided` gives the
+    derivatives from either.
     """
 
     def __init__(
@@ -73,6 +74,13 @@ class Sensitivity:
         dependent, because these would have to move together, and not where a row is zero (relu).
         """
         return self._core.differentiable_in_X
+
+    @property
+    def fit_differentiable(self) -> bool:
+        """Whether the fit is differentiable in lam and y: wherever the weights are, and at optima
+        that are not unique, where one of them decides how the fit moves, whatever y does.
+        """
+        return self._core.fit_differentiable
 
     @property
     def why(self) -> str:
@@ -107,7 +115,10 @@ class Sensitivity:
 
     @cached_property
     def d_fitted_d_y(self) -> Array:
-        """Derivatives (n, n) of the fitted values (rows) with respect to y (columns). n solves."""
+        """Derivatives (n, n) of the fitted values (rows) with respect to y (columns). n solves.
+
+        nan unless ``fit_differentiable``.
+        """
         return self._core.d_fitted_d_y()
 
     @property

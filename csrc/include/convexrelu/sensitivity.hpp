@@ -68,6 +68,10 @@ class Sensitivity {
 
   bool differentiable() const { return reasons_.empty(); }  // in lam and y
   bool differentiable_in_X() const;
+  // The fit, in lam and y together: wherever the weights are, and where (a) alone fails if one
+  // optimum turns most whatever dr is: no other has a larger sum_b alpha_b ||dq_b||^2. Otherwise it
+  // has a derivative in every direction, but they do not add up.
+  bool fit_differentiable() const { return scope_ == Scope::everything || one_turns_most_; }
   // Why not, in words; empty where differentiable in all of them.
   std::string why() const;
 
@@ -115,6 +119,7 @@ class Sensitivity {
   std::shared_ptr<const Optimum> at_;
   std::shared_ptr<const Piece> piece_;
   Scope scope_ = Scope::nothing;
+  bool one_turns_most_ = false;
   std::vector<std::string> reasons_;
   std::vector<Block> active_set_;
   Matrix weights_;
