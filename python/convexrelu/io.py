@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from convexrelu import _core, _validate, patterns, solution
 from convexrelu import path as path_module
+from convexrelu._path_parts import PathParts
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
@@ -239,7 +240,7 @@ def _make_solution(
     return made
 
 
-def _make_path_parts(**arrays: Any) -> path_module.PathParts:
+def _make_path_parts(**arrays: Any) -> PathParts:
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "segments": ("f", (None, 4)),
         "shapes": ("i", (None, 3)),
@@ -251,15 +252,13 @@ def _make_path_parts(**arrays: Any) -> path_module.PathParts:
         "events": ("i", (None, 4)),
         "event_lams": ("f", (None,)),
     }
-    return path_module.PathParts(
-        **{name: _array(arrays[name], name, *kind) for name, kind in shapes.items()}
-    )
+    return PathParts(**{name: _array(arrays[name], name, *kind) for name, kind in shapes.items()})
 
 
 def _make_path(
     problem: Any, lam_max: Any, tol: Any, status: Any, n_factorisations: Any, parts: Any
 ) -> path_module.Path:
-    if not isinstance(problem, Problem) or not isinstance(parts, path_module.PathParts):
+    if not isinstance(problem, Problem) or not isinstance(parts, PathParts):
         raise ValueError("problem must be a Problem and parts must be PathParts")
     return path_module._restore(
         problem,
@@ -305,7 +304,7 @@ _KINDS = {
             ),
             _make_solution,
         ),
-        _Kind(path_module.PathParts, path_module.PathParts._fields, _make_path_parts),
+        _Kind(PathParts, PathParts._fields, _make_path_parts),
         _Kind(
             path_module.Path,
             ("problem", "lam_max", "tol", "status", "n_factorisations", "parts"),
