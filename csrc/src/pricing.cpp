@@ -800,7 +800,7 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
   if (arrangement.rank() > 0) {
     Search search(arrangement, {0.0, data.from_caller(threshold)}, true, options.n_threads,
                   monitor);
-    search.run(global_bounds(data), options.max_cones, [&](const Search& now) {
+    search.run(global_bounds(data), kInfinity, [&](const Search& now) {
       if (static_cast<double>(now.cells.size()) > max_cells) {
         throw LimitExceeded(
             "more than max_cells = " + std::to_string(static_cast<long long>(max_cells)) +

@@ -54,7 +54,8 @@ struct PricedCells {
 };
 
 // Every block of every cell with ||q_b|| >= threshold > 0. Throws LimitExceeded when there are more
-// than max_cells, Stopped when the monitor ends it, std::invalid_argument also above rank 20.
+// than max_cells, Stopped when the monitor ends it, std::invalid_argument also above rank 20. Of the
+// options only n_threads counts: the list is whole or there is none.
 PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, double max_cells,
                         const PricingOptions& options, Monitor& monitor);
 
