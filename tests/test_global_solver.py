@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,17 @@ class TestStopping:
         assert s.objective <= y @ y / (2 * len(y))
         assert certify(s).primal == pytest.approx(s.objective, rel=1e-12)
         assert solve_global(X, y, 1e-3, rng=0, time_limit=0).status == "time_limit"
+
+    @pytest.mark.timing
+    def test_time_limit_ends_all_work_on_wide_data(self) -> None:
+        """A bound is given all the same, by one formula."""
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((2000, 300)), rng.standard_normal(2000)
+        start = time.process_time()
+        s = solve_global(X, y, 1e-3, rng=0, time_limit=0.2)
+        assert time.process_time() - start < 2.0  # reading and writing 5 MB included
+        assert s.status == "time_limit"
+        assert 0.0 < s.global_lower_bound < s.objective
 
     def test_callback(self) -> None:
         X, y = medium(200, 6)

@@ -244,14 +244,6 @@ class GlobalSolver {
     return {{pricing.direction, pricing.sign, pricing.value}};
   }
 
-  // What holds without a look at any cone.
-  double formula_bound() {
-    PricingOptions options;
-    options.max_cones = 0.0;
-    return dual_value(best_.dual,
-                      price_patterns(scaled_.X(), best_.dual, options, monitor_).upper_bound);
-  }
-
   // Local maxima of the price, best first.
   std::vector<LocalMaximum> price(const Vector& r, const Matrix& W, const Effort& effort) {
     const Index d = scaled_.n_features(), m = W.cols(), n = scaled_.n_samples();
@@ -452,7 +444,9 @@ class GlobalSolver {
         make_solution(problem, caller_lam_, status, std::move(active_set), std::move(weights),
                       std::move(dual), n_iter_ + network_.n_steps(), options_.n_threads, monitor_);
     if (status == Status::numerical_failure) return solution;
-    if (options_.certify && bound_ == -kInfinity) bound_ = formula_bound();
+    if (options_.certify && bound_ == -kInfinity) {
+      bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual));
+    }
     double bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
     if (solution.objective == 0.0) bound = 0.0;
     bound = std::min(bound, solution.objective);

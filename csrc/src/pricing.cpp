@@ -26,6 +26,7 @@ namespace convexrelu {
 namespace {
 
 constexpr int kMaxRank = 20;
+constexpr Index kRowsAtOnce = 256;  // of a product
 constexpr double kRelativeSlack = 1e-9, kAbsoluteSlack = 1e-11;
 
 // The power of two in (a/2, a], a the largest magnitude; 1 where all are zero.
@@ -72,11 +73,16 @@ double bound_of_one_sign(const ScaledData& data, double sign) {
   const Index d = data.X.cols();
   Matrix gram = Matrix::Zero(d, d);
   double total = 0.0;
-  for (Index k = 0; k < data.X.rows(); ++k) {
+  Matrix rows(d, std::min<Index>(data.X.rows(), kRowsAtOnce));
+  for (Index k = 0, m = 0; k < data.X.rows(); ++k) {
     const double length = data.X.row(k).norm(), w = sign * data.r(k);
-    if (!(w > 0.0) || length == 0.0) continue;
-    gram.selfadjointView<Eigen::Lower>().rankUpdate(data.X.row(k).transpose(), w / length);
-    total += w * length;
+    if (w > 0.0 && length > 0.0) {
+      rows.col(m++) = data.X.row(k).transpose() * std::sqrt(w / length);
+      total += w * length;
+    }
+    if (m < rows.cols() && k + 1 < data.X.rows()) continue;
+    gram.selfadjointView<Eigen::Lower>().rankUpdate(rows.leftCols(m));
+    m = 0;
   }
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram, Eigen::EigenvaluesOnly);
   return std::sqrt(total * std::max(0.0, eigen.eigenvalues()(d - 1)));
@@ -730,6 +736,10 @@ Incumbent search_locally(const ScaledData& data, const PricingOptions& options, 
   return best;
 }
 
+double above_rounding(const ScaledData& data, double bound) {
+  return bound * (1.0 + kRelativeSlack) + kAbsoluteSlack * data.total;
+}
+
 Pricing finish(const ScaledData& data, const Incumbent& best, double bound,
                const PricingOptions& options) {
   Pricing pricing;
@@ -738,7 +748,7 @@ Pricing finish(const ScaledData& data, const Incumbent& best, double bound,
   const double F = data.evaluate(pricing.direction);
   pricing.sign = F < 0.0 ? -1 : 1;
   const double slack = kAbsoluteSlack * data.total;
-  const double upper = std::max(std::abs(F), bound) * (1.0 + kRelativeSlack) + slack;
+  const double upper = above_rounding(data, std::max(std::abs(F), bound));
   pricing.value = data.to_caller(std::abs(F));
   pricing.upper_bound = data.to_caller(upper);
   pricing.is_exact =
@@ -782,6 +792,13 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
   Pricing pricing = finish(data, best, bound, options);
   pricing.n_cones = n_cones;
   return pricing;
+}
+
+double price_bound(ConstMatrixRef X, ConstVectorRef r) {
+  check(X, r);
+  const ScaledData data(X, r);
+  const std::array<double, 2> bounds = global_bounds(data);
+  return data.to_caller(above_rounding(data, std::max(bounds[0], bounds[1])));
 }
 
 PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, double max_cells,

@@ -81,6 +81,7 @@ void equals_the_maximum_over_enumerated_patterns() {
       const Pricing found = price(X, r, options);
       CHECK(found.is_exact);
       CHECK(found.upper_bound >= truth - room);
+      CHECK(price_bound(X, r) >= found.value);
       CHECK(found.value <= truth * (1.0 + 1e-12) + room);
       CHECK(found.value * (1.0 + tol) >= truth * (1.0 - 1e-12) - room);
       CHECK(std::abs(found.direction.norm() - 1.0) < 1e-14);

@@ -47,6 +47,10 @@ struct Pricing {
 Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions& options,
                        Monitor& monitor);
 
+// An upper bound on ||q_b|| for every pattern and sign by one formula, without a search: O(n d^2 + d^3).
+// Throws as price_patterns does.
+double price_bound(ConstMatrixRef X, ConstVectorRef r);
+
 struct PricedCells {
   Patterns patterns;  // of these cells, with gates inside them
   std::vector<Block> blocks;
