@@ -89,6 +89,7 @@ class TestCells:
             ("resonance", 3, 32), ("resonance", 4, 370), ("resonance", 5, 11_292),
             ("resonance", 6, 1_066_044),
             ("threshold", 4, 104), ("threshold", 5, 1_882), ("threshold", 6, 94_572),
+            ("threshold", 7, 15_028_134),
             ("B", 4, 384), ("B", 5, 3_840), ("B", 6, 46_080),
         ],
     )  # fmt: skip
@@ -101,7 +102,8 @@ class TestCells:
             unit = np.eye(d)
             pairs = list(itertools.combinations(unit, 2))
             rows = [*unit, *(a + b for a, b in pairs), *(a - b for a, b in pairs)]
-        assert len(enumerate_patterns(np.array(rows, dtype=float))) == count
+        X = np.array(rows, dtype=float)
+        assert len(enumerate_patterns(X, max_patterns=20_000_000)) == count
 
     @given(designs())
     def test_the_second_half_mirrors_the_first(self, X: Array) -> None:
