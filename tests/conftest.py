@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -14,3 +16,6 @@ settings.register_profile(
     "hunt", settings.get_profile("default"), derandomize=False, max_examples=20_000
 )
 settings.load_profile("default")
+
+# Where the suite runs in the background the shell has it ignore Ctrl-C, and what it starts too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
