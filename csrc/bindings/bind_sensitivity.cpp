@@ -1,4 +1,5 @@
 #include "bindings.hpp"
+#include "block_array.hpp"
 #include "convexrelu/sensitivity.hpp"
 
 namespace convexrelu {
@@ -19,15 +20,7 @@ void bind_sensitivity(py::module_& m) {
       .def_property_readonly("fit_differentiable", &Sensitivity::fit_differentiable)
       .def_property_readonly("why", &Sensitivity::why)
       .def_property_readonly("active_set",
-                             [](const Sensitivity& s) {
-                               Eigen::Matrix<Index, Eigen::Dynamic, 2, Eigen::RowMajor> array(
-                                   static_cast<Index>(s.active_set().size()), 2);
-                               for (Index j = 0; j < array.rows(); ++j) {
-                                 const Block b = s.active_set()[static_cast<std::size_t>(j)];
-                                 array.row(j) << b.pattern, b.sign;
-                               }
-                               return array;
-                             })
+                             [](const Sensitivity& s) { return to_array(s.active_set()); })
       .def_property_readonly("weights", &Sensitivity::weights,
                              py::return_value_policy::reference_internal)
       .def(

@@ -85,7 +85,7 @@ class NetworkReport:
         """How much of the objective a network with the same patterns can save: 0 iff the network is
         stationary, balanced and without parallel neurons that cancel or dead ones that cost.
         """
-        return _relative_gap(self.objective, self.best.lower_bound)
+        return relative_gap(self.objective, self.best.lower_bound)
 
     @property
     def is_stationary(self) -> bool:
@@ -100,7 +100,7 @@ class NetworkReport:
     @property
     def global_gap(self) -> float:
         """How much of the objective any network can save, at most; nan for gated ones."""
-        return _relative_gap(self.objective, self.global_lower_bound)
+        return relative_gap(self.objective, self.global_lower_bound)
 
     @property
     def is_global(self) -> bool:
@@ -149,7 +149,8 @@ class NetworkReport:
         return f"<NetworkReport: objective {self.objective:.8g}, {stationary}{place}>"
 
 
-def _relative_gap(objective: float, bound: float) -> float:
+def relative_gap(objective: float, bound: float) -> float:
+    """The share of the objective that a bound leaves open, not below 0; nan without a bound."""
     if np.isnan(bound) or not objective:
         return 0.0 * bound
     return max(0.0, (objective - bound) / objective)

@@ -17,6 +17,7 @@ from convexrelu.commands.fitting import (
 )
 from convexrelu.commands.report import result_text, to_json
 from convexrelu.commands.scores import score
+from convexrelu.stationarity import relative_gap
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "objective": certificate.primal,
         "lower_bound": certificate.dual,
         "global_lower_bound": bound,
-        "global_gap": _relative_gap(certificate.primal, bound),
+        "global_gap": relative_gap(certificate.primal, bound),
         "stationarity": certificate.stationarity,
         "cone_violation": certificate.cone_violation,
         "n_neurons": model.n_neurons,
@@ -81,10 +82,3 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if failure is not None:
         raise failure
     return 0 if certified else 1
-
-
-def _relative_gap(objective: float, bound: float) -> float:
-    """Not below 0; nan where there is no bound."""
-    if math.isnan(bound):
-        return math.nan
-    return max(objective - bound, 0.0) / objective if objective else 0.0
