@@ -21,6 +21,7 @@ from convexrelu import (
     Progress,
     _core,
     certify,
+    differentiate,
     enumerate_patterns,
     load,
     patterns_from_gates,
@@ -180,6 +181,9 @@ class TestDegenerateGeometry:
             assert path.lam_min == ratio * scale
             check_points(path, points(path)[:: 1 + path.n_segments // 10])
             replay(path)
+        for lam in scale * np.geomspace(1.0, 1e-3, 9):
+            assert certify(path(lam)).gap <= 1e-9
+            assert path(lam).objective == pytest.approx(solve(problem, lam).objective, rel=1e-9)
 
     @pytest.mark.parametrize("formulation", FORMULATIONS)
     @pytest.mark.parametrize("name", GEOMETRY)
@@ -194,9 +198,13 @@ class TestDegenerateGeometry:
         for lam in points(path)[:: 1 + path.n_segments // 10]:
             if lam < 1e-150:  # squares underflow
                 continue
-            certificate = certify(path(lam))
+            solution = path(lam)
+            certificate = certify(solution)
             assert not np.isnan(certificate).any()
             assert certificate.gap <= 1e-5
+            assert solution.gap == certificate.gap
+            assert (solution.status == "optimal") == (certificate.gap <= 1e-9)
+            assert np.isfinite(solution.weights).all()
 
 
 XOR = np.array([[-1, -1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, 1.0]])
@@ -427,12 +435,18 @@ class TestValue:
         assert errors[0] <= errors.min() * (1 + 1e-12)
         assert path.lam_min <= best <= path.lam_max
 
-    def test_best_lam_by_degrees_of_freedom(self, path: Path) -> None:
-        for criterion in ("gcv", "aic"):
-            best = path.best_lam(criterion)
-            values = [path._information(lam, criterion) for lam in [best, *middles(path)]]
-            assert np.isfinite(values[0])
-            assert values[0] == min(values)
+    @pytest.mark.parametrize("criterion", ["gcv", "aic"])
+    def test_best_lam_by_degrees_of_freedom(self, path: Path, criterion: str) -> None:
+        def value(lam: float) -> float:
+            solution = path(lam)
+            df, n = np.trace(differentiate(solution).d_fitted_d_y), len(solution.residual)
+            error = float(np.mean(solution.residual**2))
+            return error / (1 - df / n) ** 2 if criterion == "gcv" else n * np.log(error) + 2 * df
+
+        best = value(path.best_lam(criterion))
+        grid = np.concatenate([middles(path), np.geomspace(path.lam_max, path.lam_min, 100)])
+        values = [value(lam) for lam in grid if not np.isin(lam, path.segment_ends)]
+        assert best <= min(values) + 1e-9 * abs(best)
 
     def test_unique_optima_move_continuously(self, path: Path) -> None:
         intervals, dimensions, jumps = path.continuity()

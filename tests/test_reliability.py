@@ -88,7 +88,7 @@ class TestDegenerateGeometry:
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 @pytest.mark.parametrize("name", GEOMETRY)
 class TestProductsOfDegenerateGeometry:
-    """Path, optimal set, pruning and sensitivity on the same data, with repeated patterns."""
+    """Optimal set, pruning and sensitivity on the same data, with repeated patterns."""
 
     RATIOS = (2.0, 1.0, 1 - 1e-9, 0.3, 0.01)  # of lambda_max
 
@@ -97,28 +97,6 @@ class TestProductsOfDegenerateGeometry:
         gates = np.random.default_rng(0).standard_normal((X.shape[1], 12))
         gates = np.hstack([gates, X[:4].T, -X[:2].T, gates[:, :2]])
         return Problem(X, y, patterns_from_gates(X, gates), formulation=formulation)
-
-    def test_path(self, name: str, formulation: str) -> None:
-        problem = self.problem(name, formulation)
-        scale = problem.lambda_max or 1.0
-        path = trace_path(problem, 1e-3 * scale)
-        assert path.status == "optimal"
-        for lam in scale * np.geomspace(1.0, 1e-3, 9):
-            assert certify(path(lam)).gap <= 1e-9
-            assert path(lam).objective == pytest.approx(solve(problem, lam).objective, rel=1e-9)
-
-    def test_path_to_next_to_no_regularisation_is_told_truly(
-        self, name: str, formulation: str
-    ) -> None:
-        path = trace_path(self.problem(name, formulation), 1e-300, max_segments=100)
-        assert path.status in {"optimal", "max_iter", "stalled", "numerical_failure"}
-        for lam in (path.lam_min, np.sqrt(path.lam_min) * np.sqrt(path.lam_max)):
-            if lam > 0.0:
-                solution = path(lam)
-                assert np.isfinite(solution.weights).all()
-                gap = certify(solution).gap
-                assert solution.gap == gap
-                assert (solution.status == "optimal") == (gap <= 1e-9)
 
     def test_optimal_set(self, name: str, formulation: str) -> None:
         problem = self.problem(name, formulation)

@@ -209,12 +209,28 @@ class TestDerivatives:
         for k, unit in enumerate(np.eye(n)):
             expected = oracles.fitted(problem, active, sensitivity.jvp(d_y=unit))
             np.testing.assert_allclose(hat[:, k], expected, atol=1e-8)
-        assert sensitivity.degrees_of_freedom == np.trace(hat)
+        assert sensitivity.degrees_of_freedom == pytest.approx(np.trace(hat), rel=1e-9, abs=1e-9)
         assert (
             -1e-9
             <= sensitivity.degrees_of_freedom
             <= min(n, problem.X[0].size * len(active)) + 1e-9
         )
+
+    @given(cases(ratios=RATIOS))
+    @settings(max_examples=60)
+    def test_of_the_degrees_of_freedom(self, case: Case) -> None:
+        sensitivity = differentiate(solve(case.problem, case.lam))
+        assume(sensitivity.differentiable)
+
+        def curve(t: float) -> Array:
+            moved = differentiate(solve(case.problem, case.lam * (1 + t)))
+            return np.array([moved.degrees_of_freedom])
+
+        found = derivative(curve, (1e-3, 1e-4))
+        assume(found is not None)
+        room = 1e-6 * max(1.0, np.abs(found).max())
+        actual = case.lam * sensitivity.d_degrees_of_freedom_d_lam
+        np.testing.assert_allclose(actual, found, rtol=0, atol=room)
 
     def test_of_predictions(self) -> None:
         rng = np.random.default_rng(5)
@@ -479,7 +495,7 @@ class TestRefusal:
             n_given += 1
             room = 1e-6 * np.abs(found).max()
             np.testing.assert_allclose(s.d_fitted_d_y @ dy, found, rtol=0, atol=room)
-            assert s.degrees_of_freedom == np.trace(s.d_fitted_d_y)
+            assert s.degrees_of_freedom == pytest.approx(np.trace(s.d_fitted_d_y), rel=1e-9)
         assert n_given >= 5
 
     def test_derivatives_of_the_fit_that_do_not_add_up(self) -> None:

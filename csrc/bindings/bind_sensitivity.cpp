@@ -42,6 +42,12 @@ void bind_sensitivity(py::module_& m) {
            [run](const Sensitivity& s) {
              return run([&](Monitor& monitor) { return s.d_fitted_d_y(monitor); });
            })
+      .def("degrees_of_freedom",
+           [run](const Sensitivity& s) {
+             const DegreesOfFreedom found =
+                 run([&](Monitor& monitor) { return s.degrees_of_freedom(monitor); });
+             return py::make_tuple(found.value, found.d_lam);
+           })
       .def("d_objective", [to_tuple](const Sensitivity& s) { return to_tuple(s.d_objective()); })
       .def(
           "jvp",

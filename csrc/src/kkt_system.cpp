@@ -5,6 +5,7 @@
 
 #include "convexrelu/cholesky.hpp"
 #include "kronecker_preconditioner.hpp"
+#include "random.hpp"
 #include "tiled_product.hpp"
 
 namespace convexrelu {
@@ -61,6 +62,52 @@ class KktSystem::Impl {
              cg_.rho <= kFineResidual * kFineResidual * cg_.first_rho;
     };
     solve_iterative(g1, g2, dr, dalpha, done, monitor);
+  }
+
+  double invert(Matrix& dr, Matrix& dalpha, Monitor& monitor) const {
+    const double n_samples = static_cast<double>(n());
+    dr.setZero(n(), n());
+    dalpha.resize(size_k(), n());
+    if (form_ == Form::iterative) {
+      constexpr double kRounding = 1e-14;
+      const Vector g2 = Vector::Zero(size_k());
+      for (Index i = 0; i < n(); ++i) {
+        solve(Vector::Unit(n(), i), g2, dr.col(i), dalpha.col(i), kRounding, monitor);
+      }
+    } else if (form_ == Form::n_form) {
+      // With H = L L', S = B'H^-1 B + Delta = T T': dr = W'W - V'V, dalpha = T'^-1 V.
+      Matrix w = Matrix::Identity(n(), n());
+      solve_lower(matrix_, w, n_threads_, monitor);
+      add_outer_product(w.transpose(), 1.0, dr, n_threads_, monitor);
+      dalpha.noalias() = half_.transpose() * w;
+      solve_lower(schur_, dalpha, n_threads_, monitor);
+      add_outer_product(dalpha.transpose(), -1.0, dr, n_threads_, monitor);
+      schur_.triangularView<Eigen::Lower>().transpose().solveInPlace(dalpha);
+    } else {
+      // With P = L L': dr = I - n V'V, V = L^-1 Z'/n.
+      Matrix v = z_.transpose() / n_samples;
+      solve_lower(matrix_, v, n_threads_, monitor);
+      dr.diagonal().setOnes();
+      add_outer_product(v.transpose(), -n_samples, dr, n_threads_, monitor);
+      matrix_.triangularView<Eigen::Lower>().transpose().solveInPlace(v);
+      for (Index b = 0; b < size_k(); ++b) {
+        const double share = n_samples / (n_samples + slot(b).alpha * slot(b).delta);
+        dalpha.row(b) =
+            share * slot(b).local.transpose() * v.middleRows(slot(b).offset, slot(b).width);
+      }
+    }
+    dr.triangularView<Eigen::StrictlyUpper>() = dr.transpose();
+    return residual_of_inverse(dr, dalpha);
+  }
+
+  // Of J (dr; dalpha) g = (g; 0) at one random g (Freivalds 1977), relative.
+  double residual_of_inverse(const Matrix& dr, const Matrix& dalpha) const {
+    Random random(0);
+    const Vector g = Vector::NullaryExpr(n(), [&] { return random.sign(); });
+    Vector image(n()), slope(size_k());
+    apply(Vector(dr * g), Vector(dalpha * g), image, slope);
+    const double size = g.norm();
+    return size > 0.0 ? std::hypot((image - g).norm(), slope.norm()) / size : 0.0;
   }
 
   double reciprocal_condition() const {
@@ -487,6 +534,10 @@ void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, Vector
 
 void KktSystem::descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {
   impl_->descend(g1, share, dr, monitor);
+}
+
+double KktSystem::invert(Matrix& dr, Matrix& dalpha, Monitor& monitor) const {
+  return impl_->invert(dr, dalpha, monitor);
 }
 
 double KktSystem::reciprocal_condition() const { return impl_->reciprocal_condition(); }

@@ -113,6 +113,8 @@ struct Sensitivity::Piece {
     return project(member, optimum.correlation(member.block, dr));
   }
 
+  DegreesOfFreedom degrees_of_freedom(Monitor& monitor) const;  // slope in the scaled lam
+
   // Solves J (dr; dalpha) = (g1; g2).
   struct Change {
     Vector dr, dalpha;
@@ -374,6 +376,39 @@ Sensitivity::Piece::Change Sensitivity::Piece::solve(const Vector& g1, const Vec
   monitor.check();
   kkt->solve(g1, g2, change.dr, change.dalpha, kRounding, monitor);
   return change;
+}
+
+DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor) const {
+  const ScaledProblem& problem = optimum.problem;
+  const Index n_samples = problem.n_samples();
+  const Vector zero = Vector::Zero(size());
+  Matrix R, G;
+  if (!(kkt->invert(R, G, monitor) <= kAccurate)) {
+    for (Index i = 0; i < n_samples; ++i) {
+      const Change change = solve(Vector::Unit(n_samples, i), zero, monitor);
+      R.col(i) = change.dr;
+      G.col(i) = change.dalpha;
+    }
+  }
+  const Change along = solve(Vector::Zero(n_samples), Vector::Constant(size(), optimum.n), monitor);
+  // tr(R M_b R) = (D_b'(XX' o R^2) D_b - ||R A_b C_F^+||^2)/n, D_b as a vector of 0 and 1.
+  const Matrix weighted = (problem.X() * problem.X().transpose()).cwiseProduct(R * R);
+  double slope = 0.0;
+  for (Index b = 0; b < size(); ++b) {
+    const Member& member = members[at(b)];
+    Vector mask = Vector::Ones(n_samples);
+    problem.apply_mask({member.block.pattern, +1}, mask);
+    double square = mask.dot(weighted * mask);
+    if (member.face.size() > 0) {
+      Matrix columns = problem.X() * member.face.q();
+      problem.apply_mask(member.block, columns);
+      square -= (R * columns).squaredNorm();
+    }
+    const Vector turned = optimum.activation(member.block, turn(member, along.dr));
+    slope += along.dalpha(b) / optimum.lam * square / optimum.n +
+             2.0 / optimum.lam * G.row(b).dot(R * turned);
+  }
+  return {static_cast<double>(n_samples) - R.trace(), slope};
 }
 
 Sensitivity::Piece::TightRow Sensitivity::Piece::tight_row(Index hyperplane) const {
@@ -962,8 +997,11 @@ Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
   return result;
 }
 
-double Sensitivity::degrees_of_freedom(Monitor& monitor) const {
-  return d_fitted_d_y(monitor).trace();
+DegreesOfFreedom Sensitivity::degrees_of_freedom(Monitor& monitor) const {
+  if (!fit_differentiable()) return {kNaN, kNaN};
+  DegreesOfFreedom result = piece_->degrees_of_freedom(monitor);
+  result.d_lam /= at_->problem.lam_unit();
+  return result;
 }
 
 Gradient Sensitivity::d_objective() const {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,7 @@ from numpy.typing import NDArray
 from convexrelu import _core, _validate
 from convexrelu._path_parts import PathParts, core_path, parts_of
 from convexrelu.optimal_set import find_optimal_set
-from convexrelu.patterns import patterns_from_gates
 from convexrelu.problem import Problem
-from convexrelu.sensitivity import differentiate
 from convexrelu.solution import Solution
 
 
@@ -234,57 +231,24 @@ class Path:
         float
             In [``lam_min``, ``lam_max``].
 
-        Between breakpoints all of these are smooth. On validation rows the derivative in lam is
-        exact: the candidates are the breakpoints and, on every segment where it changes sign, its
-        root. df jumps at breakpoints: the other two are compared in the middle of every segment
-        and minimised on the three best, O(n^3) for each value.
+        Between breakpoints all of these are smooth, and their derivatives in lam are exact. The
+        candidates are the two ends of every segment, its middle and, where the derivative changes
+        sign between these, its root. df jumps at breakpoints: there the two sides count. A segment
+        on which "gcv" or "aic" cannot fall below what was found already is passed over, as E falls
+        with lam and df is at least the number of neurons. O(n^3) for each of their values.
         """
-        from scipy.optimize import brentq, minimize_scalar
+        from convexrelu import _best_lam
 
-        ends = np.unique([self.lam_max, *self.segment_ends])
         if isinstance(criterion, str):
             _validate.choice(criterion, "criterion", ("gcv", "aic"))
-            middles = (ends[1:] + ends[:-1]) / 2
-            values = [self._information(lam, criterion) for lam in middles]
-            found = [(value, lam) for value, lam in zip(values, middles, strict=True)]
-            for j in np.argsort(values, kind="stable")[:3]:
-                least = minimize_scalar(
-                    self._information,
-                    bounds=(ends[j], ends[j + 1]),
-                    args=(criterion,),
-                    method="bounded",
-                    options={"xatol": 1e-9 * ends[j + 1]},
-                )
-                found.append((least.fun, least.x))
-            return float(min(found)[1])
+            return _best_lam.least(self, _best_lam.InformationCriterion(self, criterion))
         if not isinstance(criterion, tuple) or len(criterion) != 2:
             raise TypeError(
                 f"criterion must be 'gcv', 'aic' or a pair (X, y), got {type(criterion).__name__}"
             )
         X = _validate.matrix(criterion[0], "X", n_cols=self._problem.X.shape[1])
         y = _validate.vector(criterion[1], "y", size=len(X))
-        error = _ValidationError(self, X, y)
-        candidates = list(ends)
-        for low, high in pairwise(ends):
-            inner = [low + 1e-9 * (high - low), (low + high) / 2, high]
-            slopes = [error(lam)[1] for lam in inner]
-            for left, right, falling, rising in zip(
-                inner[:-1], inner[1:], slopes[:-1], slopes[1:], strict=True
-            ):
-                if falling < 0 < rising:
-                    root = brentq(lambda lam: error(lam)[1], left, right, xtol=1e-12 * right)
-                    candidates.append(root)
-        return float(min(candidates, key=lambda lam: error(lam)[0]))
-
-    def _information(self, lam: float, criterion: str) -> float:
-        solution = self(lam)
-        v = self._problem.sample_weight
-        error = float(np.average(solution.residual**2, weights=v))
-        n = len(self._problem.y) if v is None else int(np.count_nonzero(v))
-        df = differentiate(solution).degrees_of_freedom
-        if not df < n or not error > 0:
-            return np.inf
-        return error / (1 - df / n) ** 2 if criterion == "gcv" else n * np.log(error) + 2 * df
+        return _best_lam.least(self, _best_lam.ValidationError(self, X, y))
 
     def plot(self, ax: Any = None, *, n_points: int = 400) -> Any:
         """Draws the norms of the neurons against lam, with the events marked. Needs matplotlib.
@@ -343,27 +307,6 @@ class Path:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Path:
         return self
-
-
-class _ValidationError:
-    """Mean of (f(x) - y)^2 over given rows, and its derivative in lam."""
-
-    def __init__(self, path: Path, X: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-        self._path = path
-        self._X = X
-        self._y = y
-        self._masks: NDArray[np.bool_] | None = None
-        if path.problem.formulation == "gated":
-            self._masks = patterns_from_gates(X, path.problem.patterns.gates).masks
-
-    def __call__(self, lam: float) -> tuple[float, float]:
-        blocks, weights, slopes, _ = self._path._core.at(float(lam))
-        inner = self._X @ weights
-        active = inner > 0 if self._masks is None else self._masks[:, blocks[:, 0]]
-        signs = blocks[:, 1]
-        residual = (active * inner) @ signs - self._y
-        change = (active * (self._X @ slopes)) @ signs
-        return float(np.mean(residual**2)), float(2 * np.mean(residual * change))
 
 
 def _restore(

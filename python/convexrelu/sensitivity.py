@@ -124,9 +124,18 @@ class Sensitivity:
     @property
     def degrees_of_freedom(self) -> float:
         """The trace of ``d_fitted_d_y``: how many independent numbers the fit takes from y (Stein
-        1981).
+        1981). O(n^3).
         """
-        return float(np.trace(self.d_fitted_d_y))
+        return self._freedom[0]
+
+    @property
+    def d_degrees_of_freedom_d_lam(self) -> float:
+        """The derivative of ``degrees_of_freedom`` with respect to lam."""
+        return self._freedom[1]
+
+    @cached_property
+    def _freedom(self) -> tuple[float, float]:
+        return self._core.degrees_of_freedom()
 
     @cached_property
     def d_objective(self) -> Gradient:

@@ -189,6 +189,21 @@ double condition(const Matrix& J) {
   return s(s.size() - 1) > 0.0 ? s(0) / s(s.size() - 1) : kInfinity;
 }
 
+// The first n columns of the inverse to a relative accuracy, and the residual that is said of them.
+void check_inverse(const KktSystem& system, const Matrix& J, Index n, double accuracy) {
+  Monitor monitor;
+  Matrix dr, dalpha;
+  const double residual = system.invert(dr, dalpha, monitor);
+  CHECK(dr.rows() == n && dr.cols() == n && dalpha.rows() == J.rows() - n && dalpha.cols() == n);
+  Matrix columns(J.rows(), n);
+  columns << dr, dalpha;
+  const Matrix expected = J.fullPivLu().inverse().leftCols(n);
+  CHECK((columns - expected).norm() <= accuracy * expected.norm());
+  const double attained = (J * columns - Matrix::Identity(J.rows(), n)).norm();
+  CHECK(residual <=
+        std::sqrt(static_cast<double>(n)) * attained + 1e-13 * J.norm() * columns.norm());
+}
+
 // Both forms, and the one it chooses, solve J x = g; delta = 0 where B has full column rank, and
 // delta > 0 for any members. A member with alpha = 0 adds nothing to H.
 void forms_agree_with_the_dense_matrix() {
@@ -218,6 +233,7 @@ void forms_agree_with_the_dense_matrix() {
       CHECK(backward_error(J, x, g) <= 1e-13);
       CHECK((x - expected).norm() <= 1e-13 * kappa * expected.norm());
       CHECK(system.reciprocal_condition() > 0.0 && system.reciprocal_condition() <= 1.0 + 1e-12);
+      check_inverse(system, J, n, 1e-12 * kappa);
     }
   }
   CHECK(n_regular > 500 && n_proximal > 1000 && n_radial > 500 && n_faces > 500);
@@ -241,6 +257,7 @@ void conjugate_gradients_agree_with_the_dense_matrix() {
     const Vector x = solve(system, g, example.problem().n_samples(), 1e-12);
     CHECK((x - J.fullPivLu().solve(g)).norm() <= 1e-8 * condition(J) * g.norm());
     CHECK(backward_error(J, x, g) <= 1e-9);
+    check_inverse(system, J, example.problem().n_samples(), 1e-10 * condition(J));
   }
   CHECK(n_solved > 100);
 }

@@ -63,6 +63,11 @@ class KktSystem {
   // model, hence one of descent, or at a relative residual of 1e-5.
   void descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const;
 
+  // The first n columns of J^-1: dr (n, n), symmetric, and dalpha (k, n). Returns the relative residual
+  // at a random right-hand side, as there is no refinement. At the rate of matrix products: 2 n^3 flops in
+  // the n-form, n^2 m + n m^2 in the m-form; the iterative form solves n times.
+  double invert(Matrix& dr, Matrix& dalpha, Monitor& monitor) const;
+
   // Reciprocal condition number of the factored matrices, estimated in the 1-norm; 1 where none was
   // factored.
   double reciprocal_condition() const;

@@ -52,6 +52,12 @@ struct PredictionSensitivity {
   Matrix d_y;    // (m, n)
 };
 
+// The trace of dyhat/dy (Stein 1981), and its derivative in lam.
+struct DegreesOfFreedom {
+  double value;
+  double d_lam;
+};
+
 enum class Side { below, above };
 
 // Immutable; copies share what is expensive. What does not exist is NaN. Samples of weight zero
@@ -87,10 +93,14 @@ class Sensitivity {
   // solve.
   Gradient vjp(const Matrix& grad_weights, Monitor& monitor) const;
 
-  Matrix d_lam(Monitor& monitor) const;               // (d, k)
-  Vector d_fitted_d_lam(Monitor& monitor) const;      // (n)
-  Matrix d_fitted_d_y(Monitor& monitor) const;        // (n, n); n solves
-  double degrees_of_freedom(Monitor& monitor) const;  // its trace
+  Matrix d_lam(Monitor& monitor) const;           // (d, k)
+  Vector d_fitted_d_lam(Monitor& monitor) const;  // (n)
+  Matrix d_fitted_d_y(Monitor& monitor) const;    // (n, n); n solves
+
+  // tr(dyhat/dy) = n - tr R with R (n, n), G (k, n) the first n columns of J^-1. As R' = -(R; G)' J' (R; G),
+  //   d/dlam = sum_b alpha_b' tr(R M_b R) + 2 G_b R A_b q_b'/lam,
+  // with M_b of kkt_system.hpp and primes for derivatives in lam. 2 n^3 + n^2 k flops.
+  DegreesOfFreedom degrees_of_freedom(Monitor& monitor) const;
 
   // Of the objective; exists in lam and y always.
   Gradient d_objective() const;
