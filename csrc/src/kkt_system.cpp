@@ -103,7 +103,7 @@ class KktSystem::Impl {
   // Of J (dr; dalpha) g = (g; 0) at one random g (Freivalds 1977), relative.
   double residual_of_inverse(const Matrix& dr, const Matrix& dalpha) const {
     Random random(0);
-    const Vector g = Vector::NullaryExpr(n(), [&] { return random.sign(); });
+    const Vector g = Vector::NullaryExpr(n(), [&] { return 2.0 * random.uniform() - 1.0; });
     Vector image(n()), slope(size_k());
     apply(Vector(dr * g), Vector(dalpha * g), image, slope);
     const double size = g.norm();
