@@ -22,7 +22,9 @@
 #include "convexrelu/error.hpp"
 #include "convexrelu/hyperplanes.hpp"
 #include "convexrelu/parallel.hpp"
+#include "expected_room.hpp"
 #include "lanes.hpp"
+#include "quadrants.hpp"
 #include "random.hpp"
 #include "root_cones.hpp"
 #include "sample_bits.hpp"
@@ -157,20 +159,39 @@ class CellWriter : public CellVisitor {
       point /= static_cast<double>(rays.cols());
       count();
     } else {
-      if (conflicts.size() > 1) return true;
+      if (conflicts.size() > 2) return true;
+      if (conflicts.size() == 2) return !write_quadrants(cone, candidates, conflicts);
       if (conflicts.size() == 0) write_pattern();
       conflicts.for_each([&](int i) {  // one: both cells at once, their geometry is not needed
         for (const bool positive : {true, false}) {
-          fix({}, candidates[static_cast<std::size_t>(i)], positive);
-          write_pattern();
+          bits_.write(write_pattern(), candidates[static_cast<std::size_t>(i)], positive);
         }
       });
     }
     return false;
   }
 
-  // In steps of a whole vector register, over the end of the pattern, into room that is there.
-  void write_pattern() {
+  // Two conflicts: their cells in the order in which splits would write them. False where it takes splits
+  // to see which there are.
+  bool write_quadrants(const ConeView& cone, const std::vector<int>& candidates,
+                       const Conflicts& conflicts) {
+    const int first = conflicts.best();
+    int second = first;
+    conflicts.for_each([&](int i) { second = i == first ? second : i; });
+    const unsigned quadrants =
+        find_quadrants(cone.values + first, cone.values + second, cone.n_rays, cone.stride, tol_);
+    for (unsigned quadrant = 4; quadrant-- > 0;) {
+      if ((quadrants >> quadrant & 1) == 0) continue;
+      Word* const pattern = write_pattern();
+      bits_.write(pattern, candidates[static_cast<std::size_t>(first)], quadrant >> 1 != 0);
+      bits_.write(pattern, candidates[static_cast<std::size_t>(second)], (quadrant & 1) != 0);
+    }
+    return quadrants != 0;
+  }
+
+  // Returns where, in the answer, for what it has in place of pattern_. In steps of a whole vector register,
+  // over the end of the pattern, into room that is there.
+  Word* write_pattern() {
     constexpr Index kStep = 8;
     const Index n = bits_.n_words();
     Word* const out = values_->room(n + kStep);
@@ -179,6 +200,7 @@ class CellWriter : public CellVisitor {
     }
     values_->advance(n);
     count();
+    return out;
   }
 
   void count() {
@@ -224,8 +246,9 @@ class Enumeration : public CellVisitor {
     }
   }
 
-  // The cells on the positive side of the first base hyperplane.
-  Buffer<Value> run() {
+  // The cells on the positive side of the first base hyperplane, in a buffer that may grow to max_size cells.
+  Buffer<Value> run(double max_size) {
+    make_expected_room(values_, max_size * static_cast<double>(cell_size_));
     CellWalk<Enumeration> walk(rank_, tol_, *this);
     Conflicts conflicts;
     for (std::uint64_t i = 0; i >> (rank_ - 1) == 0; ++i) {
@@ -318,7 +341,8 @@ BitMatrix find_masks(const Arrangement& arrangement, Index n_samples,
     return masks;
   }
   Enumeration<Output::patterns> cells(arrangement, bits, options.tol, options.n_threads, census);
-  Buffer<Word> words = cells.run();
+  const double bound = max_pattern_count(arrangement.planes.size(), r);
+  Buffer<Word> words = cells.run(std::min(bound, options.max_patterns));
   append_mirrored(words, bits.n_words(), options.n_threads,
                   [&](const Word* in, Word* out) { bits.mirror(in, out); });
   return BitMatrix(n_samples, std::move(words));
@@ -331,7 +355,7 @@ Matrix find_gates(const Matrix& X, const EnumerationOptions& options, Monitor& m
   Census census(kInfinity, monitor);
   const SampleBits bits(arrangement.planes, X.rows());
   Enumeration<Output::points> cells(arrangement, bits, options.tol, options.n_threads, census);
-  const Buffer<double> points = cells.run();
+  const Buffer<double> points = cells.run(0.5 * max_pattern_count(arrangement.planes.size(), r));
   const Index half = points.size() / r;
   require_memory(16.0 * static_cast<double>(half * X.cols()));
   Matrix gates(X.cols(), 2 * half);

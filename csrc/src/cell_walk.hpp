@@ -168,16 +168,38 @@ struct ConeStore {
   }
 };
 
-// out: the values of the conflicts, side by side, zeros behind them. `load` gives the values of a block.
-template <typename Load>
-void compress_values(const Conflicts& conflicts, int n_candidates, const Load& load, double* out) {
-  double* end = out;
-  for (int block = 0; block < n_blocks(n_candidates); ++block) {
-    load(block).store_compressed(conflicts.mask(block), end);
-    end += count_bits(conflicts.mask(block));
+// Puts values of conflicts side by side, zeros behind them.
+class ValuePacking {
+ public:
+  void set(const Conflicts& conflicts, int n_candidates) {
+    blocks_.clear();
+    for (int block = 0; block < n_blocks(n_candidates); ++block) {
+      blocks_.emplace_back(conflicts.mask(block));
+    }
   }
-  Lanes::all(0.0).store(end);
-}
+
+  // Calls work(pack): pack(load, out) writes the values of one ray, load(block) gives those of the candidates.
+  template <typename Work>
+  void apply(const Work& work) const {
+    if (blocks_.size() == 1) {  // as at most nodes: it stays in registers
+      const LanePacking block = blocks_[0];
+      work([&block](const auto& load, double* out) { block.store(load(0), out); });
+      return;
+    }
+    const LanePacking* const blocks = blocks_.data();
+    const int n = static_cast<int>(blocks_.size());
+    work([=](const auto& load, double* out) {
+      for (int i = 0; i < n; ++i) {
+        blocks[i].store(load(i), out);
+        out += blocks[i].size();
+      }
+      Lanes::all(0.0).store(out);
+    });
+  }
+
+ private:
+  std::vector<LanePacking> blocks_;
+};
 
 // A node that owns what it needs, to be visited later or by another thread.
 template <class State>
@@ -195,13 +217,15 @@ class StoredNode {
       store_.facets.assign(cone.facets, cone.facets + cone.n_words * ConeSplitter::kWordBits);
     }
     store_.values.resize(static_cast<std::size_t>(n_rays_ * store_.stride + 2 * Lanes::kSize));
-    for (int j = 0; j < n_rays_; ++j) {
-      const double* values = cone.values_of(j);
-      compress_values(
-          conflicts, static_cast<int>(candidates.size()),
-          [&](int block) { return Lanes::load(values + block * Lanes::kSize); },
-          store_.values.data() + static_cast<std::ptrdiff_t>(j) * store_.stride);
-    }
+    ValuePacking packing;
+    packing.set(conflicts, static_cast<int>(candidates.size()));
+    packing.apply([&](const auto& pack) {
+      for (int j = 0; j < n_rays_; ++j) {
+        const double* v = cone.values_of(j);
+        pack([v](int block) { return Lanes::load(v + block * Lanes::kSize); },
+             store_.values.data() + static_cast<std::ptrdiff_t>(j) * store_.stride);
+      }
+    });
     std::vector<double> scores;
     conflicts.for_each([&](int i) {
       store_.candidates.push_back(candidates[static_cast<std::size_t>(i)]);
@@ -345,25 +369,29 @@ class CellWalk {
   }
 
   void transfer_values(const ConeView& cone, int n_candidates, ConeStore& store) {
-    double* out = store.values.data();
-    const auto put = [&](const auto& load) {
-      compress_values(conflicts_, n_candidates, load, out);
-      out += store.stride;
-    };
-    splitter_.for_each_ray(
-        [&](int j) {
-          const double* v = cone.values_of(j);
-          put([v](int block) { return Lanes::load(v + block * Lanes::kSize); });
-        },
-        [&](const ConeSplitter::Edge& edge) {
-          const double* v = cone.values_of(edge.positive);
-          const double* w = cone.values_of(edge.negative);
-          const Lanes a = Lanes::all(edge.positive_weight), b = Lanes::all(edge.negative_weight);
-          put([=](int block) {
-            const int i = block * Lanes::kSize;
-            return multiply_add(a, Lanes::load(v + i), b * Lanes::load(w + i));
+    packing_.set(conflicts_, n_candidates);
+    packing_.apply([&](const auto& pack) {
+      double* out = store.values.data();
+      const std::ptrdiff_t stride = store.stride;
+      splitter_.for_each_ray(
+          [&](int j) {
+            const double* v = cone.values_of(j);
+            pack([v](int block) { return Lanes::load(v + block * Lanes::kSize); }, out);
+            out += stride;
+          },
+          [&](const ConeSplitter::Edge& edge) {
+            const double* v = cone.values_of(edge.positive);
+            const double* w = cone.values_of(edge.negative);
+            const Lanes a = Lanes::all(edge.positive_weight), b = Lanes::all(edge.negative_weight);
+            pack(
+                [=](int block) {
+                  const int i = block * Lanes::kSize;
+                  return multiply_add(a, Lanes::load(v + i), b * Lanes::load(w + i));
+                },
+                out);
+            out += stride;
           });
-        });
+    });
   }
 
   void transfer_coordinates(const ConeView& cone, ConeStore& store) {
@@ -388,6 +416,7 @@ class CellWalk {
   std::vector<std::unique_ptr<Level>> levels_;
   int depth_ = 0;
   Conflicts conflicts_;
+  ValuePacking packing_;
   std::vector<double> split_values_;
 };
 

@@ -24,10 +24,6 @@ struct Lanes {
   static Lanes all(double x) { return {_mm512_set1_pd(x)}; }
   void store(double* to) const { _mm512_storeu_pd(to, v); }
 
-  // The lanes of the mask, side by side; anything behind them, up to kSize in all.
-  void store_compressed(Mask mask, double* to) const {
-    _mm512_storeu_pd(to, _mm512_maskz_compress_pd(mask, v));
-  }
   double sum() const { return _mm512_reduce_add_pd(v); }
 
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_pd(a.v, b.v)}; }
@@ -37,6 +33,22 @@ struct Lanes {
   friend Lanes min(Lanes a, Lanes b) { return {_mm512_min_pd(a.v, b.v)}; }
   friend Lanes max(Lanes a, Lanes b) { return {_mm512_max_pd(a.v, b.v)}; }
   friend Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+};
+
+// Puts the lanes of a mask side by side.
+class LanePacking {
+ public:
+  explicit LanePacking(Lanes::Mask mask) : mask_(mask) {}
+
+  int size() const { return count_bits(mask_); }
+
+  // Zeros behind them, up to kSize in all.
+  void store(Lanes lanes, double* to) const {
+    _mm512_storeu_pd(to, _mm512_maskz_compress_pd(mask_, lanes.v));
+  }
+
+ private:
+  Lanes::Mask mask_;
 };
 
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -56,10 +68,6 @@ struct Lanes {
     _mm256_storeu_pd(to + 4, high);
   }
 
-  void store_compressed(Mask mask, double* to) const {
-    store_compressed(low, mask & 15U, to);
-    store_compressed(high, mask >> 4U, to + count_bits(mask & 15U));
-  }
   double sum() const {
     const __m256d four = _mm256_add_pd(low, high);  // 04 15 26 37
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
@@ -89,10 +97,30 @@ struct Lanes {
   friend Lanes multiply_add(Lanes a, Lanes b, Lanes c) {
     return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
   }
+};
+
+class LanePacking {
+ public:
+  explicit LanePacking(Lanes::Mask mask)
+      : low_(order_of(mask & 15U)),
+        high_(order_of(mask >> 4U)),
+        keep_(_mm256_cmpgt_epi64(_mm256_set1_epi64x(count_bits(mask >> 4U)),
+                                 _mm256_setr_epi64x(0, 1, 2, 3))),
+        n_low_(count_bits(mask & 15U)),
+        size_(count_bits(mask)) {}
+
+  int size() const { return size_; }
+
+  void store(Lanes lanes, double* to) const {
+    _mm256_storeu_pd(to + 4, _mm256_setzero_pd());
+    _mm256_storeu_pd(to, pack(lanes.low, low_));
+    _mm256_storeu_pd(to + n_low_,
+                     _mm256_and_pd(pack(lanes.high, high_), _mm256_castsi256_pd(keep_)));
+  }
 
  private:
-  static void store_compressed(__m256d four, unsigned mask, double* to) {
-    // Of each set of lanes, which 32-bit halves of them come first.
+  // Of four lanes, which 32-bit halves of them come first.
+  static __m256i order_of(unsigned mask) {
     alignas(32) static constexpr std::int32_t kOrder[16][8] = {
         {0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {2, 3, 0, 1, 4, 5, 6, 7},
         {0, 1, 2, 3, 4, 5, 6, 7}, {4, 5, 0, 1, 2, 3, 6, 7}, {0, 1, 4, 5, 2, 3, 6, 7},
@@ -100,10 +128,14 @@ struct Lanes {
         {0, 1, 6, 7, 2, 3, 4, 5}, {2, 3, 6, 7, 0, 1, 4, 5}, {0, 1, 2, 3, 6, 7, 4, 5},
         {4, 5, 6, 7, 0, 1, 2, 3}, {0, 1, 4, 5, 6, 7, 2, 3}, {2, 3, 4, 5, 6, 7, 0, 1},
         {0, 1, 2, 3, 4, 5, 6, 7}};
-    const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kOrder[mask]));
-    const __m256 packed = _mm256_permutevar8x32_ps(_mm256_castpd_ps(four), order);
-    _mm256_storeu_pd(to, _mm256_castps_pd(packed));
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(kOrder[mask]));
   }
+  static __m256d pack(__m256d four, __m256i order) {
+    return _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(four), order));
+  }
+
+  __m256i low_, high_, keep_;
+  int n_low_, size_;
 };
 
 #else
@@ -130,12 +162,6 @@ struct Lanes {
     for (int i = 0; i < kSize; ++i) to[i] = v[i];
   }
 
-  void store_compressed(Mask mask, double* to) const {
-    for (int i = 0; i < kSize; ++i) {
-      *to = v[i];
-      to += mask >> i & 1;
-    }
-  }
   double sum() const { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
   friend Lanes operator+(const Lanes& a, const Lanes& b) {
@@ -161,6 +187,25 @@ struct Lanes {
   friend Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
     return make([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
   }
+};
+
+class LanePacking {
+ public:
+  explicit LanePacking(Lanes::Mask mask) : mask_(mask) {}
+
+  int size() const { return count_bits(mask_); }
+
+  void store(const Lanes& lanes, double* to) const {
+    double* end = to;
+    for (int i = 0; i < Lanes::kSize; ++i) {
+      *end = lanes.v[i];
+      end += mask_ >> i & 1;
+    }
+    while (end < to + Lanes::kSize) *end++ = 0.0;
+  }
+
+ private:
+  Lanes::Mask mask_;
 };
 
 #endif

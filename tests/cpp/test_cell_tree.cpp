@@ -234,7 +234,9 @@ void near_ties_hide_no_cell() {
     const double noise = std::pow(10.0, -16.0 + trial % 9);
     const Matrix X =
         integers(d == 5 ? 14 : 20, d, 2, rng) + noise * gaussian(d == 5 ? 14 : 20, d, rng);
-    const std::set<Pattern> all = set_of(enumerate(X));
+    const Patterns patterns = enumerate(X);
+    CHECK(patterns.gates().cols() == patterns.size());  // by splits alone
+    const std::set<Pattern> all = set_of(patterns);
     const Matrix gates = gaussian(d, 2000, rng);
     const Patterns found = patterns_from_gates(X, gates);
     for (Index i = 0; i < gates.cols(); ++i) {
