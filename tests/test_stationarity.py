@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from tests import oracles
 from tests.strategies import designs, integers, reals, sample_weights, targets
 
+import convexrelu.stationarity
 from convexrelu import (
     LimitExceeded,
     Network,
     NetworkReport,
     OptimalSet,
     Problem,
+    Solution,
     check_network,
     descent_path,
     enumerate_patterns,
@@ -199,6 +201,33 @@ class TestPlace:
         assert place.optimal_set.dimension == 0
         assert place.is_vertex
         assert place.n_neurons == place.fewest == len(report.best.active_set)
+        assert place.distance < 1e-7
+
+    def test_where_not_all_patterns_can_be_listed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of a rank above 20; or too many of them: over its own patterns, and it says so."""
+        X, y = np.eye(21), np.ones(21)
+        network = Network(np.full((1, 21), 0.2), [0.9])
+        lam = 0.1 / np.sqrt(21)
+        best = to_network(check_network(network, X, y, lam).best)
+        report = check_network(best, X, y, lam)
+        assert report.is_global
+        place = report.place()
+        assert not place.optimal_set.is_complete
+        assert place.n_neurons == place.fewest == 1
+
+        optima = self.optima()
+        report = check_network(optima.network(optima.min_norm()), self.X, self.y, optima.lam)
+        find = convexrelu.stationarity.find_optimal_set
+
+        def too_many(solution: Solution, *, all_patterns: bool = False, **options: Any) -> Any:
+            if all_patterns:
+                raise LimitExceeded("more than max_cells = 100000 blocks reach the threshold")
+            return find(solution, **options)
+
+        monkeypatch.setattr(convexrelu.stationarity, "find_optimal_set", too_many)
+        place = report.place()
+        assert not place.optimal_set.is_complete
+        assert place.optimal_set.dimension <= optima.dimension
         assert place.distance < 1e-7
 
     def test_gated(self) -> None:

@@ -22,7 +22,9 @@ class NetworkPlace(NamedTuple):
     """Where an optimal network is in the set of all optima."""
 
     optimal_set: OptimalSet
-    """All optima: over all patterns where the network is proven global, over its own elsewhere."""
+    """All optima: over all patterns where the network is proven global and these can be listed
+    (`OptimalSet.is_complete`), over its own elsewhere.
+    """
     alpha: NDArray[np.float64]
     """The point (k,) of the set that the network is, or is nearest to."""
     distance: float
@@ -111,24 +113,23 @@ class NetworkReport:
         """The place of a stationary network in the set of all optima, see `find_optimal_set`.
 
         A network that is stationary to `tol` is near a point of the set; that point is described.
+        Where it is proven global the set is that over all patterns, unless these are too many to be
+        listed in time, or X has a rank above 20: then it is the part of it that the network's own
+        patterns hold, and ``optimal_set.is_complete`` is False.
 
         Raises
         ------
         ValueError
             Where the network is not stationary, so that it belongs to no such set.
         LimitExceeded
-            Where the set is not found in time; `fewest` has the same time again.
+            Where not even that part is found in the same time again; so long may `fewest` take too.
         """
         if not self.is_stationary:
             raise ValueError(
                 "the network has no place in an optimal set: its gap to the best with its patterns "
                 f"is {self.gap:.1e}, more than tol = {self.tol:g}"
             )
-        optima = find_optimal_set(
-            self.best,
-            all_patterns=self.is_global,
-            time_limit=time_limit,
-        )
+        optima = self._find_optima(time_limit)
         alpha, distance = optima.nearest(self.solution)
         point = optima.solution(alpha)
         n_neurons = len(point.active_set)
@@ -139,6 +140,14 @@ class NetworkReport:
         except _core.LimitExceeded:
             fewest = None
         return NetworkPlace(optima, alpha, distance, is_vertex, n_neurons, fewest)
+
+    def _find_optima(self, time_limit: float | None) -> OptimalSet:
+        if self.is_global:
+            try:
+                return find_optimal_set(self.best, all_patterns=True, time_limit=time_limit)
+            except (_core.LimitExceeded, ValueError):
+                pass  # with its own patterns it either works or says why not
+        return find_optimal_set(self.best, time_limit=time_limit)
 
     def __repr__(self) -> str:
         stationary = "stationary" if self.is_stationary else f"gap {self.gap:.1e} to stationary"
