@@ -79,17 +79,17 @@ class KktSystem::Impl {
       Matrix w = Matrix::Identity(n(), n());
       solve_lower(matrix_, w, n_threads_, monitor);
       add_outer_product(w.transpose(), 1.0, dr, n_threads_, monitor);
-      dalpha.noalias() = half_.transpose() * w;
+      transposed_product(half_, w, 1.0, dalpha, n_threads_, monitor);
       solve_lower(schur_, dalpha, n_threads_, monitor);
       add_outer_product(dalpha.transpose(), -1.0, dr, n_threads_, monitor);
-      schur_.triangularView<Eigen::Lower>().transpose().solveInPlace(dalpha);
+      solve_lower_transposed(schur_, dalpha, n_threads_, monitor);
     } else {
       // With P = L L': dr = I - n V'V, V = L^-1 Z'/n.
       Matrix v = z_.transpose() / n_samples;
       solve_lower(matrix_, v, n_threads_, monitor);
       dr.diagonal().setOnes();
       add_outer_product(v.transpose(), -n_samples, dr, n_threads_, monitor);
-      matrix_.triangularView<Eigen::Lower>().transpose().solveInPlace(v);
+      solve_lower_transposed(matrix_, v, n_threads_, monitor);
       for (Index b = 0; b < size_k(); ++b) {
         const double share = n_samples / (n_samples + slot(b).alpha * slot(b).delta);
         dalpha.row(b) =

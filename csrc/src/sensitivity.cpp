@@ -12,6 +12,7 @@
 #include "convexrelu/kkt_system.hpp"
 #include "convexrelu/solver.hpp"
 #include "critical_cone.hpp"
+#include "tiled_product.hpp"
 
 namespace convexrelu {
 
@@ -392,20 +393,24 @@ DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor) const 
   }
   const Change along = solve(Vector::Zero(n_samples), Vector::Constant(size(), optimum.n), monitor);
   // tr(R M_b R) = (D_b'(XX' o R^2) D_b - ||R A_b C_F^+||^2)/n, D_b as a vector of 0 and 1.
-  const Matrix weighted = (problem.X() * problem.X().transpose()).cwiseProduct(R * R);
+  Matrix square(n_samples, n_samples), weighted = Matrix::Zero(n_samples, n_samples);
+  transposed_product(R, R, 1.0, square, 1, monitor);
+  add_outer_product(problem.X(), 1.0, weighted, 1, monitor);
+  weighted.triangularView<Eigen::Lower>() = weighted.cwiseProduct(square);
   double slope = 0.0;
   for (Index b = 0; b < size(); ++b) {
+    monitor.check();
     const Member& member = members[at(b)];
     Vector mask = Vector::Ones(n_samples);
     problem.apply_mask({member.block.pattern, +1}, mask);
-    double square = mask.dot(weighted * mask);
+    double trace = mask.dot(weighted.selfadjointView<Eigen::Lower>() * mask);
     if (member.face.size() > 0) {
       Matrix columns = problem.X() * member.face.q();
       problem.apply_mask(member.block, columns);
-      square -= (R * columns).squaredNorm();
+      trace -= (R * columns).squaredNorm();
     }
     const Vector turned = optimum.activation(member.block, turn(member, along.dr));
-    slope += along.dalpha(b) / optimum.lam * square / optimum.n +
+    slope += along.dalpha(b) / optimum.lam * trace / optimum.n +
              2.0 / optimum.lam * G.row(b).dot(R * turned);
   }
   return {static_cast<double>(n_samples) - R.trace(), slope};

@@ -51,13 +51,25 @@ void add_outer_product(const Factor& A, double scale, Matrix& C, int n_threads, 
   });
 }
 
+// work(panel) for every panel of columns of B.
+template <typename Work>
+void for_panels(Matrix& B, int n_threads, Monitor& monitor, const Work& work) {
+  watched_for(n_tiles(B.cols()), n_threads, monitor, [&](Index chunk) {
+    const Index j = kTile * chunk;
+    work(B.middleCols(j, std::min(kTile, B.cols() - j)));
+  });
+}
+
 // B (n, k) <- L^-1 B.
 inline void solve_lower(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
-  watched_for(n_tiles(B.cols()), n_threads, monitor, [&](Index chunk) {
-    const Index j = kTile * chunk, width = std::min(kTile, B.cols() - j);
-    auto panel = B.middleCols(j, width);
-    L.triangularView<Eigen::Lower>().solveInPlace(panel);
-  });
+  for_panels(B, n_threads, monitor,
+             [&](auto panel) { L.triangularView<Eigen::Lower>().solveInPlace(panel); });
+}
+
+// B (n, k) <- L'^-1 B.
+inline void solve_lower_transposed(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
+  for_panels(B, n_threads, monitor,
+             [&](auto panel) { L.triangularView<Eigen::Lower>().transpose().solveInPlace(panel); });
 }
 
 }  // namespace convexrelu
