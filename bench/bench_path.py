@@ -11,7 +11,7 @@ the same difference from Clarabel at 3 lam, and its CPU seconds for the last of 
 (gated; it needs `python -m bench.compare setup celer`), what its path of 100 points takes down to a
 worst gap of 3e-6, and our path on the same patterns, with objectives and weights at 1,000 lam, in
 CPU seconds and as a share of that. --full checks
-200 lam, each against a solve, on more cases: an hour (nox -s path_full). A case that fails a check
+200 lam, each against a solve, on more cases: hours (nox -s path_full). A case that fails a check
 says so, and the exit code is 1. DATA is a name of bench.data, or planted-NxD (synthetic).
 """
 
