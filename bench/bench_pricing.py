@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from bench.compare import machine
 from convexrelu import Problem, patterns_from_gates, price_patterns, solve
 
 SIZES = ((1000, 4), (1000, 5), (500, 6), (1000, 6), (500, 7))
@@ -83,6 +84,7 @@ def measure(n: int, d: int) -> str:
 
 
 def main() -> None:
+    print(machine.headline())
     sizes = [tuple(map(int, size.split(","))) for size in sys.argv[1:]] or SIZES
     names = ("value/lam", "bound/lam", "CPU s", "wall s", "2 threads")
     print(f"{'n':>6}{'d':>3}" + "".join(f"{x:>12}" for x in names))

@@ -30,6 +30,15 @@ def describe(threads: int) -> dict[str, Any]:
     return {**json.loads(result.stdout), "threads": threads}
 
 
+def headline(threads: int = 1) -> str:
+    """What seconds beside it have to be read against, in a line."""
+    facts = describe(threads)
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, load {os.getloadavg()[0]:.1f}; "
+        f"square matrix product {facts['gemm_float64_gflops']} GF/s (float64, {threads} thread)"
+    )
+
+
 def commit() -> str:
     """The commit checked out, marked where the tree differs from it."""
     try:

@@ -183,7 +183,7 @@ class ValuePacking {
   void apply(const Work& work) const {
     if (blocks_.size() == 1) {  // as at most nodes: it stays in registers
       const LanePacking block = blocks_[0];
-      work([&block](const auto& load, double* out) { block.store(load(0), out); });
+      work([&block](const auto& load, double* out) { block.store_with_zeros(load(0), out); });
       return;
     }
     const LanePacking* const blocks = blocks_.data();

@@ -42,8 +42,9 @@ class LanePacking {
 
   int size() const { return count_bits(mask_); }
 
-  // Zeros behind them, up to kSize in all.
-  void store(Lanes lanes, double* to) const {
+  // Anything behind them, up to kSize in all; or zeros.
+  void store(Lanes lanes, double* to) const { store_with_zeros(lanes, to); }
+  void store_with_zeros(Lanes lanes, double* to) const {
     _mm512_storeu_pd(to, _mm512_maskz_compress_pd(mask_, lanes.v));
   }
 
@@ -112,6 +113,10 @@ class LanePacking {
   int size() const { return size_; }
 
   void store(Lanes lanes, double* to) const {
+    _mm256_storeu_pd(to, pack(lanes.low, low_));
+    _mm256_storeu_pd(to + n_low_, pack(lanes.high, high_));
+  }
+  void store_with_zeros(Lanes lanes, double* to) const {
     _mm256_storeu_pd(to + 4, _mm256_setzero_pd());
     _mm256_storeu_pd(to, pack(lanes.low, low_));
     _mm256_storeu_pd(to + n_low_,
@@ -196,12 +201,14 @@ class LanePacking {
   int size() const { return count_bits(mask_); }
 
   void store(const Lanes& lanes, double* to) const {
-    double* end = to;
     for (int i = 0; i < Lanes::kSize; ++i) {
-      *end = lanes.v[i];
-      end += mask_ >> i & 1;
+      *to = lanes.v[i];
+      to += mask_ >> i & 1;
     }
-    while (end < to + Lanes::kSize) *end++ = 0.0;
+  }
+  void store_with_zeros(const Lanes& lanes, double* to) const {
+    store(lanes, to);
+    for (int i = size(); i < Lanes::kSize; ++i) to[i] = 0.0;
   }
 
  private:

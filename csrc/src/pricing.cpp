@@ -225,7 +225,7 @@ class ConeBounds {
     const std::size_t room = static_cast<std::size_t>(cone.stride);
     if (convex_[0].size() < room) {
       for (auto* array : {&convex_[0], &convex_[1], &linear_[0], &linear_[1], &balance_,
-                          &at_point_[0], &at_point_[1], &chord_, &score_}) {
+                          &at_point_[0], &at_point_[1], &chord_, &score_, &weight_, &floor_}) {
         array->resize(2 * room);
       }
       cuts_.resize(2 * room);
@@ -239,18 +239,16 @@ class ConeBounds {
       cuts_[static_cast<std::size_t>(block)] = cuts;
       n_conflicts_ += count_bits(cuts);
       min(depth, high).store(balance_.data() + block * Lanes::kSize);
-      alignas(64) double w[Lanes::kSize];
       const int first = block * Lanes::kSize;
       const int n_here = std::min(Lanes::kSize, n_candidates_ - first);
-      for (int lane = 0; lane < Lanes::kSize; ++lane) {
-        if (cuts >> lane & 1) {
-          w[lane] = arrangement_.weights(candidates[static_cast<std::size_t>(first + lane)]);
-        } else {
-          w[lane] = 0.0;
-          if (lane < n_here) {
-            fix(state, candidates[static_cast<std::size_t>(first + lane)], positive >> lane & 1);
-          }
-        }
+      alignas(64) double w[Lanes::kSize] = {};
+      for (unsigned mask = cuts; mask != 0; mask &= mask - 1) {
+        const int lane = lowest_bit(mask);
+        w[lane] = arrangement_.weights(candidates[static_cast<std::size_t>(first + lane)]);
+      }
+      const unsigned fixed = ~unsigned{cuts} & ((1U << n_here) - 1);
+      for (unsigned mask = fixed & positive; mask != 0; mask &= mask - 1) {
+        fix(state, candidates[static_cast<std::size_t>(first + lowest_bit(mask))], true);
       }
       const Lanes weight = Lanes::load(w), minus = zero - weight;
       max(weight, zero).store(convex_[0].data() + first);
@@ -284,17 +282,21 @@ class ConeBounds {
   // F at the rays (sign 0) or -F (sign 1), rows that are concave on the cone replaced by linear_.
   void find_majorant(const ConeView& cone, const ConeState& state, int sign) {
     const std::size_t s = static_cast<std::size_t>(sign);
+    // Of every candidate w max(x, 0), or w x = w max(x, -infinity) where it is concave.
+    const std::size_t n = static_cast<std::size_t>(n_blocks(n_candidates_) * Lanes::kSize);
+    for (std::size_t i = 0; i < n; ++i) {
+      weight_[i] = convex_[s][i] - linear_[s][i];
+      floor_[i] = convex_[1 - s][i] > 0.0 ? -kInfinity : 0.0;
+    }
     for (int j = 0; j < n_rays_; j += 2) {
       // Two rays at a time: they share the weights, and sums wait for the one before.
       const double* v = cone.values_of(j);
       const int next = j + 1 < n_rays_ ? cone.stride : 0;
-      Lanes convex[2] = {Lanes::all(0.0), Lanes::all(0.0)}, linear[2] = {convex[0], convex[0]};
+      Lanes sum[2] = {Lanes::all(0.0), Lanes::all(0.0)};
       for (int i = 0; i < n_candidates_; i += Lanes::kSize) {
-        const Lanes w = Lanes::load(convex_[s].data() + i), m = Lanes::load(linear_[s].data() + i);
+        const Lanes w = Lanes::load(weight_.data() + i), floor = Lanes::load(floor_.data() + i);
         for (int k = 0; k < 2; ++k) {
-          const Lanes value = Lanes::load(v + i + k * next);
-          convex[k] = multiply_add(w, max(value, Lanes::all(0.0)), convex[k]);
-          linear[k] = multiply_add(m, value, linear[k]);
+          sum[k] = multiply_add(w, max(Lanes::load(v + i + k * next), floor), sum[k]);
         }
       }
       for (int k = 0; k < 2 && j + k < n_rays_; ++k) {
@@ -304,8 +306,7 @@ class ConeBounds {
           fixed += state.c[static_cast<std::size_t>(c)] *
                    rays_[static_cast<std::size_t>(c * ray_stride_ + j + k)];
         }
-        majorant_[s][at] =
-            (sign == 0 ? fixed : -fixed) + (convex[k] - linear[k]).sum() / lengths_[at];
+        majorant_[s][at] = (sign == 0 ? fixed : -fixed) + sum[k].sum() / lengths_[at];
       }
     }
   }
@@ -417,7 +418,7 @@ class ConeBounds {
     }
   }
 
-  static constexpr double kEvenness = 0.1;
+  static constexpr double kEvenness = 0.05;
 
   const PricedArrangement& arrangement_;
   int rank_;
@@ -430,7 +431,7 @@ class ConeBounds {
   // value if it is concave.
   std::array<std::vector<double>, 2> convex_, linear_;
   std::array<std::vector<double>, 2> at_point_;  // of the candidates, where the bound is attained
-  std::vector<double> balance_, chord_, score_;
+  std::vector<double> balance_, chord_, score_, weight_, floor_;
   std::vector<std::pair<int, double>> moved_;
 
   int n_rays_ = 0, ray_stride_ = 0;
@@ -528,7 +529,7 @@ class Searcher : public ConeBounds {
 
  private:
   static constexpr double kTol = 1e-12;
-  static constexpr int kRounds = 2;  // of moving the linear parts
+  static constexpr int kRounds = 1;  // of moving the linear parts
 
   double limit() const { return is_listing_ ? limits_.threshold : limits_.at(best.value); }
   bool is_open(double bound) const { return is_listing_ ? bound >= limit() : bound > limit(); }
