@@ -98,6 +98,32 @@ void pruning_ends_at_a_vertex() {
   }
 }
 
+void all_patterns_are_found_from_few() {
+  const Problem full = parity();
+  const OptimalSet whole = optimal_set(full);
+  const Problem few(full.X(), full.y(), patterns_from_gates(full.X(), Matrix::Ones(3, 1)),
+                    Formulation::relu);
+  const Solution solution = solve(few, whole.lam(), {}, monitor);
+  for (const int n_threads : {1, 2}) {
+    const OptimalSet set = find_optimal_set(solution, {1e-9, true, n_threads}, monitor);
+    CHECK(set.size() == 12 && set.dimension() == 5 && set.is_complete());
+    CHECK(set.contains(whole.solution()));
+    CHECK(std::abs(set.solution().objective - whole.solution().objective) <= 1e-12);
+  }
+}
+
+void nearest_point_of_members_and_of_others() {
+  const OptimalSet set = optimal_set(parity());
+  for (const auto& alpha : set.vertices(100, monitor).rowwise()) {
+    const auto [point, distance] = set.nearest(set.solution_at(alpha.transpose()));
+    CHECK((point - alpha.transpose()).norm() <= 1e-9 && distance <= 1e-9);
+  }
+  const Solution other = solve(set.problem(), 0.9 * set.lam(), {}, monitor);
+  const auto [point, distance] = set.nearest(other);
+  CHECK(distance > 1e-3 && !set.contains(other));
+  CHECK(set.contains(set.solution_at(point)));
+}
+
 }  // namespace
 
 int main() {
@@ -105,5 +131,7 @@ int main() {
   RUN(members_have_its_objective);
   RUN(ranges_are_those_of_the_vertices);
   RUN(pruning_ends_at_a_vertex);
+  RUN(all_patterns_are_found_from_few);
+  RUN(nearest_point_of_members_and_of_others);
   return failed_checks;
 }
