@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "convexrelu/error.hpp"
-#include "convexrelu/parallel.hpp"
+#include "watched_for.hpp"
 
 namespace convexrelu {
 
@@ -16,35 +16,45 @@ constexpr Index kStripe = 256;  // rows of a panel, and columns of the trailing 
 
 Index n_stripes(Index size) { return (size + kStripe - 1) / kStripe; }
 
-}  // namespace
-
 // Left-looking by panels: A(j:, j) -= L(j:, :j) L(j, :j)', factor the diagonal block, solve below
 // it.
-Index factor_cholesky(MatrixRef A, const CholeskyOptions& options) {
+template <typename MatrixType>
+Index factor(MatrixType& A, const CholeskyOptions& options) {
+  using Scalar = typename MatrixType::Scalar;
   const Index n = A.rows();
   if (A.cols() != n) throw_invalid("A must be square");
+  Monitor unwatched;
+  Monitor& monitor = options.monitor != nullptr ? *options.monitor : unwatched;
   for (Index begin = 0; begin < n; begin += kPanel) {
-    if (options.monitor != nullptr) options.monitor->check();
+    monitor.check();
     const Index width = std::min(kPanel, n - begin);
     const Index below = n - begin - width;
     auto diagonal = A.block(begin, begin, width, width);
     const auto left = A.block(begin, 0, width, begin);
-    if (begin > 0) diagonal.triangularView<Eigen::Lower>() -= left * left.transpose();
+    if (begin > 0) diagonal.template triangularView<Eigen::Lower>() -= left * left.transpose();
     // A column whose pivot is not positive keeps its old diagonal; NaN is not noticed.
-    const Index failed = Eigen::internal::llt_inplace<double, Eigen::Lower>::blocked(diagonal);
+    const Index failed = Eigen::internal::llt_inplace<Scalar, Eigen::Lower>::blocked(diagonal);
     for (Index j = 0; j < width; ++j) {
-      if (j == failed || !(diagonal(j, j) > 0.0)) return begin + j;
+      if (j == failed || !(diagonal(j, j) > Scalar{0})) return begin + j;
     }
-    parallel_for(n_stripes(below), options.n_threads, [&](Index stripe) {
+    watched_for(n_stripes(below), options.n_threads, monitor, [&](Index stripe, const auto&) {
       const Index first = begin + width + stripe * kStripe;
       const Index rows = std::min(kStripe, n - first);
       auto panel = A.block(first, begin, rows, width);
       if (begin > 0) panel.noalias() -= A.block(first, 0, rows, begin) * left.transpose();
-      const auto upper = diagonal.transpose().triangularView<Eigen::Upper>();
-      upper.solveInPlace<Eigen::OnTheRight>(panel);
+      const auto upper = diagonal.transpose().template triangularView<Eigen::Upper>();
+      upper.template solveInPlace<Eigen::OnTheRight>(panel);
     });
   }
   return -1;
+}
+
+}  // namespace
+
+Index factor_cholesky(MatrixRef A, const CholeskyOptions& options) { return factor(A, options); }
+
+Index factor_cholesky(Eigen::Ref<Eigen::MatrixXf> A, const CholeskyOptions& options) {
+  return factor(A, options);
 }
 
 void solve_cholesky(ConstMatrixRef L, MatrixRef B) {

@@ -5,6 +5,7 @@
 
 #include "convexrelu/cholesky.hpp"
 #include "kronecker_preconditioner.hpp"
+#include "mixed_preconditioner.hpp"
 #include "random.hpp"
 #include "tiled_product.hpp"
 
@@ -22,6 +23,11 @@ class KktSystem::Impl {
     switch (form_) {
       case Form::n_form:
         return factor_n_form(n_threads, monitor);
+      case Form::mixed:
+        if (prepare_mixed(n_threads, monitor)) return true;
+        if (chosen || mixed_->has_factor()) return false;
+        form_ = Form::iterative;  // H is beyond float32
+        return prepare_iterative(n_threads, monitor);
       case Form::iterative:
         return prepare_iterative(n_threads, monitor);
       default:
@@ -36,39 +42,55 @@ class KktSystem::Impl {
       const auto done = [&] { return cg_.rho <= accuracy * accuracy * cg_.first_rho; };
       return solve_iterative(g1, g2, dr, dalpha, done, monitor);
     }
+    if (form_ == Form::mixed) {
+      const auto done = [&] { return pcg_.rho <= accuracy * accuracy * pcg_.first_rho; };
+      solve_mixed(g1, g2, dr, dalpha, done, monitor);
+      // rho does not see what is left of the residual in the range of B; dalpha takes it up.
+      dr += pcg_.z;
+      dalpha += pcg_.z_a;
+      return;
+    }
     solve_factored(g1, g2, dr, dalpha);
     if (accuracy >= kRefined) return;
-    Vector defect1(g1.size()), defect2(g2.size()), correction1(g1.size()), correction2(g2.size());
-    apply(dr, dalpha, defect1, defect2);
-    defect1 = g1 - defect1;
-    defect2 = g2 - defect2;
-    solve_factored(defect1, defect2, correction1, correction2);
-    dr += correction1;
-    dalpha += correction2;
+    Refinement& defect = refinement_;
+    defect.resize(n(), size_k());
+    apply(dr, dalpha, defect.g1, defect.g2);
+    defect.g1 = g1 - defect.g1;
+    defect.g2 = g2 - defect.g2;
+    solve_factored(defect.g1, defect.g2, defect.dr, defect.dalpha);
+    dr += defect.dr;
+    dalpha += defect.dalpha;
   }
 
   // The model is dr'H_delta dr/2 - g1'dr, H_delta = H + B Delta^-1 B'. With x the m-form's unknown and rho its
   // residual, dr = g1 - Z x is worth (||g1||^2 - n x'P x - n rho'W rho)/2, W the inverse of the
   // block-diagonal part of P, and no direction is worth more than that without the last term.
   void descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {
-    const Vector g2 = Vector::Zero(size_k());
-    Vector dalpha(size_k());
-    if (form_ != Form::iterative) return solve_factored(g1, g2, dr, dalpha);
     constexpr double kFineResidual = 1e-5;
+    no_g2_.setZero(size_k());
+    dalpha_.resize(size_k());
+    if (form_ == Form::mixed) {
+      const auto done = [&] {
+        return pcg_.rho <= (1.0 - share) * pcg_.energy ||
+               pcg_.rho <= kFineResidual * kFineResidual * pcg_.first_rho;
+      };
+      return solve_mixed(g1, no_g2_, dr, dalpha_, done, monitor);
+    }
+    if (form_ != Form::iterative) return solve_factored(g1, no_g2_, dr, dalpha_);
     const double square = g1.squaredNorm();
     const auto done = [&] {
       const double worth = square - static_cast<double>(n()) * cg_.energy;
       return model_error() <= (1.0 - share) * worth ||
              cg_.rho <= kFineResidual * kFineResidual * cg_.first_rho;
     };
-    solve_iterative(g1, g2, dr, dalpha, done, monitor);
+    solve_iterative(g1, no_g2_, dr, dalpha_, done, monitor);
   }
 
   double invert(Matrix& dr, Matrix& dalpha, Monitor& monitor) const {
     const double n_samples = static_cast<double>(n());
     dr.setZero(n(), n());
     dalpha.resize(size_k(), n());
-    if (form_ == Form::iterative) {
+    if (form_ == Form::iterative || form_ == Form::mixed) {
       constexpr double kRounding = 1e-14;
       const Vector g2 = Vector::Zero(size_k());
       for (Index i = 0; i < n(); ++i) {
@@ -112,6 +134,7 @@ class KktSystem::Impl {
 
   double reciprocal_condition() const {
     if (form_ == Form::iterative) return 1.0;
+    if (form_ == Form::mixed) return mixed_->reciprocal_condition();
     double result = matrix_.size() == 0 ? 1.0 : convexrelu::reciprocal_condition(matrix_, norm_);
     if (form_ == Form::n_form && size_k() > 0) {
       result = std::min(result, convexrelu::reciprocal_condition(schur_, schur_norm_));
@@ -189,27 +212,46 @@ class KktSystem::Impl {
     }
   }
 
-  // Floating-point operations, and the memory that a form may take.
+  // Floating-point operations, those of float32 by half, and the memory that a form may take.
   Form cheapest_form() const {
     constexpr double kLargestMatrix = 1e8;      // entries
+    constexpr double kLargestMixed = 2.5e8;     // of a matrix of float32
     constexpr double kConjugateGradients = 60;  // steps: 10 to 40 on images, 200 at small lam
+    constexpr double kMixedSteps = 12;          // with a factor that serves two systems
     const double n_samples = static_cast<double>(n());
     const double k = static_cast<double>(size_k());
     const double m = static_cast<double>(m_);
     double fresh = 0.0;
-    bool can_iterate = requested_ == Form::automatic && size_k() > 0;
+    const bool can_iterate = requested_ == Form::automatic && size_k() > 0 &&
+                             problem_.formulation() == Formulation::gated;
+    bool any_radial = false;
     for (const Slot& slot : slots_) {
       if (slot.gram_offset < 0) fresh += static_cast<double>(slot.width);
-      can_iterate = can_iterate && slot.whole_space && slot.alpha > 0.0;
+      any_radial = any_radial || slot.radial;
     }
     double n_cost = std::pow(n_samples, 3) / 3.0 + 2.0 * n_samples * n_samples * k;
     double m_cost = std::pow(m, 3) / 3.0 + 2.0 * n_samples * m * fresh;
     if (n_samples * n_samples > kLargestMatrix) n_cost = kInfinity;
     if (m * std::max(m, n_samples) > kLargestMatrix) m_cost = kInfinity;
-    const double features = static_cast<double>(d());
-    const double iterative_cost =
-        kConjugateGradients * (4.0 * n_samples + 4.0 * features + 8.0 * k) * features * k;
-    if (can_iterate && iterative_cost < std::min(n_cost, m_cost)) return Form::iterative;
+    const double direct_cost = std::min(n_cost, m_cost);
+    if (can_iterate) {
+      const double features = static_cast<double>(d());
+      const double square = n_samples * n_samples;
+      const bool mixed_fits = n_cost == kInfinity && square <= kLargestMixed;
+      const double step_cost = 4.0 * n_samples * features * k;
+      const double mixed_cost =
+          mixed_fits ? square * (n_samples / 12.0 + features / 4.0 + k + 2.0 * kMixedSteps) +
+                           kMixedSteps * step_cost
+                     : kInfinity;
+      // A member with alpha = 0 is beyond the iterative form, unless no other fits.
+      const double iterative_cost =
+          any_radial && std::min(direct_cost, mixed_cost) < kInfinity
+              ? kInfinity
+              : kConjugateGradients * (step_cost + (4.0 * features + 8.0 * k) * features * k);
+      if (std::min(mixed_cost, iterative_cost) < direct_cost) {
+        return mixed_cost < iterative_cost ? Form::mixed : Form::iterative;
+      }
+    }
     return n_cost < m_cost ? Form::n_form : Form::m_form;
   }
 
@@ -223,13 +265,28 @@ class KktSystem::Impl {
     problem_.apply_mask(slot.block, columns);
   }
 
+  // B, and the directions.
+  void fill_activations() {
+    directions_.resize(d(), size_k());
+    for (Index b = 0; b < size_k(); ++b) directions_.col(b) = slot(b).direction;
+    b_.noalias() = problem_.X() * directions_;
+    for (Index b = 0; b < size_k(); ++b) problem_.apply_mask(slot(b).block, b_.col(b));
+  }
+
+  // Z and what comes from it is not kept.
+  void drop_gram() {
+    for (Slot& slot : slots_) slot.gram_offset = -1;
+    z_.resize(0, 0);
+    gram_.resize(0, 0);
+  }
+
   // H = I + (XX'/n) o (D diag(alpha) D') over members with all of R^d, + Z diag(alpha) Z'/n over
   // the others.
   bool factor_n_form(int n_threads, Monitor& monitor) {
     const double n_samples = static_cast<double>(n());
     Index n_whole = 0, m_rest = 0;
-    for (Slot& slot : slots_) {
-      slot.gram_offset = -1;
+    drop_gram();
+    for (const Slot& slot : slots_) {
       if (slot.alpha == 0.0) continue;
       if (slot.whole_space) {
         ++n_whole;
@@ -237,8 +294,6 @@ class KktSystem::Impl {
         m_rest += slot.width;
       }
     }
-    z_.resize(0, 0);
-    gram_.resize(0, 0);
     matrix_.setZero(n(), n());
     if (n_whole > 0) {
       if (sample_gram_.size() == 0) {
@@ -274,11 +329,8 @@ class KktSystem::Impl {
     const CholeskyOptions options{n_threads, &monitor};
     if (factor_cholesky(matrix_, options) >= 0) return false;
 
-    directions_.resize(d(), size_k());
-    for (Index b = 0; b < size_k(); ++b) directions_.col(b) = slot(b).direction;
-    half_.noalias() = problem_.X() * directions_;
-    for (Index b = 0; b < size_k(); ++b) problem_.apply_mask(slot(b).block, half_.col(b));
-    b_ = half_;
+    fill_activations();
+    half_ = b_;
     solve_lower(matrix_, half_, n_threads, monitor);
     schur_.setZero(size_k(), size_k());
     add_outer_product(half_.transpose(), 1.0, schur_, n_threads, monitor);
@@ -359,12 +411,14 @@ class KktSystem::Impl {
       dalpha.noalias() = b_.transpose() * dr;
       dalpha -= g2;
       solve_cholesky(schur_, dalpha);
-      Vector correction = half_ * dalpha;
-      matrix_.triangularView<Eigen::Lower>().transpose().solveInPlace(correction);
-      dr -= correction;
+      x_.noalias() = half_ * dalpha;
+      matrix_.triangularView<Eigen::Lower>().transpose().solveInPlace(x_);
+      dr -= x_;
       return;
     }
-    Vector x = z_.transpose() * g1 / n_samples;
+    Vector& x = x_;
+    x.noalias() = z_.transpose() * g1;
+    x /= n_samples;
     for (Index b = 0; b < size_k(); ++b) {
       x.segment(slot(b).offset, slot(b).width) -=
           slot(b).local * (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
@@ -379,11 +433,113 @@ class KktSystem::Impl {
     }
   }
 
+  // A factor of an earlier system is kept as long as a solution with it costs less than half of a new one.
+  bool prepare_mixed(int n_threads, Monitor& monitor) {
+    drop_gram();
+    fill_activations();
+    alpha_.resize(size_k());
+    delta_.resize(size_k());
+    for (Index b = 0; b < size_k(); ++b) {
+      alpha_(b) = slot(b).alpha;
+      delta_(b) = slot(b).delta;
+    }
+    if (!mixed_) mixed_ = std::make_unique<MixedPreconditioner>(problem_);
+    is_fresh_ = !mixed_->has_factor() || 2.0 * mixed_cost_ > mixed_factor_cost();
+    mixed_cost_ = 0.0;
+    if (is_fresh_ && !mixed_->factor(patterns_, alpha_, n_threads, monitor)) return false;
+    return mixed_->border(b_, delta_, n_threads, monitor);
+  }
+
+  // Floating-point operations, those of float32 by half.
+  double mixed_factor_cost() const {
+    const double n_samples = static_cast<double>(n());
+    const double width = static_cast<double>(d() + size_k());
+    return n_samples * n_samples * (n_samples / 6.0 + width / 2.0);
+  }
+  double mixed_step_cost() const {
+    const double n_samples = static_cast<double>(n());
+    return n_samples * static_cast<double>(4 * d() * size_k() + 2 * n());
+  }
+
+  // Conjugate gradients on J where B'r = Delta a, until done() or the residual is zero. A factor of an
+  // earlier system is made anew once they have cost as much as that.
+  template <typename Done>
+  void solve_mixed(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
+                   const Done& done, Monitor& monitor) const {
+    constexpr int kMaxSteps = 500;
+    ProjectedGradients& cg = pcg_;
+    cg.resize(n(), size_k());
+    cg.residual = g1;
+    cg.energy = 0.0;
+    double start_energy = 0.0;
+    if (g2.squaredNorm() > 0.0) {
+      mixed_->apply(cg.zero, g2, cg.r, cg.a);
+      apply(cg.r, cg.a, cg.image, cg.image_a);
+      cg.residual -= cg.image;
+      start_energy = cg.r.dot(cg.image) - cg.a.dot(cg.image_a);
+    }
+    const auto precondition = [&] {
+      mixed_->apply(cg.residual, cg.zero_a, cg.z, cg.z_a);
+      return cg.residual.dot(cg.z);
+    };
+    cg.rho = precondition();
+    cg.first_rho = cg.rho + std::abs(start_energy);
+    cg.p = cg.z;
+    cg.p_a = cg.z_a;
+    double cost = 0.0;
+    for (int step = 0; step < kMaxSteps && cg.rho > 0.0 && !done(); ++step) {
+      monitor.check();
+      if (!is_fresh_ && cost > mixed_factor_cost()) {
+        is_fresh_ = true;
+        if (!mixed_->factor(patterns_, alpha_, n_threads_, monitor) ||
+            !mixed_->border(b_, delta_, n_threads_, monitor)) {
+          break;
+        }
+        cg.rho = precondition();
+        cg.p = cg.z;
+        cg.p_a = cg.z_a;
+      }
+      apply(cg.p, cg.p_a, cg.image, cg.image_a);
+      cost += mixed_step_cost();
+      const double length = cg.rho / cg.p.dot(cg.image);
+      cg.r += length * cg.p;
+      cg.a += length * cg.p_a;
+      cg.residual -= length * cg.image;
+      cg.energy += length * cg.rho;
+      const double next = precondition();
+      cg.p = cg.z + (next / cg.rho) * cg.p;
+      cg.p_a = cg.z_a + (next / cg.rho) * cg.p_a;
+      cg.rho = next;
+    }
+    mixed_cost_ = is_fresh_ ? 0.0 : std::max(mixed_cost_, cost);
+    dr = cg.r;
+    dalpha = cg.a;
+  }
+
+  // The iterative form has no place for alpha = 0: next to nothing takes it.
+  void widen_radial_members() {
+    constexpr double kSmallest = 1e-6;  // relative to the largest alpha
+    double largest = 0.0;
+    for (const Slot& slot : slots_) largest = std::max(largest, slot.alpha);
+    m_ = 0;
+    for (Slot& slot : slots_) {
+      if (slot.radial) {
+        slot.radial = false;
+        slot.alpha = largest > 0.0 ? kSmallest * largest : 1.0;
+        slot.whole_space = true;
+        slot.basis.resize(0, 0);
+        slot.local = slot.direction;
+        slot.width = d();
+      }
+      slot.offset = m_;
+      m_ += slot.width;
+    }
+  }
+
   bool prepare_iterative(int n_threads, Monitor& monitor) {
     if (!preconditioner_) preconditioner_ = std::make_unique<KroneckerPreconditioner>(problem_);
-    for (Slot& slot : slots_) slot.gram_offset = -1;
-    z_.resize(0, 0);
-    gram_.resize(0, 0);
+    drop_gram();
+    widen_radial_members();
     const double n_samples = static_cast<double>(n());
     alpha_.resize(size_k());
     radial_.resize(size_k());
@@ -462,24 +618,22 @@ class KktSystem::Impl {
   // (out1, out2) = J (r, alpha), from X and the masks alone.
   void apply(ConstVectorRef r, ConstVectorRef alpha, VectorRef out1, VectorRef out2) const {
     const double n_samples = static_cast<double>(n());
-    Matrix c(d(), size_k());
-    problem_.products().correlate(r, patterns_, c, 1);
+    w_.resize(d(), size_k());
+    problem_.products().correlate(r, patterns_, w_, n_threads_);
     for (Index b = 0; b < size_k(); ++b) {
       const Slot& member = slot(b);
-      const Vector signed_c = member.block.sign * c.col(b);
-      out2(b) = member.direction.dot(signed_c) - member.delta * alpha(b);
-      Vector w = member.direction * alpha(b);
-      if (member.alpha != 0.0) {
-        const double scale = member.alpha / n_samples;
-        if (member.whole_space) {
-          w += scale * signed_c;
-        } else {
-          w += member.basis * (scale * (member.basis.transpose() * signed_c));
-        }
+      const double sign = member.block.sign;
+      auto w = w_.col(b);
+      out2(b) = sign * member.direction.dot(w) - member.delta * alpha(b);
+      if (member.alpha == 0.0) {
+        w.setZero();
+      } else if (!member.whole_space) {
+        local_.noalias() = member.basis.transpose() * w;
+        w.noalias() = member.basis * local_;
       }
-      c.col(b) = member.block.sign * w;
+      w = (member.alpha / n_samples) * w + sign * alpha(b) * member.direction;
     }
-    problem_.products().forward(patterns_, c, out1, 1);
+    problem_.products().forward(patterns_, w_, out1, n_threads_);
     out1 += r;
   }
 
@@ -514,8 +668,39 @@ class KktSystem::Impl {
     }
   };
   mutable ConjugateGradients cg_;
-  Vector alpha_, radial_;  // iterative: alpha_b and delta_b / (n + alpha_b delta_b)
-  Matrix directions_;      // (d, k)
+  std::unique_ptr<MixedPreconditioner> mixed_;  // made when first needed
+  mutable bool is_fresh_ = false;               // its factor is that of the present system
+  mutable double mixed_cost_ = 0.0;             // of the dearest solution since, where it is not
+  // Conjugate gradients on J: (n) and (k).
+  struct ProjectedGradients {
+    Vector r, a, residual, z, z_a, p, p_a, image, image_a, zero, zero_a;
+    double rho, first_rho;  // squared norm of the residual in the preconditioner, now and at first
+    double energy;          // gained
+
+    void resize(Index n, Index k) {
+      for (Vector* vector : {&r, &zero}) vector->setZero(n);
+      for (Vector* vector : {&a, &zero_a}) vector->setZero(k);
+      for (Vector* vector : {&residual, &z, &p, &image}) vector->resize(n);
+      for (Vector* vector : {&z_a, &p_a, &image_a}) vector->resize(k);
+    }
+  };
+  mutable ProjectedGradients pcg_;
+  struct Refinement {
+    Vector g1, g2, dr, dalpha;
+
+    void resize(Index n, Index k) {
+      for (Vector* vector : {&g1, &dr}) vector->resize(n);
+      for (Vector* vector : {&g2, &dalpha}) vector->resize(k);
+    }
+  };
+  mutable Refinement refinement_;
+  mutable Vector x_;               // of solve_factored()
+  mutable Vector no_g2_, dalpha_;  // of descend()
+  mutable Matrix w_;               // (d, k), of apply()
+  mutable Vector local_;
+  Vector alpha_, delta_;
+  Vector radial_;      // iterative: delta_b / (n + alpha_b delta_b)
+  Matrix directions_;  // (d, k)
   int n_threads_ = 1;
 };
 

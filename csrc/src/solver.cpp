@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "convexrelu/kkt_system.hpp"
+#include "optimality_newton.hpp"
 #include "proximal_objective.hpp"
 
 namespace convexrelu {
@@ -31,6 +32,8 @@ constexpr int kMaxNewtonSteps = 60;
 constexpr double kFirstSigma = 30.0;
 constexpr double kLargestSigma = 1e12;
 constexpr double kSigmaGrowth = 6.0;
+// The square of it after a step of so few directions.
+constexpr int kFewDirections = 2;
 // Within the tolerance: what is left to do there is to move weight between blocks that are nearly
 // the same neuron, whose ||q_b|| differ in the square of their distance.
 constexpr double kLastSigmaGrowth = 100.0;
@@ -89,6 +92,7 @@ class Solver {
         kkt_(problem),
         projector_(problem),
         phi_(problem, lam, options.n_threads, monitor),
+        newton_(problem, lam, options.n_threads, monitor),
         r_(problem.y()),
         y_norm_(problem.y().norm()),
         x_norm_squared_(largest_singular_value_squared(problem.X()) / n_) {
@@ -119,7 +123,8 @@ class Solver {
     sigma_ = std::max(sigma_, mean_norm / lam_);
     best_ = set_ = std::move(warm);
     best_r_ = r_ = residual;
-    const Vector dual = (lam_ / problem_.scaled_lam(solution.lam)) * scaled_dual(solution);
+    const Vector dual =
+        (lam_ / problem_.scaled_lam(solution.lam)) * problem_.to_scaled(solution.dual);
     if (dual.allFinite() && restricted_gap(set_, dual) < restricted_gap(set_, r_)) r_ = dual;
     newton_first_ = true;
   }
@@ -145,6 +150,7 @@ class Solver {
  private:
   Status iterate() {
     int n_stalled = 0;
+    bool proximal = false;  // the point is that of a proximal step
     double best_gap = kInfinity, best_deviation = kInfinity;
     if (newton_first_) newton_first_ = polish(false);
     for (;;) {
@@ -168,14 +174,19 @@ class Solver {
         return_best();
         return exhausted ? Status::max_iter : Status::stalled;
       }
+      if (std::exchange(proximal, false) && gap < polish_gap() && polish(false)) {
+        newton_first_ = true;
+        continue;
+      }
       const bool few = 4 * violated.size() <= kFewViolated + set_.blocks.size();
       update_working_set(violated);
       // Where Newton's method has just converged, few blocks more are no reason to leave it.
       if (newton_first_ && few && n_stalled == 0 && polish(true)) continue;
       newton_first_ = false;
       if (proximal_step()) {
-        if (gap < polish_gap()) newton_first_ = polish(false);
-        grow_sigma(within ? kLastSigmaGrowth : kSigmaGrowth);
+        proximal = true;
+        const double growth = std::pow(kSigmaGrowth, n_directions_ <= kFewDirections ? 2 : 1);
+        grow_sigma(within ? kLastSigmaGrowth : growth);
       } else {
         sigma_ /= kSigmaGrowth;
       }
@@ -193,14 +204,9 @@ class Solver {
     return kkt_.form() == KktSystem::Form::iterative ? kPolishGapIterative : kPolishGap;
   }
 
-  // The dual point of a solution in the units and over the rows of the problem.
-  Vector scaled_dual(const Solution& solution) const {
-    Vector dual(problem_.n_samples());
-    for (Index k = 0; k < dual.size(); ++k) {
-      dual(k) = solution.dual(problem_.rows()[static_cast<std::size_t>(k)]) / problem_.y_unit() *
-                problem_.row_factors()(k);
-    }
-    return dual;
+  // Whether steps are found by iteration: a matrix that is used again saves nothing there.
+  bool by_iteration() const {
+    return kkt_.form() == KktSystem::Form::iterative || kkt_.form() == KktSystem::Form::mixed;
   }
 
   // What | ||q_b|| / lam - 1 | may be: rounding of X'r shows in it where lam is small.
@@ -278,40 +284,35 @@ class Solver {
 
   // Keeps the active blocks and adds the most violated others.
   void update_working_set(std::vector<BlockNorm> violated) {
-    WorkingSet next;
-    std::vector<Index> kept;
-    for (Index j = 0; j < set_.size(); ++j) {
-      if (set_.weights.col(j).norm() > 0.0) kept.push_back(j);
+    std::size_t n_kept = 0;
+    for (std::size_t j = 0; j < set_.blocks.size(); ++j) {
+      if (set_.weights.col(static_cast<Index>(j)).norm() == 0.0) continue;
+      if (n_kept < j) {
+        set_.blocks[n_kept] = set_.blocks[j];
+        std::swap(set_.faces[n_kept], set_.faces[j]);
+        set_.weights.col(static_cast<Index>(n_kept)) = set_.weights.col(static_cast<Index>(j));
+      }
+      ++n_kept;
     }
-    const auto present = [&](const Block& block) {
-      return std::any_of(kept.begin(), kept.end(), [&](Index j) {
-        return set_.blocks[static_cast<std::size_t>(j)] == block;
-      });
+    set_.blocks.resize(n_kept);
+    const auto present = [&](const BlockNorm& b) {
+      return std::find(set_.blocks.begin(), set_.blocks.end(), b.block) != set_.blocks.end();
     };
-    violated.erase(std::remove_if(violated.begin(), violated.end(),
-                                  [&](const BlockNorm& b) { return present(b.block); }),
-                   violated.end());
+    violated.erase(std::remove_if(violated.begin(), violated.end(), present), violated.end());
     std::stable_sort(violated.begin(), violated.end(),
                      [](const BlockNorm& a, const BlockNorm& b) { return a.norm > b.norm; });
     if (room_ == 0.0 && !violated.empty()) room_ = kFirstBlocks * violated.front().norm / lam_;
-    const double room = std::max(room_, static_cast<double>(kept.size()));
+    const double room = std::max(room_, static_cast<double>(n_kept));
     if (room < static_cast<double>(violated.size())) {
       violated.resize(static_cast<std::size_t>(room));
     }
     room_ *= kRoomGrowth;
 
-    const Index size = static_cast<Index>(kept.size() + violated.size());
-    next.weights.setZero(problem_.n_features(), size);
-    for (std::size_t j = 0; j < kept.size(); ++j) {
-      next.blocks.push_back(set_.blocks[static_cast<std::size_t>(kept[j])]);
-      next.faces.push_back(std::move(set_.faces[static_cast<std::size_t>(kept[j])]));
-      next.weights.col(static_cast<Index>(j)) = set_.weights.col(kept[j]);
-    }
-    for (const BlockNorm& b : violated) {
-      next.blocks.push_back(b.block);
-      next.faces.emplace_back();
-    }
-    set_ = std::move(next);
+    for (const BlockNorm& b : violated) set_.blocks.push_back(b.block);
+    set_.faces.resize(n_kept);
+    set_.faces.resize(set_.blocks.size());
+    set_.weights.conservativeResize(Eigen::NoChange, static_cast<Index>(set_.blocks.size()));
+    set_.weights.rightCols(static_cast<Index>(violated.size())).setZero();
   }
 
   // One proximal step: minimises phi by Newton's method with a line search. True if phi was minimised
@@ -323,8 +324,8 @@ class Solver {
     phi_.evaluate(r_, at_);
     bool accurate = false;
     int n_slow = 0;
-    for (int n_steps = 0; !accurate && n_slow < kMaxSlowSteps && n_steps < kMaxNewtonSteps;
-         ++n_steps) {
+    for (n_directions_ = 0; !accurate && n_slow < kMaxSlowSteps && n_directions_ < kMaxNewtonSteps;
+         ++n_directions_) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter || !newton_direction()) break;
       const double slope = at_.gradient.dot(dr_) / n_;
@@ -383,106 +384,52 @@ class Solver {
     return dr_.allFinite();
   }
 
-  // Newton's method on r - y + sum_b alpha_b A_b q_b = 0, ||q_b|| = lam over the active blocks, and
-  // those of the working set that are still zero if they shall enter. Replaces the point, and is
-  // true, if it got to rounding.
+  // Newton's method on the optimality conditions over the active blocks, and those of the working set
+  // that are still zero if they shall enter. Replaces the point, and is true, if it got to rounding.
   bool polish(bool all_enter) {
-    WorkingSet trial;
-    std::vector<double> alpha;
-    for (Index j = 0; j < set_.size(); ++j) {
-      const double norm = set_.weights.col(j).norm();
-      if (norm == 0.0 && !all_enter) continue;
-      trial.blocks.push_back(set_.blocks[static_cast<std::size_t>(j)]);
-      trial.faces.push_back(set_.faces[static_cast<std::size_t>(j)]);
-      alpha.push_back(norm / lam_);
-    }
-    Vector r = r_;
+    newton_.start(set_, r_, all_enter);
     double last = kInfinity;
     bool regular = false;  // the last matrix is one of the present blocks, and they are independent
     bool chord = false;    // the last step used the matrix of an earlier one
     for (;;) {
-      const Index k = trial.size();
-      const Vector alphas = Eigen::Map<const Vector>(alpha.data(), k);
-      Matrix c(problem_.n_features(), k);
-      problem_.products().correlate(r, trial.patterns(), c, options_.n_threads);
-      Matrix directions(c.rows(), k);
-      Vector norms(k), g2(k);
-      for (Index j = 0; j < k; ++j) {
-        monitor_.check();
-        const Block block = trial.blocks[static_cast<std::size_t>(j)];
-        Vector q(c.rows());
-        norms(j) = projector_.project(block, (block.sign / n_) * c.col(j),
-                                      trial.faces[static_cast<std::size_t>(j)], q);
-        if (!(norms(j) > 0.0)) return false;
-        directions.col(j) = q / norms(j);
-        g2(j) = n_ * (lam_ - norms(j));
-      }
-      trial.weights = directions * norms.cwiseProduct(alphas).asDiagonal();
-      const Vector g1 = problem_.y() - r - fitted(trial);
-      const double size = std::max(y_norm_ > 0.0 ? g1.norm() / y_norm_ : 0.0,
-                                   k > 0 ? g2.lpNorm<Eigen::Infinity>() / (n_ * lam_) : 0.0);
+      const double size = newton_.evaluate();
+      if (!std::isfinite(size)) return false;
       if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
       if (!chord && !(size < 0.5 * last)) return false;
-      const bool iterative = kkt_.form() == KktSystem::Form::iterative;
-      chord = regular && !iterative && size < kChord && size < kChordGain * last;
+      chord = regular && !by_iteration() && size < kChord && size < kChordGain * last;
       last = size;
-      if (!chord) {
-        if (n_iter_ >= options_.max_iter) return false;
-        std::vector<KktSystem::Member> members;
-        for (Index j = 0; j < k; ++j) {
-          members.push_back({trial.blocks[static_cast<std::size_t>(j)],
-                             alpha[static_cast<std::size_t>(j)], 0.0, directions.col(j).data(),
-                             &trial.faces[static_cast<std::size_t>(j)]});
-        }
-        if (!factor_for_polish(members, regular)) return false;
-      }
-      Vector dr(r.size()), dalpha(k);
+      if (!chord && !factor_for_polish(regular)) return false;
       const double accuracy =
-          kkt_.form() == KktSystem::Form::iterative
-              ? std::clamp(kPolishStep * size, kFinestPolishStep, kCoarsestPolishStep)
-              : kFinestPolishStep;
-      kkt_.solve(g1, g2, dr, dalpha, accuracy, monitor_);
-      if (!dr.allFinite() || !dalpha.allFinite()) return false;
-      r += dr;
-      WorkingSet kept;
-      std::vector<double> kept_alpha;
-      for (Index j = 0; j < k; ++j) {
-        const double next = alpha[static_cast<std::size_t>(j)] + dalpha(j) / norms(j);
-        if (!(next > 0.0)) continue;
-        kept.blocks.push_back(trial.blocks[static_cast<std::size_t>(j)]);
-        kept.faces.push_back(std::move(trial.faces[static_cast<std::size_t>(j)]));
-        kept_alpha.push_back(next);
-      }
+          by_iteration() ? std::clamp(kPolishStep * size, kFinestPolishStep, kCoarsestPolishStep)
+                         : kFinestPolishStep;
+      if (!newton_.step(kkt_, accuracy)) return false;
       // Leaving at a weight other than zero, they leave the fit with a jump.
-      if (kept.size() < k) {
+      if (newton_.drop_negative()) {
         last = kInfinity;
         regular = false;
       }
-      trial = std::move(kept);
-      alpha = std::move(kept_alpha);
     }
     // Newton may have converged to the optimum over fewer blocks.
-    if (restricted_gap(trial, r) > restricted_gap(set_, r_)) return false;
-    set_ = std::move(trial);
-    r_ = std::move(r);
+    if (restricted_gap(newton_.set(), newton_.r()) > restricted_gap(set_, r_)) return false;
+    set_ = newton_.set();
+    r_ = newton_.r();
     return true;
   }
 
   // regular: on entry whether to take that for granted, on return whether it is so.
-  bool factor_for_polish(std::vector<KktSystem::Member>& members, bool& regular) {
+  bool factor_for_polish(bool& regular) {
+    if (n_iter_ >= options_.max_iter) return false;
     ++n_iter_;
-    if (kkt_.factor(members, options_.n_threads, monitor_) &&
+    if (kkt_.factor(newton_.members(0.0), options_.n_threads, monitor_) &&
         (regular || kkt_.reciprocal_condition() > kDependent)) {
       regular = true;
       return true;
     }
     regular = false;
     if (n_iter_ >= options_.max_iter) return false;
-    for (KktSystem::Member& member : members) {
-      member.delta = n_ * x_norm_squared_ * kRegularisation;
-    }
     ++n_iter_;
-    return kkt_.factor(members, options_.n_threads, monitor_);
+    const double delta = n_ * x_norm_squared_ * kRegularisation;
+    return kkt_.factor(newton_.members(delta), options_.n_threads, monitor_);
   }
 
   // Relative gap of a point over the blocks of the working set alone.
@@ -509,6 +456,8 @@ class Solver {
   BlockProjector projector_;
   ProximalObjective phi_;
   ProximalObjective::Point at_, next_;  // of a proximal step
+  OptimalityNewton newton_;
+  int n_directions_ = 0;  // of the last of them
   Vector trial_r_, dr_, down_;
   std::vector<KktSystem::Member> members_;
 

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <thread>
 
 #include "convexrelu/monitor.hpp"
-#include "convexrelu/parallel.hpp"
 #include "convexrelu/types.hpp"
+#include "watched_for.hpp"
 
 namespace convexrelu {
 
@@ -14,22 +13,11 @@ inline constexpr Index kTile = 128;
 
 inline Index n_tiles(Index size) { return (size + kTile - 1) / kTile; }
 
-// work(chunk) for every chunk; the thread that called looks at the monitor before each of its own.
-template <typename Work>
-void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Work& work) {
-  const std::thread::id owner = std::this_thread::get_id();
-  parallel_for(n_chunks, n_threads, [&](Index chunk) {
-    if (std::this_thread::get_id() == owner) monitor.check();
-    if (!monitor.stop_requested()) work(chunk);
-  });
-  monitor.check();
-}
-
 // C (m, k) = scale A' B,  A (n, m), B (n, k). 2 n m k flops.
 inline void transposed_product(const Matrix& A, const Matrix& B, double scale, Matrix& C,
                                int n_threads, Monitor& monitor) {
   const Index n_rows = n_tiles(C.rows());
-  watched_for(n_rows * n_tiles(C.cols()), n_threads, monitor, [&](Index chunk) {
+  watched_for(n_rows * n_tiles(C.cols()), n_threads, monitor, [&](Index chunk, const auto&) {
     const Index i = kTile * (chunk % n_rows), j = kTile * (chunk / n_rows);
     const Index height = std::min(kTile, C.rows() - i), width = std::min(kTile, C.cols() - j);
     C.block(i, j, height, width).noalias() =
@@ -42,7 +30,7 @@ inline void transposed_product(const Matrix& A, const Matrix& B, double scale, M
 template <typename Factor>
 void add_outer_product(const Factor& A, double scale, Matrix& C, int n_threads, Monitor& monitor) {
   const Index n = n_tiles(C.rows());
-  watched_for(n * n, n_threads, monitor, [&](Index chunk) {
+  watched_for(n * n, n_threads, monitor, [&](Index chunk, const auto&) {
     const Index i = kTile * (chunk % n), j = kTile * (chunk / n);
     if (i < j) return;
     const Index height = std::min(kTile, C.rows() - i), width = std::min(kTile, C.cols() - j);
@@ -54,7 +42,7 @@ void add_outer_product(const Factor& A, double scale, Matrix& C, int n_threads, 
 // work(panel) for every panel of columns of B.
 template <typename Work>
 void for_panels(Matrix& B, int n_threads, Monitor& monitor, const Work& work) {
-  watched_for(n_tiles(B.cols()), n_threads, monitor, [&](Index chunk) {
+  watched_for(n_tiles(B.cols()), n_threads, monitor, [&](Index chunk, const auto&) {
     const Index j = kTile * chunk;
     work(B.middleCols(j, std::min(kTile, B.cols() - j)));
   });

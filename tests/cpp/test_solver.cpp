@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../../csrc/src/optimality_newton.hpp"
 #include "../../csrc/src/proximal_objective.hpp"
 #include "allocations.hpp"
 #include "check.hpp"
@@ -87,6 +88,44 @@ void proximal_objective_and_its_gradient() {
       CHECK(allocations([&] { phi.evaluate(r, at); }).count == 0);
     }
     CHECK(n_active > 20);
+  }
+}
+
+// Newton's method on the conditions comes back from a point close to an optimum, and its steps allocate
+// nothing.
+void newton_on_the_optimality_conditions() {
+  Rng rng(8);
+  std::normal_distribution<double> normal;
+  Monitor monitor;
+  for (const Formulation formulation : {Formulation::relu, Formulation::gated}) {
+    const Problem problem = random_problem(rng, formulation, false, 40, 30);
+    const ScaledProblem& scaled = problem.scaled();
+    const double lam = 0.05 * problem.lambda_max();
+    const Solution optimum = solve(problem, lam, {}, monitor);
+    WorkingSet set;
+    set.blocks = optimum.active_set;
+    set.weights = optimum.weights / scaled.weight_unit();
+    set.faces.resize(set.blocks.size());
+    Vector r = scaled.to_scaled(optimum.dual);
+    for (double& entry : r) entry += 1e-6 * normal(rng);
+    KktSystem system(scaled);
+    OptimalityNewton newton(scaled, scaled.scaled_lam(lam), 1, monitor);
+    newton.start(set, r, false);
+    CHECK(newton.evaluate() > 1e-8);
+    for (int i = 0; i < 4; ++i) {
+      CHECK(system.factor(newton.members(0.0), 1, monitor));
+      CHECK(newton.step(system, 1e-7));
+      CHECK(!newton.drop_negative());
+      newton.evaluate();
+    }
+    CHECK(newton.evaluate() < 1e-13);
+    CHECK((newton.set().weights - set.weights).norm() <= 1e-9 * set.weights.norm());
+    const auto step = [&] {
+      newton.step(system, 1e-7);
+      newton.drop_negative();
+      newton.evaluate();
+    };
+    CHECK(allocations(step).count == 0);
   }
 }
 
@@ -191,6 +230,7 @@ void statuses_have_names() {
 int main() {
   RUN(answers_carry_their_certificate);
   RUN(proximal_objective_and_its_gradient);
+  RUN(newton_on_the_optimality_conditions);
   RUN(what_a_callback_throws_passes_through);
   RUN(stopping_is_no_error);
   RUN(polishing_is_a_choice);

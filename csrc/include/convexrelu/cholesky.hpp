@@ -12,13 +12,15 @@ namespace convexrelu {
 
 struct CholeskyOptions {
   int n_threads = 1;
-  Monitor* monitor = nullptr;  // checked once per panel; Stopped leaves A half factored
+  Monitor* monitor = nullptr;  // checked every few milliseconds; Stopped leaves A half factored
 };
 
 // Overwrites the lower triangle of A (n, n) with L. Returns -1, or the first column whose pivot is
 // not positive (or NaN): A is not positive definite then, and columns from there on are not valid.
 // n^3/3 flops.
 Index factor_cholesky(MatrixRef A, const CholeskyOptions& options = {});
+// In float32: for preconditioners.
+Index factor_cholesky(Eigen::Ref<Eigen::MatrixXf> A, const CholeskyOptions& options = {});
 
 // B <- A^-1 B, given L; a vector is a matrix of one column. 2 n^2 flops per column.
 void solve_cholesky(ConstMatrixRef L, MatrixRef B);

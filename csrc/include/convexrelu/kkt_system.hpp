@@ -11,14 +11,17 @@
 // of minimal solutions); delta > 0 that of a proximal step, which is never singular. With delta = 0 J is
 // non-singular iff B has full column rank: the activations are independent.
 //
-// Three forms, chosen by their cost (see cheapest_form in the source); m = sum_b m_b:
+// Four forms, chosen by their cost (see cheapest_form in the source); m = sum_b m_b:
 //   n-form: Cholesky of H, then of the Schur complement B' H^-1 B + Delta
 //           (n^3/3 + n^2 k; H itself n^2 k by the Gram matrix of X, or n^2 m)
 //   m-form: Cholesky of P = Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e')
 //           in face coordinates, Z = [A_b Q_b] (m^3/3). Z and Z'Z are kept from one factorisation to
 //           the next, so that a member or a row of a face that enters or leaves costs n m m_b.
 //   iterative: conjugate gradients on P, which is never formed (4 n d k a step), preconditioned as if
-//           all masks cut the data alike. For members with all of R^d and alpha > 0 only.
+//           all masks cut the data alike. For gated problems only (alpha = 0 is taken for next to nothing).
+//   mixed: conjugate gradients on J in float64, preconditioned by J with the Cholesky factor in float32
+//           of the H of this or an earlier system (n^3/3; 4 n d k + 2 n^2 a step). For gated problems
+//           only, where the n-form takes too much memory.
 #pragma once
 
 #include <memory>
@@ -33,7 +36,7 @@ namespace convexrelu {
 class KktSystem {
  public:
   // direct: the cheaper of n_form and m_form.
-  enum class Form { automatic, direct, n_form, m_form, iterative };
+  enum class Form { automatic, direct, n_form, m_form, iterative, mixed };
 
   // One member of the active set. The pointers are read during factor() only.
   struct Member {
@@ -53,19 +56,19 @@ class KktSystem {
   bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor);
 
   // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). Cost 2 n^2 or m^2, plus two products
-  // with Z. accuracy: the relative residual at which the iterative form stops; the others solve to
+  // with Z. accuracy: the relative residual at which the iterative and the mixed form stop; the others solve to
   // rounding and take a step of iterative refinement if accuracy is below 1e-6. Polls the monitor.
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const;
 
   // dr: the first part of J^-1 (g1, 0), for delta > 0: Newton's direction where -g1 is the gradient. The
   // iterative form stops at a direction that gains at least `share` of what Newton's gains in the quadratic
-  // model, hence one of descent, or at a relative residual of 1e-5.
+  // model, hence one of descent, or at a relative residual of 1e-5; the mixed form at an estimate of the same.
   void descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const;
 
   // The first n columns of J^-1: dr (n, n), symmetric, and dalpha (k, n). Returns the relative residual
   // at a random right-hand side, as there is no refinement. At the rate of matrix products: 2 n^3 flops in
-  // the n-form, n^2 m + n m^2 in the m-form; the iterative form solves n times.
+  // the n-form, n^2 m + n m^2 in the m-form; the iterative and the mixed form solve n times.
   double invert(Matrix& dr, Matrix& dalpha, Monitor& monitor) const;
 
   // Reciprocal condition number of the factored matrices, estimated in the 1-norm; 1 where none was
