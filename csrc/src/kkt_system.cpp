@@ -433,7 +433,7 @@ class KktSystem::Impl {
     }
   }
 
-  // A factor of an earlier system is kept as long as a solution with it costs less than half of a new one.
+  // The factor of an earlier system will do, until solve_mixed() finds that it does not.
   bool prepare_mixed(int n_threads, Monitor& monitor) {
     drop_gram();
     fill_activations();
@@ -444,8 +444,7 @@ class KktSystem::Impl {
       delta_(b) = slot(b).delta;
     }
     if (!mixed_) mixed_ = std::make_unique<MixedPreconditioner>(problem_);
-    is_fresh_ = !mixed_->has_factor() || 2.0 * mixed_cost_ > mixed_factor_cost();
-    mixed_cost_ = 0.0;
+    is_fresh_ = !mixed_->has_factor();
     if (is_fresh_ && !mixed_->factor(patterns_, alpha_, n_threads, monitor)) return false;
     return mixed_->border(b_, delta_, n_threads, monitor);
   }
@@ -511,7 +510,6 @@ class KktSystem::Impl {
       cg.p_a = cg.z_a + (next / cg.rho) * cg.p_a;
       cg.rho = next;
     }
-    mixed_cost_ = is_fresh_ ? 0.0 : std::max(mixed_cost_, cost);
     dr = cg.r;
     dalpha = cg.a;
   }
@@ -670,7 +668,6 @@ class KktSystem::Impl {
   mutable ConjugateGradients cg_;
   std::unique_ptr<MixedPreconditioner> mixed_;  // made when first needed
   mutable bool is_fresh_ = false;               // its factor is that of the present system
-  mutable double mixed_cost_ = 0.0;             // of the dearest solution since, where it is not
   // Conjugate gradients on J: (n) and (k).
   struct ProjectedGradients {
     Vector r, a, residual, z, z_a, p, p_a, image, image_a, zero, zero_a;
