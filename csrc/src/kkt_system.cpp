@@ -617,6 +617,7 @@ class KktSystem::Impl {
   void apply(ConstVectorRef r, ConstVectorRef alpha, VectorRef out1, VectorRef out2) const {
     const double n_samples = static_cast<double>(n());
     w_.resize(d(), size_k());
+    local_.resize(d());
     problem_.products().correlate(r, patterns_, w_, n_threads_);
     for (Index b = 0; b < size_k(); ++b) {
       const Slot& member = slot(b);
@@ -626,8 +627,9 @@ class KktSystem::Impl {
       if (member.alpha == 0.0) {
         w.setZero();
       } else if (!member.whole_space) {
-        local_.noalias() = member.basis.transpose() * w;
-        w.noalias() = member.basis * local_;
+        auto local = local_.head(member.width);
+        local.noalias() = member.basis.transpose() * w;
+        w.noalias() = member.basis * local;
       }
       w = (member.alpha / n_samples) * w + sign * alpha(b) * member.direction;
     }
