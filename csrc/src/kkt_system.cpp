@@ -37,29 +37,25 @@ class KktSystem::Impl {
 
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const {
-    constexpr double kRefined = 1e-6;
+    constexpr double kRefined = 1e-6, kFinest = 1e-8;
     if (form_ == Form::iterative) {
       const auto done = [&] { return cg_.rho <= accuracy * accuracy * cg_.first_rho; };
       return solve_iterative(g1, g2, dr, dalpha, done, monitor);
     }
-    if (form_ == Form::mixed) {
-      const auto done = [&] { return pcg_.rho <= accuracy * accuracy * pcg_.first_rho; };
-      solve_mixed(g1, g2, dr, dalpha, done, monitor);
-      // rho does not see what is left of the residual in the range of B; dalpha takes it up.
-      dr += pcg_.z;
-      dalpha += pcg_.z_a;
-      return;
-    }
-    solve_factored(g1, g2, dr, dalpha);
-    if (accuracy >= kRefined) return;
+    solve_once(g1, g2, dr, dalpha, accuracy, monitor);
+    // Float32 leaves seven digits where B alone takes up what is left.
+    const int n_refinements =
+        form_ == Form::mixed ? (accuracy < kFinest ? 2 : 0) : (accuracy < kRefined ? 1 : 0);
     Refinement& defect = refinement_;
     defect.resize(n(), size_k());
-    apply(dr, dalpha, defect.g1, defect.g2);
-    defect.g1 = g1 - defect.g1;
-    defect.g2 = g2 - defect.g2;
-    solve_factored(defect.g1, defect.g2, defect.dr, defect.dalpha);
-    dr += defect.dr;
-    dalpha += defect.dalpha;
+    for (int i = 0; i < n_refinements; ++i) {
+      apply(dr, dalpha, defect.g1, defect.g2);
+      defect.g1 = g1 - defect.g1;
+      defect.g2 = g2 - defect.g2;
+      solve_once(defect.g1, defect.g2, defect.dr, defect.dalpha, accuracy, monitor);
+      dr += defect.dr;
+      dalpha += defect.dalpha;
+    }
   }
 
   // The model is dr'H_delta dr/2 - g1'dr, H_delta = H + B Delta^-1 B'. With x the m-form's unknown and rho its
@@ -400,6 +396,17 @@ class KktSystem::Impl {
     z_.swap(spare_z_);
     gram_.swap(spare_gram_);
     for (Slot& slot : slots_) slot.gram_offset = slot.offset;
+  }
+
+  // By the factors, or in the mixed form by iteration with them.
+  void solve_once(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
+                  double accuracy, Monitor& monitor) const {
+    if (form_ != Form::mixed) return solve_factored(g1, g2, dr, dalpha);
+    const auto done = [&] { return pcg_.rho <= accuracy * accuracy * pcg_.first_rho; };
+    solve_mixed(g1, g2, dr, dalpha, done, monitor);
+    // rho does not see what is left of the residual in the range of B; dalpha takes it up.
+    dr += pcg_.z;
+    dalpha += pcg_.z_a;
   }
 
   void solve_factored(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha) const {
