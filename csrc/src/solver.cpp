@@ -150,7 +150,7 @@ class Solver {
  private:
   Status iterate() {
     int n_stalled = 0;
-    bool proximal = false;  // the point is that of a proximal step
+    bool untried = false;  // Newton's method at this point
     double best_gap = kInfinity, best_deviation = kInfinity;
     if (newton_first_) newton_first_ = polish(false);
     for (;;) {
@@ -174,7 +174,8 @@ class Solver {
         return_best();
         return exhausted ? Status::max_iter : Status::stalled;
       }
-      if (std::exchange(proximal, false) && gap < polish_gap() && polish(false)) {
+      if (std::exchange(untried, false) && gap < polish_gap() && is_whole(violated) &&
+          polish(false)) {
         newton_first_ = true;
         continue;
       }
@@ -184,7 +185,8 @@ class Solver {
       if (newton_first_ && few && n_stalled == 0 && polish(true)) continue;
       newton_first_ = false;
       if (proximal_step()) {
-        proximal = true;
+        untried = !(gap < polish_gap());
+        if (!untried) newton_first_ = polish(false);
         const double growth = std::pow(kSigmaGrowth, n_directions_ <= kFewDirections ? 2 : 1);
         grow_sigma(within ? kLastSigmaGrowth : growth);
       } else {
@@ -198,6 +200,13 @@ class Solver {
     const double largest =
         std::max(kLargestSigma / x_norm_squared_, kLargestLastSigma * mean_norm / lam_);
     sigma_ = std::min(factor * sigma_, largest);
+  }
+
+  // Whether no block outside the working set is violated.
+  bool is_whole(const std::vector<BlockNorm>& violated) const {
+    return std::all_of(violated.begin(), violated.end(), [&](const BlockNorm& b) {
+      return std::find(set_.blocks.begin(), set_.blocks.end(), b.block) != set_.blocks.end();
+    });
   }
 
   double polish_gap() const {
