@@ -26,7 +26,7 @@ constexpr double kWidthDue[] = {1.0, 0.3, 0.03, 0.005};
 constexpr std::size_t kLastWidth = 4;
 constexpr double kEndgameWidth = 1e-5;
 // Newton steps of a round, and the relative gain with which they end.
-constexpr int kSteps = 8;
+constexpr int kSteps = 5;
 constexpr int kEndgameSteps = 15;
 constexpr double kSmallestGain = 1e-7;
 // Cosine of neurons that merge.
@@ -55,12 +55,14 @@ struct Effort {
 constexpr double kEndgameBasin = 1.0 - 1e-4;
 constexpr Effort kCoarse{0, 0.99, 1, 20, 100};
 constexpr Effort kGrowing{50, 0.99, 1, 20, 100};
-constexpr Effort kClosing{50, kEndgameBasin, 2, 50, 100};
+constexpr Effort kClosing{50, kEndgameBasin, 4, 50, 300};
 constexpr Effort kThorough{300, kEndgameBasin, 5, std::numeric_limits<Index>::max(), 600};
 // So many searches must find nothing.
 constexpr int kCleanSearches = 3;
-// Beyond this violation the network descends before the next program is solved, which costs far less.
-constexpr double kDescendAbove = 0.02;
+// Beyond this violation the network goes on to descend, while a round gains this share of the value; the
+// program, which costs more, waits.
+constexpr double kDescendAbove = 0.005;
+constexpr double kWorthwhile = 1e-6;
 // Growth has come to its end when no direction promises a relative gain above this, or when so many rounds
 // in a row at the last width brought less than the given share of what is promised.
 constexpr double kGrown = 1e-4;
@@ -174,6 +176,14 @@ class GlobalSolver {
         network_.merge(kEndgameParallel);
         network_.fit_amplitudes();
         keep_network();
+        report("close", best_.objective);
+        const std::vector<LocalMaximum> found =
+            price(network_.residual(), network_.weights(), kClosing);
+        if (best_.objective < before * (1.0 - kWorthwhile) && !found.empty() &&
+            found.front().value > lam_ * (1.0 + kDescendAbove)) {
+          newcomers = insert(found, lam_ * (1.0 + 1e-9), kEndgameDistinct, true);
+          continue;
+        }
       }
       const bool exact = solve_program(newcomers);
       report("close", best_.objective);

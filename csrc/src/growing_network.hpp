@@ -36,9 +36,10 @@ class GrowingNetwork {
         n_(static_cast<double>(X.rows())),
         n_threads_(n_threads),
         monitor_(monitor),
-        row_norms_(X.rowwise().norm()) {
-    set(Matrix(X.cols(), 0), {});
-  }
+        row_norms_(X.rowwise().norm()),
+        W_(X.cols(), 0),
+        residual_(y),
+        objective_(y.squaredNorm() / (2.0 * n_)) {}
 
   Index size() const { return W_.cols(); }
   const Matrix& weights() const { return W_; }
@@ -48,13 +49,7 @@ class GrowingNetwork {
   long n_steps() const { return n_steps_; }  // factorisations so far
 
   void set(Matrix weights, std::vector<int> signs) {
-    W_ = std::move(weights);
-    s_ = std::move(signs);
-    Vector fitted = Vector::Zero(X_.rows());
-    const Matrix Z = X_ * W_;
-    for (Index j = 0; j < size(); ++j) fitted += sign(j) * Z.col(j).cwiseMax(0.0);
-    residual_ = y_ - fitted;
-    objective_ = residual_.squaredNorm() / (2.0 * n_) + lam_ * W_.colwise().norm().sum();
+    adopt(evaluated(std::move(weights), std::move(signs)));
   }
 
   // Neurons with small weights; the amplitudes are to be fitted next.
@@ -65,10 +60,10 @@ class GrowingNetwork {
     W.rightCols(directions.cols()) = scale * directions;
     std::vector<int> all = s_;
     all.insert(all.end(), signs.begin(), signs.end());
-    fit(std::move(W), std::move(all), objective_);
+    fit(W, all);
   }
 
-  void fit_amplitudes() { fit(W_, s_, objective_); }
+  void fit_amplitudes() { fit(W_, s_); }
 
   void merge(double cosine) {
     const Matrix U = W_.colwise().normalized();
@@ -93,9 +88,99 @@ class GrowingNetwork {
   }
 
   // At most n_steps Newton steps at the smoothing eps; ends when one gains less than tol of the value.
-  // The smoothed objective falls; the true one may rise by the order of eps.
+  // The smoothed objective falls; the true one may rise by the order of eps. Stopped, it leaves the
+  // network as it was.
   void descend(double eps, int n_steps, double tol) {
     if (size() == 0) return;
+    const Matrix before = W_;
+    try {
+      walk(eps, n_steps, tol);
+    } catch (...) {
+      W_ = before;
+      throw;
+    }
+  }
+
+ private:
+  static constexpr double kNewborn = 1e-3;          // norm of a new neuron over the mean
+  static constexpr double kSmallestNorm = 1e-3;     // over the largest, in the width of kinks
+  static constexpr double kSmallestWidth = 1e-280;  // of the kinks of zero rows
+  static constexpr double kDead = 1e-6;             // norm of a neuron over the largest
+  static constexpr double kFirstDamping = 1e-6, kSmallestDamping = 1e-9;
+  static constexpr double kSufficientDecrease = 1e-4, kBacktrack = 0.4, kSmallestStep = 1e-4;
+  static constexpr double kLargestFactorisation = 6e9;  // flops, beyond which steps are iterative
+  static constexpr int kMaxIterations = 60;             // of conjugate gradients
+  static constexpr double kIterativeAccuracy = 1e-2;
+  static constexpr Index kStripe = 192;       // columns of a product in one task
+  static constexpr float kNegligible = 0.1F;  // of Gauss-Newton's curvature over that of the kinks
+  static constexpr float kRounding = 1e-5F;   // of the square of an amplitude, in float32
+  static constexpr Index kProduct = 100'000'000;  // flops between two looks at the monitor
+
+  struct Point {
+    Matrix W;
+    std::vector<int> signs;
+    Vector residual;
+    double objective;
+  };
+
+  struct Smoothed {
+    double value = 0.0;
+    Matrix Z;      // (n, m) X W
+    Matrix slope;  // (n, m) of the smoothed ReLU, in [0, 1]
+    Vector error;  // (n) fitted - y
+    Vector norm;   // (m)
+  };
+
+  static std::size_t at(Index j) { return static_cast<std::size_t>(j); }
+  double sign(Index j) const { return s_[at(j)]; }
+  static Vector norms(const Matrix& W) { return W.colwise().norm().transpose(); }
+
+  Point evaluated(Matrix W, std::vector<int> signs) const {
+    const Matrix Z = forward(W);
+    Vector fitted = Vector::Zero(X_.rows());
+    for (Index j = 0; j < W.cols(); ++j) {
+      fitted += static_cast<double>(signs[at(j)]) * Z.col(j).cwiseMax(0.0);
+    }
+    Vector residual = y_ - fitted;
+    const double objective = residual.squaredNorm() / (2.0 * n_) + lam_ * W.colwise().norm().sum();
+    return {std::move(W), std::move(signs), std::move(residual), objective};
+  }
+
+  void adopt(Point point) {
+    W_ = std::move(point.W);
+    s_ = std::move(point.signs);
+    residual_ = std::move(point.residual);
+    objective_ = point.objective;
+  }
+
+  // Calls use(first, count) on stripes of rows for products of X with so many columns.
+  template <typename Use>
+  void for_rows(Index n_columns, const Use& use) const {
+    const Index n = X_.rows(), work = std::max<Index>(2 * X_.cols() * n_columns, 1);
+    const Index stripe = std::clamp<Index>(kProduct / work, 64, std::max<Index>(n, 64));
+    for (Index first = 0; first < n; first += stripe) {
+      monitor_.check();
+      use(first, std::min(stripe, n - first));
+    }
+  }
+
+  Matrix forward(const Matrix& V) const {  // X V
+    Matrix product(X_.rows(), V.cols());
+    for_rows(V.cols(), [&](Index first, Index count) {
+      product.middleRows(first, count).noalias() = X_.middleRows(first, count) * V;
+    });
+    return product;
+  }
+
+  Matrix backward(const Matrix& V) const {  // X' V
+    Matrix product = Matrix::Zero(X_.cols(), V.cols());
+    for_rows(V.cols(), [&](Index first, Index count) {
+      product.noalias() += X_.middleRows(first, count).transpose() * V.middleRows(first, count);
+    });
+    return product;
+  }
+
+  void walk(double eps, int n_steps, double tol) {
     const Vector norm = norms(W_);
     E_ = eps * row_norms_ * norm.cwiseMax(kSmallestNorm * norm.maxCoeff()).transpose();
     E_ = E_.cwiseMax(kSmallestWidth);
@@ -135,37 +220,13 @@ class GrowingNetwork {
     drop_dead();
   }
 
- private:
-  static constexpr double kNewborn = 1e-3;          // norm of a new neuron over the mean
-  static constexpr double kSmallestNorm = 1e-3;     // over the largest, in the width of kinks
-  static constexpr double kSmallestWidth = 1e-280;  // of the kinks of zero rows
-  static constexpr double kDead = 1e-6;             // norm of a neuron over the largest
-  static constexpr double kFirstDamping = 1e-6, kSmallestDamping = 1e-9;
-  static constexpr double kSufficientDecrease = 1e-4, kBacktrack = 0.4, kSmallestStep = 1e-4;
-  static constexpr double kLargestFactorisation = 6e9;  // flops, beyond which steps are iterative
-  static constexpr int kMaxIterations = 60;             // of conjugate gradients
-  static constexpr double kIterativeAccuracy = 1e-2;
-  static constexpr Index kStripe = 192;  // columns of a product in one task
-
-  struct Smoothed {
-    double value = 0.0;
-    Matrix Z;      // (n, m) X W
-    Matrix slope;  // (n, m) of the smoothed ReLU, in [0, 1]
-    Vector error;  // (n) fitted - y
-    Vector norm;   // (m)
-  };
-
-  static std::size_t at(Index j) { return static_cast<std::size_t>(j); }
-  double sign(Index j) const { return s_[at(j)]; }
-  static Vector norms(const Matrix& W) { return W.colwise().norm().transpose(); }
-
-  // Takes over the neurons with the best amplitudes, unless that is worse than `at_most`.
-  void fit(Matrix W, std::vector<int> signs, double at_most) {
+  // Takes over the neurons with the best amplitudes, unless that is worse.
+  void fit(const Matrix& W, const std::vector<int>& signs) {
     const Index m = W.cols();
     if (m == 0) return;
     const Vector norm = norms(W);
     const Matrix U = W * norm.cwiseInverse().asDiagonal();
-    Matrix A = (X_ * U).cwiseMax(0.0);
+    Matrix A = forward(U).cwiseMax(0.0);
     for (Index j = 0; j < m; ++j) A.col(j) *= signs[at(j)];
     Matrix G = Matrix::Zero(m, m);
     G.selfadjointView<Eigen::Lower>().rankUpdate(A.transpose(), 1.0 / n_);
@@ -185,10 +246,8 @@ class GrowingNetwork {
       kept.push_back(signs[at(j)]);
     }
     weights.conservativeResize(Eigen::NoChange, static_cast<Index>(kept.size()));
-    Matrix old_W = std::move(W_);
-    std::vector<int> old_signs = std::move(s_);
-    set(std::move(weights), std::move(kept));
-    if (!(objective_ <= at_most * (1.0 + 1e-12))) set(std::move(old_W), std::move(old_signs));
+    Point point = evaluated(std::move(weights), std::move(kept));
+    if (point.objective <= objective_ * (1.0 + 1e-12)) adopt(std::move(point));
   }
 
   void drop_dead() {
@@ -207,22 +266,15 @@ class GrowingNetwork {
 
   Smoothed smoothed(const Matrix& W) const {
     Smoothed at_W;
-    at_W.Z.noalias() = X_ * W;
+    at_W.Z = forward(W);
     at_W.slope.resize(X_.rows(), W.cols());
     at_W.error = -y_;
     for (Index j = 0; j < W.cols(); ++j) {
-      const double* const z = at_W.Z.col(j).data();
-      const double* const width = E_.col(j).data();
-      double* const slope = at_W.slope.col(j).data();
-      double* const error = at_W.error.data();
-      const double s = sign(j);
-      for (Index k = 0; k < X_.rows(); ++k) {
-        const double E = width[k];
-        const double raw = (z[k] + E) / (2.0 * E);
-        const double p = raw < 0.0 ? 0.0 : raw;
-        error[k] += s * (p < 1.0 ? p * p * E : z[k]);
-        slope[k] = p < 1.0 ? p : 1.0;
-      }
+      const auto z = at_W.Z.col(j).array();
+      const auto E = E_.col(j).array();
+      auto slope = at_W.slope.col(j).array();
+      slope = ((z + E) / (2.0 * E)).max(0.0).min(1.0);
+      at_W.error.array() += sign(j) * (slope.square() * E + (z - E).max(0.0));
     }
     at_W.norm = norms(W);
     at_W.value = at_W.error.squaredNorm() / (2.0 * n_) + lam_ * at_W.norm.sum();
@@ -234,7 +286,7 @@ class GrowingNetwork {
     for (Index j = 0; j < size(); ++j) {
       weighted.col(j).array() *= sign(j) / n_ * here.error.array();
     }
-    Matrix gradient = X_.transpose() * weighted;
+    Matrix gradient = backward(weighted);
     gradient += W_ * (lam_ * here.norm.cwiseInverse()).asDiagonal();
     return gradient;
   }
@@ -275,82 +327,160 @@ class GrowingNetwork {
 
   bool newton_step(const Smoothed& here, const Matrix& gradient, double damping, Matrix& move) {
     ++n_steps_;
-    const double md = static_cast<double>(W_.size());
-    const double direct = n_ * md * md + md * md * md / 3.0;
-    const double dual = n_ * n_ * md + n_ * n_ * n_ / 3.0;
-    if (std::min(direct, dual) > kLargestFactorisation) {
+    const double d = static_cast<double>(W_.rows()), md = static_cast<double>(W_.size());
+    if (std::min(primal(md), dual(md)) + 2.0 * md * d * d > kLargestFactorisation) {
       move = iterative_step(here, gradient, damping);
-    } else if (!(direct < dual ? direct_step(here, gradient, damping, move)
-                               : dual_step(here, gradient, damping, move))) {
+    } else if (!factored_step(here, gradient, damping, move)) {
       return false;
     }
-    return move.allFinite();
+    return move.allFinite() && gradient.cwiseProduct(move).sum() < 0.0;
+  }
+
+  // Flops of a step with so many columns, in the primal or the dual form.
+  double primal(double k) const { return k * k * (n_ + k / 3.0); }
+  double dual(double k) const { return n_ * n_ * (k + n_ / 3.0); }
+
+  // Coordinates (t, a) of neuron j in which its own block B is diagonal, w_j = S t + v a with S'BS = I,
+  // S'Bv = 0, v'Bv = delta: basis [S v] (d, d), v = u + S(..) close to the neuron's direction u.
+  bool simplify(const Matrix& B, const Vector& u, double damping, Eigen::Ref<Matrix> basis,
+                double& delta) const {
+    const Index d = u.size();
+    Index largest = 0;  // this coordinate is left to v
+    const double share = u.cwiseAbs().maxCoeff(&largest);
+    Eigen::PermutationMatrix<Eigen::Dynamic> last(d);
+    last.setIdentity();
+    last.applyTranspositionOnTheRight(largest, d - 1);
+    const Matrix R = last.transpose() * B * last;
+    const Vector Ru = last.transpose() * (B * u);
+    Matrix S = Matrix::Identity(d - 1, d - 1);
+    basis.setZero();
+    basis.col(d - 1) = u;
+    delta = u.dot(B * u);
+    if (d > 1) {
+      const Eigen::LDLT<Matrix> factor(R.topLeftCorner(d - 1, d - 1));
+      if (!(factor.vectorD().minCoeff() > 0.0)) return false;
+      factor.matrixU().solveInPlace(S);
+      S = factor.transpositionsP().transpose() * S;
+      S *= factor.vectorD().cwiseSqrt().cwiseInverse().asDiagonal();
+      const Vector across = S.transpose() * Ru.head(d - 1);
+      delta -= across.squaredNorm();
+      basis.topLeftCorner(d - 1, d - 1) = S;
+      basis.leftCols(d - 1) = (last * basis.leftCols(d - 1)).eval();
+      basis.col(d - 1) -= basis.leftCols(d - 1) * across;
+    }
+    delta = std::max(delta, damping * share * share);
+    return true;
+  }
+
+  // Solves (J'J/n + blkdiag(B)) move = -gradient by Cholesky, in the coordinates of simplify(). In these
+  // J'J/n + I is well conditioned but for the amplitudes, so that float32 does. The columns of J S
+  // that I outweighs, because they cross kinks, are left out of J.
+  bool factored_step(const Smoothed& here, const Matrix& gradient, double damping, Matrix& move) {
+    const Index d = W_.rows(), m = size(), n = X_.rows();
+    if (X32_.size() == 0) X32_ = X_.cast<float>();
+    Matrix basis(d, d * m);
+    Vector delta(m), x(d * m);  // x: the coordinates of the move
+    shapes_.resize(n, (d - 1) * m);
+    amplitudes_.resize(n, m);
+    std::vector<Index> kept;
+    Eigen::MatrixXf columns(n, d);
+    for (Index j = 0; j < m; ++j) {
+      monitor_.check();
+      auto own = basis.middleCols(j * d, d);
+      const Matrix B = own_block(here, j, damping);
+      if (!simplify(B, W_.col(j) / here.norm(j), damping, own, delta(j))) return false;
+      x.segment(j * d, d).noalias() = -own.transpose() * gradient.col(j);
+      columns.noalias() = X32_ * own.template cast<float>();
+      columns.array().colwise() *=
+          (sign(j) / std::sqrt(n_) * here.slope.col(j)).template cast<float>().array();
+      amplitudes_.col(j) = columns.col(d - 1);
+      for (Index i = 0; i + 1 < d; ++i) {
+        if (!(columns.col(i).squaredNorm() > kNegligible)) continue;
+        shapes_.col(static_cast<Index>(kept.size())) = columns.col(i);
+        kept.push_back(j * d + i);
+      }
+    }
+    const double k = static_cast<double>(kept.size()) + static_cast<double>(m);
+    const bool solved =
+        primal(k) < dual(k) ? solve_primal(kept, delta, x) : solve_dual(kept, delta, x);
+    if (!solved) return false;
+    move.resize(d, m);
+    for (Index j = 0; j < m; ++j) {
+      move.col(j).noalias() = basis.middleCols(j * d, d) * x.segment(j * d, d);
+    }
+    return true;
+  }
+
+  // x <- H^-1 x on the shapes kept and the amplitudes, H = diag(I, delta) + [shapes amplitudes]'[..].
+  bool solve_primal(const std::vector<Index>& kept, const Vector& delta, Vector& x) {
+    const Index d = W_.rows(), m = size(), k = static_cast<Index>(kept.size());
+    Eigen::MatrixXf Jt(k + m, X_.rows());
+    Jt.topRows(k) = shapes_.leftCols(k).transpose();
+    Jt.bottomRows(m) = amplitudes_.transpose();
+    product_.setZero(k + m, k + m);
+    add_square(Jt, product_);
+    Eigen::VectorXf c(k + m);
+    for (Index i = 0; i < k; ++i) {
+      product_(i, i) += 1.0F;
+      c(i) = static_cast<float>(x(kept[at(i)]));
+    }
+    for (Index j = 0; j < m; ++j) {
+      float& entry = product_(k + j, k + j);
+      entry = entry * (1.0F + kRounding) + static_cast<float>(delta(j));
+      c(k + j) = static_cast<float>(x(j * d + d - 1));
+    }
+    if (factor_cholesky(product_, {n_threads_, &monitor_}) >= 0) return false;
+    product_.triangularView<Eigen::Lower>().solveInPlace(c);
+    product_.transpose().triangularView<Eigen::Upper>().solveInPlace(c);
+    for (Index i = 0; i < k; ++i) x(kept[at(i)]) = c(i);
+    for (Index j = 0; j < m; ++j) x(j * d + d - 1) = c(k + j);
+    return true;
+  }
+
+  // The same by way of T = I + shapes shapes' (n, n): of the amplitudes a there remains
+  // diag(delta) + A'T^-1 A, A = amplitudes.
+  bool solve_dual(const std::vector<Index>& kept, const Vector& delta, Vector& x) {
+    const Index d = W_.rows(), m = size(), k = static_cast<Index>(kept.size());
+    const auto shapes = shapes_.leftCols(k);
+    product_.setZero(X_.rows(), X_.rows());
+    product_.diagonal().setOnes();
+    add_square(shapes, product_);
+    if (factor_cholesky(product_, {n_threads_, &monitor_}) >= 0) return false;
+    const auto L = product_.triangularView<Eigen::Lower>();
+    Eigen::VectorXf t(k);
+    for (Index i = 0; i < k; ++i) t(i) = static_cast<float>(x(kept[at(i)]));
+    Eigen::VectorXf p = shapes * t;
+    L.solveInPlace(p);
+    L.solveInPlace(amplitudes_);
+    Vector a = -(amplitudes_.transpose() * p).cast<double>();
+    for (Index j = 0; j < m; ++j) a(j) += x(j * d + d - 1);
+    Eigen::MatrixXf square = Eigen::MatrixXf::Zero(m, m);
+    square.selfadjointView<Eigen::Lower>().rankUpdate(amplitudes_.transpose());
+    Matrix G = square.cast<double>();
+    G.diagonal() = (1.0 + kRounding) * G.diagonal() + delta;
+    if (factor_cholesky(G, {n_threads_, &monitor_}) >= 0) return false;
+    solve_cholesky(G, a);
+    p.noalias() += amplitudes_ * a.cast<float>();
+    product_.transpose().triangularView<Eigen::Upper>().solveInPlace(p);
+    t = shapes.transpose() * p;
+    for (Index i = 0; i < k; ++i) x(kept[at(i)]) -= t(i);
+    for (Index j = 0; j < m; ++j) x(j * d + d - 1) = a(j);
+    return true;
   }
 
   // S (lower) += Y Y', in tasks of fixed size.
-  void add_square(const Matrix& Y, double factor, Matrix& S) {
+  template <typename Derived>
+  void add_square(const Derived& Y, Eigen::MatrixXf& S) {
     const Index n = Y.rows();
     watched_for((n + kStripe - 1) / kStripe, n_threads_, monitor_, [&](Index stripe, const auto&) {
       const Index first = stripe * kStripe, width = std::min(kStripe, n - first);
       S.block(first, first, width, width)
           .template selfadjointView<Eigen::Lower>()
-          .rankUpdate(Y.middleRows(first, width), factor);
+          .rankUpdate(Y.middleRows(first, width));
       const Index below = n - first - width;
       S.block(first + width, first, below, width).noalias() +=
-          factor * Y.bottomRows(below) * Y.middleRows(first, width).transpose();
+          Y.bottomRows(below) * Y.middleRows(first, width).transpose();
     });
-  }
-
-  // Cholesky of J'J/n + blkdiag(B), for m d <= n.
-  bool direct_step(const Smoothed& here, const Matrix& gradient, double damping, Matrix& move) {
-    const Index d = W_.rows(), size_all = W_.size();
-    Matrix Jt(size_all, X_.rows());
-    for (Index j = 0; j < size(); ++j) {
-      Jt.middleRows(j * d, d) = X_.transpose() * (sign(j) * here.slope.col(j)).asDiagonal();
-    }
-    Matrix H = Matrix::Zero(size_all, size_all);
-    add_square(Jt, 1.0 / n_, H);
-    for (Index j = 0; j < size(); ++j) {
-      H.block(j * d, j * d, d, d) += own_block(here, j, damping);
-    }
-    if (factor_cholesky(H, {n_threads_, &monitor_}) >= 0) return false;
-    move = -gradient;
-    Eigen::Map<Vector> flat(move.data(), move.size());
-    Vector solution = flat;
-    solve_cholesky(H, solution);
-    flat = solution;
-    return true;
-  }
-
-  // By Woodbury's formula with B = L L', Y = [D_j X L_j^-T]: Cholesky of n I + Y Y' (n, n).
-  bool dual_step(const Smoothed& here, const Matrix& gradient, double damping, Matrix& move) {
-    const Index d = W_.rows();
-    Matrix Y(X_.rows(), W_.size());
-    std::vector<Eigen::LLT<Matrix>> factors(s_.size());
-    for (Index j = 0; j < size(); ++j) {
-      factors[at(j)].compute(own_block(here, j, damping));
-      if (factors[at(j)].info() != Eigen::Success) return false;
-      auto Yj = Y.middleCols(j * d, d);
-      Yj = X_;
-      factors[at(j)].matrixU().solveInPlace<Eigen::OnTheRight>(Yj);
-      Yj.array().colwise() *= sign(j) * here.slope.col(j).array();
-    }
-    Matrix S = Matrix::Zero(X_.rows(), X_.rows());
-    S.diagonal().setConstant(n_);
-    add_square(Y, 1.0, S);
-    if (factor_cholesky(S, {n_threads_, &monitor_}) >= 0) return false;
-    Vector h(W_.size());
-    for (Index j = 0; j < size(); ++j) {
-      h.segment(j * d, d) = factors[at(j)].matrixL().solve(gradient.col(j));
-    }
-    Vector v = Y * h;
-    solve_cholesky(S, v);
-    h.noalias() -= Y.transpose() * v;
-    move.resize(d, size());
-    for (Index j = 0; j < size(); ++j) {
-      move.col(j) = -factors[at(j)].matrixU().solve(h.segment(j * d, d));
-    }
-    return true;
   }
 
   // Conjugate gradients on (blkdiag(B) + J'J/n) move = -gradient, preconditioned by the diagonal.
@@ -364,8 +494,7 @@ class GrowingNetwork {
     const Matrix U = W_ * here.norm.cwiseInverse().asDiagonal();
     const Vector curvature = lam_ * here.norm.cwiseInverse();
     const auto apply = [&](const Matrix& V) {
-      monitor_.check();
-      Matrix inner = X_ * V;
+      Matrix inner = forward(V);
       Vector outer = Vector::Zero(X_.rows());
       for (Index j = 0; j < m; ++j) {
         outer += sign(j) * here.slope.col(j).cwiseProduct(inner.col(j));
@@ -375,15 +504,19 @@ class GrowingNetwork {
         inner.col(j) = inner.col(j).cwiseProduct(kinks.col(j)) +
                        sign(j) * here.slope.col(j).cwiseProduct(outer);
       }
-      Matrix result = X_.transpose() * inner;
+      Matrix result = backward(inner);
       for (Index j = 0; j < m; ++j) {
         result.col(j) +=
             (curvature(j) + damping) * V.col(j) - curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
       }
       return result;
     };
-    const Matrix squares = X_.cwiseAbs2();
-    Matrix diagonal = squares.transpose() * (here.slope.cwiseAbs2() / n_ + kinks);
+    const Matrix curvatures = here.slope.cwiseAbs2() / n_ + kinks;
+    Matrix diagonal = Matrix::Zero(W_.rows(), m);
+    for_rows(m, [&](Index first, Index count) {
+      diagonal.noalias() +=
+          X_.middleRows(first, count).cwiseAbs2().transpose() * curvatures.middleRows(first, count);
+    });
     diagonal.array().rowwise() += curvature.transpose().array() + damping;
 
     Matrix move = Matrix::Zero(W_.rows(), m);
@@ -415,9 +548,12 @@ class GrowingNetwork {
   Matrix W_;
   std::vector<int> s_;
   Vector residual_;
-  double objective_ = 0.0;
+  double objective_;
   Matrix E_;  // (n, m) half-widths of the kinks during descend()
   long n_steps_ = 0;
+
+  // Of a factored step: X, J S, J v and their square, float32.
+  Eigen::MatrixXf X32_, shapes_, amplitudes_, product_;
 };
 
 }  // namespace convexrelu

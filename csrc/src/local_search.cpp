@@ -13,7 +13,9 @@ namespace convexrelu {
 
 namespace {
 
-constexpr Index kChunk = 64;  // points that ascend together
+constexpr Index kChunk = 64;   // points that ascend together
+constexpr Index kTile = 512;   // hyperplanes at a time
+constexpr Index kPadding = 4;  // the features are a multiple in float32, as matrix products like it
 
 // Steps of the ascent: how they grow, shrink and end, and the rise that counts in float32.
 constexpr float kGrowth = 1.5F;
@@ -29,7 +31,7 @@ constexpr double kFirstReach = 0.1;
 constexpr double kLastReach = 1e-9;
 constexpr double kReachShrinkage = 0.3;
 constexpr int kMaxMoves = 24;
-constexpr int kMaxSweeps = 80;
+constexpr int kMaxSweeps = 20;
 constexpr double kSweepAccuracy = 1e-9;
 constexpr double kPolished = 1e-12;
 
@@ -73,7 +75,8 @@ class LocalSearch::Target {
       slope /= unit;
     }
     rho32 = rho.cast<float>();
-    slope32 = slope.cast<float>();
+    slope32 = Eigen::VectorXf::Zero(search.normals32_.rows());
+    slope32.head(slope.size()) = slope.cast<float>();
   }
 
   Vector rho, slope;
@@ -81,7 +84,7 @@ class LocalSearch::Target {
   Eigen::VectorXf rho32, slope32;
 };
 
-// The ascent of up to kChunk points, each with its sign, in float32.
+// The ascent of up to kChunk points, each with its sign, in float32. A point is a row.
 class LocalSearch::Chunk {
  public:
   Chunk(const LocalSearch& search, const Target& target, Eigen::MatrixXf starts,
@@ -93,32 +96,32 @@ class LocalSearch::Chunk {
         steps_(Eigen::VectorXf::Ones(signs_.size())),
         live_(static_cast<std::size_t>(signs_.size())) {
     std::iota(live_.begin(), live_.end(), Index{0});
-    trial_ = points;
-    evaluate();
-    slopes_ = trial_slopes_;
-    values = trial_values_;
   }
 
   template <typename KeepGoing>
   void ascend(int n_steps, const KeepGoing& keep_going) {
-    for (int step = 0; step < n_steps && !live_.empty() && keep_going(); ++step) {
-      trial_.resize(points.rows(), static_cast<Index>(live_.size()));
+    trial_ = points;
+    if (!evaluate(keep_going)) return;
+    slopes_ = trial_slopes_;
+    values = trial_values_;
+    for (int step = 0; step < n_steps && !live_.empty(); ++step) {
+      trial_.resize(static_cast<Index>(live_.size()), points.cols());
       for (std::size_t i = 0; i < live_.size(); ++i) {
         const Index j = live_[i];
-        const float norm = slopes_.col(j).norm();
-        auto next = trial_.col(static_cast<Index>(i));
-        next = (1.0F - steps_(j)) * points.col(j) +
-               (norm > 0.0F ? steps_(j) / norm : 0.0F) * slopes_.col(j);
+        const float norm = slopes_.row(j).norm();
+        auto next = trial_.row(static_cast<Index>(i));
+        next = (1.0F - steps_(j)) * points.row(j) +
+               (norm > 0.0F ? steps_(j) / norm : 0.0F) * slopes_.row(j);
         const float length = next.norm();
         if (length > 0.0F) next /= length;
       }
-      evaluate();
+      if (!evaluate(keep_going)) return;
       std::vector<Index> still;
       for (std::size_t i = 0; i < live_.size(); ++i) {
         const Index j = live_[i], t = static_cast<Index>(i);
         if (trial_values_(t) > values(j) + kRise * std::abs(values(j))) {
-          points.col(j) = trial_.col(t);
-          slopes_.col(j) = trial_slopes_.col(t);
+          points.row(j) = trial_.row(t);
+          slopes_.row(j) = trial_slopes_.row(t);
           values(j) = trial_values_(t);
           steps_(j) = std::min(1.0F, kGrowth * steps_(j));
         } else {
@@ -130,25 +133,32 @@ class LocalSearch::Chunk {
     }
   }
 
-  Eigen::MatrixXf points;  // (d, size) unit columns
+  Eigen::MatrixXf points;  // (size, d) unit rows, zeros behind
   Eigen::VectorXf values;  // sign n F, in units of the target
 
  private:
-  // Slopes and values of the trial points.
-  void evaluate() {
-    active_.noalias() = search_.rows32_ * trial_;
-    const float* const rho = target_.rho32.data();
-    for (Index j = 0; j < active_.cols(); ++j) {
-      float* const z = active_.col(j).data();
-      for (Index l = 0; l < active_.rows(); ++l) z[l] = z[l] > 0.0F ? rho[l] : 0.0F;
+  // Slopes and values of the trial points. False if there was no time for it.
+  template <typename KeepGoing>
+  bool evaluate(const KeepGoing& keep_going) {
+    trial_slopes_ = target_.slope32.transpose().replicate(trial_.rows(), 1);
+    for (Index first = 0; first < search_.rows32_.rows(); first += kTile) {
+      if (!keep_going()) return false;
+      const Index width = std::min(kTile, search_.rows32_.rows() - first);
+      active_.noalias() = trial_ * search_.normals32_.middleCols(first, width);
+      for (Index l = 0; l < width; ++l) {
+        const float rho = target_.rho32(first + l);
+        float* const z = active_.col(l).data();
+        for (Index j = 0; j < active_.rows(); ++j) z[j] = z[j] > 0.0F ? rho : 0.0F;
+      }
+      trial_slopes_.noalias() += active_ * search_.rows32_.middleRows(first, width);
     }
-    trial_slopes_.noalias() = search_.normals32_ * active_;
-    trial_values_.resize(trial_.cols());
-    for (Index j = 0; j < trial_.cols(); ++j) {
-      auto slope = trial_slopes_.col(j);
-      slope = signs_(live_[static_cast<std::size_t>(j)]) * (slope + target_.slope32);
-      trial_values_(j) = slope.dot(trial_.col(j));
+    trial_values_ = trial_slopes_.cwiseProduct(trial_).rowwise().sum();
+    for (Index j = 0; j < trial_.rows(); ++j) {
+      const float sign = signs_(live_[static_cast<std::size_t>(j)]);
+      trial_slopes_.row(j) *= sign;
+      trial_values_(j) *= sign;
     }
+    return true;
   }
 
   const LocalSearch& search_;
@@ -177,7 +187,7 @@ class LocalSearch::Polisher {
     Vector z = z_, slope = slope_;
     double reach = kFirstReach;
     for (int move = 0; move < kMaxMoves && reach > kLastReach && keep_going(); ++move) {
-      const Vector q = shortest_slope(z, slope, reach);
+      const Vector q = shortest_slope(z, slope, reach, keep_going);
       const double norm = q.norm();
       if (!(norm > 0.0)) break;
       const Vector next = q / norm;
@@ -206,7 +216,8 @@ class LocalSearch::Polisher {
   }
 
   // argmin || slope + sum_A (tau_l - bit_l) s rho_l n_l || over 0 <= tau <= 1, by coordinate descent.
-  Vector shortest_slope(const Vector& z, Vector q, double reach) {
+  template <typename KeepGoing>
+  Vector shortest_slope(const Vector& z, Vector q, double reach, const KeepGoing& keep_going) {
     near_.clear();
     for (Index l = 0; l < z.size(); ++l) {
       if (sign_ * target_.rho(l) < 0.0 && std::abs(z(l)) <= reach) near_.push_back(l);
@@ -219,7 +230,7 @@ class LocalSearch::Polisher {
       columns_.col(i) = search_.normals_.col(l);
       tau_(i) = z(l) > 0.0 ? 1.0 : 0.0;
     }
-    for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
+    for (int sweep = 0; sweep < kMaxSweeps && keep_going(); ++sweep) {
       double largest = 0.0;
       for (Index i = 0; i < k; ++i) {
         const double weight = sign_ * target_.rho(near_[static_cast<std::size_t>(i)]);
@@ -277,7 +288,8 @@ LocalSearch::LocalSearch(ConstMatrixRef X)
     plane_[row] = place[l];
     length_(k) = side[l] * planes.orientation[row] * X.row(k).stableNorm();
   }
-  normals32_ = normals_.cast<float>();
+  normals32_.setZero((d_ + kPadding - 1) / kPadding * kPadding, h);
+  normals32_.topRows(d_) = normals_.cast<float>();
   rows32_ = normals32_.transpose();
 }
 
@@ -293,10 +305,11 @@ std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef
     if (starts.col(j).stableNorm() > 0.0) used.push_back(j);
   }
   const Index m = static_cast<Index>(used.size());
-  Eigen::MatrixXf points(d_, 2 * m);
+  Eigen::MatrixXf points = Eigen::MatrixXf::Zero(normals32_.rows(), 2 * m);
   Eigen::VectorXf signs(2 * m), values(2 * m);
   for (Index j = 0; j < m; ++j) {
-    points.col(j) = starts.col(used[static_cast<std::size_t>(j)]).stableNormalized().cast<float>();
+    points.col(j).head(d_) =
+        starts.col(used[static_cast<std::size_t>(j)]).stableNormalized().cast<float>();
     points.col(m + j) = points.col(j);
     signs(j) = 1.0F;
     signs(m + j) = -1.0F;
@@ -304,9 +317,11 @@ std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef
   const Index n_chunks = (2 * m + kChunk - 1) / kChunk;
   watched_for(n_chunks, options.n_threads, monitor, [&](Index index, const auto& keep_going) {
     const Index first = index * kChunk, size = std::min(kChunk, 2 * m - first);
-    Chunk chunk(*this, target, points.middleCols(first, size), signs.segment(first, size));
+    Chunk chunk(*this, target, points.middleCols(first, size).transpose(),
+                signs.segment(first, size));
     chunk.ascend(options.n_steps, keep_going);
-    points.middleCols(first, size) = chunk.points;
+    if (!keep_going()) return;
+    points.middleCols(first, size) = chunk.points.transpose();
     values.segment(first, size) = chunk.values;
   });
 
@@ -331,7 +346,7 @@ std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef
               [&](Index i, const auto& keep_going) {
                 Polisher polisher(*this, target);
                 const Index j = chosen[static_cast<std::size_t>(i)];
-                const Vector u = points.col(j).cast<double>().normalized();
+                const Vector u = points.col(j).head(d_).cast<double>().normalized();
                 const int sign = signs(j) > 0.0F ? 1 : -1;
                 maxima[static_cast<std::size_t>(i)] = options.n_polished > 0
                                                           ? polisher.polished(u, sign, keep_going)

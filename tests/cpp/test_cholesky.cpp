@@ -43,6 +43,20 @@ void factors_and_solves() {
   }
 }
 
+void factors_in_float32() {
+  for (const Index n : {0, 1, 5, 128, 300, 700}) {
+    const Matrix A = positive_definite(n, 1);
+    Eigen::MatrixXf L = A.cast<float>(), many = L;
+    CHECK(factor_cholesky(L) == -1);
+    CHECK(factor_cholesky(many, {3, nullptr}) == -1);
+    CHECK(L == many);
+    const Matrix lower = Matrix(L.cast<double>()).triangularView<Eigen::Lower>();
+    CHECK((lower * lower.transpose() - A).norm() <= 1e-5 * A.norm());
+  }
+  Eigen::MatrixXf negative = -Eigen::MatrixXf::Identity(5, 5);
+  CHECK(factor_cholesky(negative) == 0);
+}
+
 void bits_do_not_depend_on_threads() {
   const Matrix A = positive_definite(900, 3);
   Matrix one = A;
@@ -125,6 +139,7 @@ void can_be_stopped() {
 
 int main() {
   RUN(factors_and_solves);
+  RUN(factors_in_float32);
   RUN(bits_do_not_depend_on_threads);
   RUN(indefinite_is_found);
   RUN(indefinite_of_positive_diagonal_is_found);

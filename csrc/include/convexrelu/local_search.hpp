@@ -68,7 +68,7 @@ class LocalSearch {
   std::vector<Index> plane_;  // (n) the hyperplane of every row, -1 for a zero row
   Vector length_;             // (n) x_k = length_k normals_.col(plane_k), of either sign
   Matrix normals_;
-  Eigen::MatrixXf normals32_, rows32_;  // (d, h), (h, d)
+  Eigen::MatrixXf normals32_, rows32_;  // (d, h), (h, d), with features of zeros behind
 };
 
 }  // namespace convexrelu
