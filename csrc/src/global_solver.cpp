@@ -77,6 +77,8 @@ constexpr long kMaxFactorisations = 400;
 // at so many cones, up to five features; beyond, cones cost more and prove less.
 constexpr double kProofShare = 0.5;
 constexpr double kMaxCones = 1e6, kFewerCones = 6.0, kLeastCones = 500.0;
+// What the certificate may take after a time limit: so much, and a share of the time spent.
+constexpr double kWrapUpSeconds = 0.02, kWrapUpShare = 0.03;
 // Flops that the local search of a round may take.
 constexpr double kSearchBudget = 5e10;
 
@@ -422,6 +424,24 @@ class GlobalSolver {
     monitor_.report(phase, ++n_reports_, to_caller(reported_), gap);
   }
 
+  // With the bound over the problem's own patterns; where time is over and that takes too long, with what is
+  // known over all.
+  Solution certified(const Problem& problem, Status status, const std::vector<Block>& active_set,
+                     const Matrix& weights, const Vector& dual) {
+    const long n_iter = n_iter_ + network_.n_steps();
+    const bool in_haste = status == Status::time_limit;
+    Monitor inner(in_haste ? kWrapUpSeconds + kWrapUpShare * monitor_.seconds() : kInfinity,
+                  nullptr, [&] { monitor_.check(); });
+    try {
+      return make_solution(problem, caller_lam_, status, active_set, weights, dual, n_iter,
+                           options_.n_threads, inner);
+    } catch (const Stopped&) {
+      const double bound = bound_ > -kInfinity ? to_caller(std::min(bound_, best_.objective)) : 0.0;
+      return make_bounded_solution(problem, caller_lam_, status, active_set, weights, dual, n_iter,
+                                   bound);
+    }
+  }
+
   Solution finish(Status status) {
     // Without neurons the best direction found, or any, makes a problem of one pattern.
     Matrix gates = best_.gates;
@@ -450,13 +470,11 @@ class GlobalSolver {
       if (i < 0) continue;
       dual(k) = best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - rows_.y(i));
     }
-    Solution solution =
-        make_solution(problem, caller_lam_, status, std::move(active_set), std::move(weights),
-                      std::move(dual), n_iter_ + network_.n_steps(), options_.n_threads, monitor_);
-    if (status == Status::numerical_failure) return solution;
-    if (options_.certify && bound_ == -kInfinity) {
+    if (options_.certify && bound_ == -kInfinity && status != Status::numerical_failure) {
       bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual));
     }
+    Solution solution = certified(problem, status, active_set, weights, dual);
+    if (status == Status::numerical_failure) return solution;
     double bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
     if (solution.objective == 0.0) bound = 0.0;
     bound = std::min(bound, solution.objective);
