@@ -31,7 +31,9 @@ constexpr double kFirstReach = 0.1;
 constexpr double kLastReach = 1e-9;
 constexpr double kReachShrinkage = 0.3;
 constexpr int kMaxMoves = 24;
-constexpr int kMaxSweeps = 20;
+// The slope need not be the shortest to the last digit as long as the reach is long.
+constexpr double kShortReach = 3e-3;
+constexpr int kQuickSweeps = 20, kMaxSweeps = 80;
 constexpr double kSweepAccuracy = 1e-9;
 constexpr double kPolished = 1e-12;
 
@@ -230,7 +232,8 @@ class LocalSearch::Polisher {
       columns_.col(i) = search_.normals_.col(l);
       tau_(i) = z(l) > 0.0 ? 1.0 : 0.0;
     }
-    for (int sweep = 0; sweep < kMaxSweeps && keep_going(); ++sweep) {
+    const int n_sweeps = reach > kShortReach ? kQuickSweeps : kMaxSweeps;
+    for (int sweep = 0; sweep < n_sweeps && keep_going(); ++sweep) {
       double largest = 0.0;
       for (Index i = 0; i < k; ++i) {
         const double weight = sign_ * target_.rho(near_[static_cast<std::size_t>(i)]);
