@@ -50,7 +50,7 @@ def lp_rate(X: np.ndarray) -> float:
     seconds = 0.0
     masks = enumerate_patterns(X[:1]).masks
     for k in range(1, n):
-        longer = enumerate_patterns(X[: k + 1], max_patterns=np.inf).masks
+        longer = enumerate_patterns(X[: k + 1]).masks
         cells = {mask.tobytes() for mask in longer.T}
         n_solved = -(-masks.shape[1] // LP_SHARE)
         spent = 0.0
