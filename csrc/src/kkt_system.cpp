@@ -239,9 +239,9 @@ class KktSystem::Impl {
           mixed_fits ? square * (n_samples / 12.0 + features / 4.0 + k + 2.0 * kMixedSteps) +
                            kMixedSteps * step_cost
                      : kInfinity;
-      // A member with alpha = 0 is beyond the iterative form, unless no other fits.
+      // A member with alpha = 0 is beyond the iterative form, unless no direct one fits.
       const double iterative_cost =
-          any_radial && std::min(direct_cost, mixed_cost) < kInfinity
+          any_radial && direct_cost < kInfinity
               ? kInfinity
               : kConjugateGradients * (step_cost + (4.0 * features + 8.0 * k) * features * k);
       if (std::min(mixed_cost, iterative_cost) < direct_cost) {

@@ -16,7 +16,6 @@
 #include <Eigen/LU>
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "convexrelu/cholesky.hpp"
@@ -36,7 +35,7 @@ class MixedPreconditioner {
               Monitor& monitor);
   bool has_factor() const { return has_factor_; }
 
-  // Takes over B and delta; there must be an L. False if J^ is singular to the precision of float32.
+  // Takes over B and delta; there must be an L. False if J^ is singular to working precision.
   bool border(const Matrix& B, const Vector& delta, int n_threads, Monitor& monitor);
 
   // (r, a) = J^^-1 (g1, g2). Allocates nothing after the first call.
@@ -100,7 +99,9 @@ inline bool MixedPreconditioner::border(const Matrix& B, const Vector& delta, in
   schur.diagonal() += delta;
   if (!schur.allFinite()) return false;
   schur_.compute(schur);
-  return schur_.rcond() > static_cast<double>(std::numeric_limits<float>::epsilon());
+  // A zero pivot is beyond Eigen's estimate.
+  return schur.size() == 0 ||
+         (schur_.matrixLU().diagonal().cwiseAbs().minCoeff() > 0.0 && schur_.rcond() > kEpsilon);
 }
 
 inline void MixedPreconditioner::apply(ConstVectorRef g1, ConstVectorRef g2, Vector& r,
