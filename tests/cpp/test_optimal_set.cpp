@@ -114,7 +114,8 @@ void all_patterns_are_found_from_few() {
 
 void nearest_point_of_members_and_of_others() {
   const OptimalSet set = optimal_set(parity());
-  for (const auto& alpha : set.vertices(100, monitor).rowwise()) {
+  const Matrix vertices = set.vertices(100, monitor);
+  for (const auto& alpha : vertices.rowwise()) {
     const auto [point, distance] = set.nearest(set.solution_at(alpha.transpose()));
     CHECK((point - alpha.transpose()).norm() <= 1e-9 && distance <= 1e-9);
   }
