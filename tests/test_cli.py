@@ -597,7 +597,7 @@ class TestDocumentation:
             return [float(objective), *map(float, scores)]
 
         def words(text: str) -> str:
-            return re.sub(r"[ -]+", " ", re.sub(r"\d[\d.e-]*", "#", text)).strip()
+            return re.sub(r"[ -]+", " ", re.sub(r"\d[\d.e+-]*", "#", text)).strip()
 
         shown = textwrap.dedent(self.TEXT.split("    $ convexrelu train\n")[1].split("\n\n|")[0])
         run = train()

@@ -57,7 +57,7 @@ class PathTracer {
   // Newton's method is of use below this residual, relative to mu ||y||.
   static constexpr double kAccepted = 1e-10;
   // A series is of use where it leaves less of the equations than this.
-  static constexpr double kFits = 2e-10;
+  static constexpr double kFits = 5e-11;
   // A rate of alpha below this, relative to the largest, is zero.
   static constexpr double kStill = 1e-10;
   // An entering column whose remainder is this fraction of it depends on those of the active
