@@ -104,7 +104,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def path_full(session: nox.Session) -> None:
     """Exact paths on all data sets, at 200 lam each against a solve and Clarabel at 3: hours."""
-    session.install(".[bench]", "clarabel")
+    session.install(".[bench]")
     options = ("--full", "--clarabel", "--time-limit", "900")
     session.run("python", "-m", "bench.bench_path", *options, *session.posargs)
 

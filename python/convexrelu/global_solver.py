@@ -47,8 +47,9 @@ def solve_global(
         The relative gap to the bound over all patterns at which the status is "optimal"; the
         local search looks for improvements of a tenth of it.
     certify : bool
-        Whether to look for that bound. It is within reach for few features (up to six or seven);
-        the work for it is limited, by a count of cones or by what `time_limit` leaves.
+        Whether to look for that bound. It is within reach for some four features; for more it
+        depends on the data and is usually open. The work for it is limited, by a count of cones or
+        by what `time_limit` leaves.
     time_limit : float, optional
         Seconds of wall clock.
     rng : int, numpy Generator, optional
