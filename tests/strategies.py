@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,21 @@ Array = NDArray[np.float64]
 FORMULATIONS = ("relu", "gated")
 # lam / lambda_max, down to where the last digits of the data decide.
 RATIOS = (1 + 1e-12, 1.0, 1 - 1e-12, 1 - 1e-6, 0.9, 0.5, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+def cube(d: int) -> Array:
+    """The corners (2^d, d) of a cube around zero."""
+    return np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
+
+
+def bits(d: int) -> Array:
+    """The corners (2^d, d) with entries 0 and 1."""
+    return (cube(d) + 1) / 2
+
+
+def with_ones(X: Any) -> Array:
+    """A column of ones after the others."""
+    return np.column_stack([X, np.ones(len(X))]).astype(float)
 
 
 def _literal(value: Any) -> str:

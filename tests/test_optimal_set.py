@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import linprog
 from tests import oracles
-from tests.strategies import Case, cases, designs, integers, sample_weights, targets
+from tests.strategies import (
+    Case,
+    bits,
+    cases,
+    cube,
+    designs,
+    integers,
+    sample_weights,
+    targets,
+    with_ones,
+)
 
 from convexrelu import (
     LimitExceeded,
@@ -39,8 +49,7 @@ RATIOS = (1.0, 0.9, 0.5, 0.1, 0.01)
 FEW = settings(max_examples=30)
 
 
-CUBE = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))
-BITS = (CUBE + 1) / 2
+CUBE, BITS = cube(3), bits(3)
 PLANE = np.array([[a, b, 1.0] for a in (-1, 0, 1) for b in (-1, 0, 1)])
 
 
@@ -72,10 +81,6 @@ def flat_cases(draw: st.DrawFn) -> tuple[Problem, float]:
 
 def optimal_set_of(problem: Problem, ratio: float) -> OptimalSet:
     return find_optimal_set(solve(problem, ratio * (problem.lambda_max or 1.0)))
-
-
-def with_ones(X: Array) -> Array:
-    return np.column_stack([X, np.ones(len(X))]).astype(float)
 
 
 def parity(X: Array) -> Problem:

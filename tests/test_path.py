@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from bench import data
 from hypothesis import given, settings
 from tests import oracles
-from tests.strategies import FORMULATIONS, Case, cases
+from tests.strategies import FORMULATIONS, Case, bits, cases, cube, with_ones
 from tests.test_solver import GEOMETRY, assert_same_bits, medium, rounding
 
 from convexrelu import (
@@ -207,26 +206,18 @@ class TestDegenerateGeometry:
             assert np.isfinite(solution.weights).all()
 
 
-XOR = np.array([[-1, -1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, 1.0]])
-
-
-def cube(d: int) -> np.ndarray:
-    return np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
-
-
 class TestSymmetricData:
     """Everything is tied with something."""
 
     def data(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(7)
         if name == "xor":
-            return XOR, np.array([1.0, -1.0, -1.0, 1.0])
+            return with_ones(cube(2)), np.array([1.0, -1.0, -1.0, 1.0])
         if name == "3-cube":
             X = cube(3)
             return X, X[:, 0] * X[:, 1] + 0.5 * X[:, 2]
         if name == "parity of bits":
-            X = np.column_stack([(cube(3) + 1) / 2, np.ones(8)])
-            return X, cube(3).prod(axis=1)
+            return with_ones(bits(3)), cube(3).prod(axis=1)
         if name == "duplicated rows":
             X = np.column_stack([rng.integers(0, 2, (40, 3)), np.ones(40)]).astype(float)
             return X, np.sign(rng.standard_normal(40))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracles
-from tests.strategies import Case, cases, designs, targets
+from tests.strategies import Case, bits, cases, cube, designs, targets, with_ones
 
 from convexrelu import (
     Network,
@@ -129,9 +129,8 @@ class TestExact:
     @pytest.mark.parametrize("low", [-1.0, 0.0])
     def test_ends_at_a_listed_vertex(self, bias: bool, low: float) -> None:
         """Of the parity of three bits: dimension 0 to 8, up to 130 vertices."""
-        X = np.array(list(itertools.product([low, 1.0], repeat=3)))
-        y = np.where(X > 0, 1.0, -1.0).prod(axis=1)
-        X = np.column_stack([X, np.ones(8)]) if bias else X
+        X, y = cube(3) if low else bits(3), cube(3).prod(axis=1)
+        X = with_ones(X) if bias else X
         problem = Problem(X, y, enumerate_patterns(X))
         optima = find_optimal_set(solve(problem, 0.1 * (problem.lambda_max or 1.0)))
         supports = [sorted(optima.blocks[v > 0].tolist()) for v in optima.vertices()]

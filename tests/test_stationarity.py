@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracles
-from tests.strategies import designs, integers, reals, sample_weights, targets
+from tests.strategies import bits, cube, designs, integers, reals, sample_weights, targets
 
 import convexrelu.stationarity
 from convexrelu import (
@@ -160,8 +160,7 @@ class TestGlobal:
 class TestPlace:
     """Optimal networks in the set of all optima."""
 
-    X = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
-    y = np.where(X > 0, 1.0, -1.0).prod(axis=1)
+    X, y = bits(3), cube(3).prod(axis=1)
 
     def optima(self) -> OptimalSet:
         """The parity of three bits: dimension 5, 24 vertices."""
