@@ -21,6 +21,7 @@ from convexrelu import (
     Solution,
     differentiate,
     enumerate_patterns,
+    find_optimal_set,
     patterns_from_gates,
     sample_patterns,
     solve,
@@ -594,6 +595,23 @@ class TestErrors:
     def test_predictions(self) -> None:
         with pytest.raises(ValueError, match="X must have 1 columns"):
             self.SENSITIVITY.predictions([[1.0, 2.0]])
+
+
+def test_what_was_not_proven_global_stays_so() -> None:
+    """Although it is solved further, to the optimum over its own patterns."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
+    problem = Problem(X, y, sample_patterns(X, 30, rng=0))
+    rough = solve(problem, 0.05 * problem.lambda_max, max_iter=3)
+    build, parts = rough.__reduce__()
+    unproven = build(*parts[:2], "unproven", *parts[3:-1], 0.1 * rough.objective)
+    s = differentiate(unproven).solution
+    assert s.gap < 1e-9 < rough.gap
+    assert (s.status, s.global_lower_bound) == ("unproven", 0.1 * rough.objective)
+    assert not s.is_global
+    s = find_optimal_set(unproven).solution(find_optimal_set(unproven).min_norm())
+    assert s.status == "unproven"
+    assert not s.is_global
 
 
 def test_pickle_and_copy() -> None:

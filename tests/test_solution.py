@@ -22,6 +22,7 @@ from convexrelu import (
     Solution,
     _core,
     certify,
+    enumerate_patterns,
     patterns_from_gates,
     sample_patterns,
     solve,
@@ -318,6 +319,25 @@ class TestValue:
     def test_nothing_is_claimed_over_all_patterns(self, solution: Solution) -> None:
         assert np.isnan(solution.global_lower_bound)
         assert np.isnan(solution.global_gap)
+        assert not solution.is_global
+
+    @pytest.mark.parametrize("formulation", ["relu", "gated"])
+    def test_over_all_patterns_the_bound_is_global(self, formulation: str) -> None:
+        problem = Problem(X, Y, enumerate_patterns(X), formulation=formulation)
+        solution = solve(problem, 0.1 * problem.lambda_max)
+        for s in (solution, pickle.loads(pickle.dumps(solution))):
+            assert s.is_global == (formulation == "relu")
+            expected = s.lower_bound if s.is_global else np.nan
+            np.testing.assert_equal(s.global_lower_bound, expected)
+            assert np.isnan(s.global_gap) or s.global_gap == s.gap <= 1e-8
+        rough = solve(problem, 0.1 * problem.lambda_max, max_iter=1)
+        assert rough.gap > 1e-8
+        assert not rough.is_global
+
+    def test_nothing_is_claimed_beyond_the_range(self) -> None:
+        huge = np.full((3, 1), 1e200)
+        solution = solve(Problem(huge, huge[:, 0], enumerate_patterns(huge)), 1.0)
+        assert solution.global_gap == solution.gap == 1.0
         assert not solution.is_global
 
     def test_repr(self, solution: Solution) -> None:

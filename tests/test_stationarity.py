@@ -155,6 +155,8 @@ class TestGlobal:
         assert report.global_lower_bound <= optimum * (1 + 1e-12)
         assert report.is_global == (report.objective <= optimum * (1 + 1e-6))
         assert not report.is_global
+        assert report.best.status == "optimal"
+        assert not report.best.is_global
 
 
 class TestPlace:

@@ -14,6 +14,7 @@
 #include "convexrelu/optimal_set.hpp"
 #include "convexrelu/pricing.hpp"
 #include "convexrelu/solver.hpp"
+#include "global_bound.hpp"
 
 namespace convexrelu {
 
@@ -85,7 +86,7 @@ inline Optimum accurate_optimum(const Solution& solution, const OptimalSetOption
     throw_invalid(message);
   }
   polished.status = Status::optimal;
-  polished.global_lower_bound = solution.global_lower_bound;
+  keep_global_bound(polished, solution);
   return {std::move(polished), std::move(found)};
 }
 

@@ -8,6 +8,7 @@
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/solver.hpp"
+#include "global_bound.hpp"
 #include "one_sided_selection.hpp"
 #include "sensitivity_piece.hpp"
 
@@ -35,9 +36,9 @@ Solution accurate(Solution solution, double limit, Monitor& monitor) {
   if (attained > limit) {
     SolveOptions options;
     options.warm_start = &solution;
-    const double bound = solution.global_lower_bound;
-    solution = solve(solution.problem, solution.lam, options, monitor);
-    solution.global_lower_bound = bound;
+    Solution further = solve(solution.problem, solution.lam, options, monitor);
+    keep_global_bound(further, solution);
+    solution = std::move(further);
     attained = stationarity(solution);
   }
   if (!(attained <= limit) || solution.status == Status::numerical_failure) {

@@ -34,8 +34,9 @@ class Solution:
     Made by `solve` and `solve_global`; immutable. ``status`` says how the solver ended: "optimal"
     (``gap``, of `solve_global` ``global_gap``, is within the tolerance), "max_iter", "time_limit",
     "callback" (stopped early), "stalled" (no further progress in float64), "unproven" (nothing
-    violated was found over all patterns, which is no proof) or "numerical_failure". In every case
-    ``objective``, ``lower_bound`` and ``gap`` are those of the weights here.
+    violated was found over all patterns, which is no proof), "pruned" (`prune` left fewer neurons
+    than an optimum needs) or "numerical_failure". In every case ``objective``, ``lower_bound`` and
+    ``gap`` are those of the weights here.
     """
 
     __slots__ = ("_core", "_problem")
@@ -109,16 +110,17 @@ class Solution:
 
     @property
     def global_lower_bound(self) -> float:
-        """A certified lower bound over all patterns; nan where nothing is proven."""
+        """A certified lower bound over all patterns, so on every relu network of any width: that of
+        `solve_global`, or `lower_bound` where the problem has all patterns; else nan.
+        """
+        if self.problem.patterns.is_complete and self.problem.formulation == "relu":
+            return self.lower_bound
         return self._core.global_lower_bound
 
     @property
     def global_gap(self) -> float:
         """``(objective - global_lower_bound) / objective``; nan where nothing is proven."""
-        bound = self.global_lower_bound
-        if np.isnan(bound):
-            return bound
-        return max(0.0, (self.objective - bound) / self.objective) if self.objective else 0.0
+        return relative_gap(self.objective, self.global_lower_bound)
 
     @property
     def is_global(self) -> bool:
@@ -151,6 +153,13 @@ class Solution:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Solution:
         return self
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """The share of the objective that a bound leaves open, not below 0; nan without a bound."""
+    if np.isnan(bound) or not objective:
+        return 0.0 * bound
+    return max(0.0, (objective - bound) / objective) if objective < np.inf else 1.0
 
 
 def _restore(

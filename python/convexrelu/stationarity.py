@@ -15,7 +15,7 @@ from convexrelu.optimal_set import OptimalSet, find_optimal_set
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import prune
-from convexrelu.solution import Solution
+from convexrelu.solution import Solution, relative_gap
 
 
 class NetworkPlace(NamedTuple):
@@ -47,12 +47,19 @@ class NetworkReport:
     """
 
     def __init__(
-        self, objective: float, merged: Network, solution: Solution, best: Solution, tol: float
+        self,
+        objective: float,
+        merged: Network,
+        solution: Solution,
+        best: Solution,
+        global_lower_bound: float,
+        tol: float,
     ) -> None:
         self._objective = objective
         self._merged = merged
         self._solution = solution
         self._best = best
+        self._global_lower_bound = global_lower_bound
         self._tol = tol
 
     @property
@@ -97,7 +104,7 @@ class NetworkReport:
     @property
     def global_lower_bound(self) -> float:
         """No relu network of any width has a lower objective; nan for gated ones."""
-        return self.best.global_lower_bound
+        return self._global_lower_bound
 
     @property
     def global_gap(self) -> float:
@@ -158,13 +165,6 @@ class NetworkReport:
         return f"<NetworkReport: objective {self.objective:.8g}, {stationary}{place}>"
 
 
-def relative_gap(objective: float, bound: float) -> float:
-    """The share of the objective that a bound leaves open, not below 0; nan without a bound."""
-    if np.isnan(bound) or not objective:
-        return 0.0 * bound
-    return max(0.0, (objective - bound) / objective)
-
-
 def check_network(
     network: Network,
     X: Any,
@@ -200,8 +200,9 @@ def check_network(
         A kink lies on sample k where ``|x_k . W_j| <= kink_tol ||x_k|| ||W_j||``. Gradient descent
         jumps to and fro over such kinks: a larger value recognises them.
     time_limit : float, optional
-        Seconds of wall clock, most of which go into the bound over all patterns: from six or seven
-        features on it takes what it gets. What is proven by then counts. None: as long as it needs.
+        Seconds of wall clock, most of which go into the bound over all patterns: it is within reach
+        for some four features, for more it depends on the data and usually takes what it gets. What
+        is proven by then counts. None: as long as it needs.
     rng : None, int or numpy.random.Generator
         Of the local search that the bound begins with.
     n_threads : int
@@ -237,10 +238,15 @@ def check_network(
         network._core, X, y, lam, weight, tol, kink_tol, time_limit, n_threads
     )
     left = None if time_limit is None else max(0.0, time_limit - (perf_counter() - started))
-    best = _core.bound_globally(best, tol / 4, seed, left, n_threads)
+    bounded = _core.bound_globally(best, tol / 4, seed, left, n_threads)
     problem = Problem._from_core(best.problem)
     return NetworkReport(
-        objective, _wrap(merged), Solution(own, problem), Solution(best, problem), tol
+        objective,
+        _wrap(merged),
+        Solution(own, problem),
+        Solution(best, problem),
+        bounded.global_lower_bound,  # not kept in best, optimal over its own patterns only
+        tol,
     )
 
 

@@ -17,7 +17,7 @@ from convexrelu.commands.fitting import (
 )
 from convexrelu.commands.report import result_text, to_json
 from convexrelu.commands.scores import score
-from convexrelu.stationarity import relative_gap
+from convexrelu.solution import relative_gap
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
