@@ -572,21 +572,27 @@ class TestProcess:
 class TestDocumentation:
     TEXT = (Path(__file__).parents[1] / "docs/command_line.md").read_text()
 
-    def rows(self, header: str) -> dict[str, str]:
+    def rows(self, header: str, after: str = "") -> dict[str, str]:
         """A table of the page: first cells (one or more names), second cells."""
-        rows = self.TEXT.split(header)[1].split("\n\n")[0].splitlines()[2:]
+        text = self.TEXT.split(after, 1)[1] if after else self.TEXT
+        rows = text.split(header)[1].split("\n\n")[0].splitlines()[2:]
         pairs = (row.replace(r"\|", "/").split("|")[1:3] for row in rows)
         return {first.strip(): second.strip() for first, second in pairs}
 
-    def test_options_and_their_defaults(self, capsys: pytest.CaptureFixture[str]) -> None:
-        options = self.rows("| argument | default | meaning |")
+    @pytest.mark.parametrize("arguments", [["train"], ["check", "network.npz", "--lam", "1"]])
+    def test_options_and_their_defaults(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    ) -> None:
+        command = arguments[0]
+        options = self.rows("| argument | default | meaning |", f"## convexrelu {command}\n")
         named = set(re.findall(r"--[a-z-]+", " ".join(options)))
-        assert named == set(re.findall(r"--[a-z-]+", Run(capsys, "train", "-h").out)) - {"--help"}
-        defaults = vars(cli.make_parser().parse_args(["train"]))
+        shown = Run(capsys, command, "-h").out.split("\noptions:")[1]
+        assert named == set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", shown, re.M)) - {"--help"}
+        defaults = vars(cli.make_parser().parse_args(arguments))
         for words, documented in options.items():
-            if re.fullmatch(r"[\d.]+|relu", documented):
-                name = re.search(r"--([a-z-]+)", words)[1]
-                assert str(defaults[name.replace("-", "_")]) == documented
+            if re.fullmatch(r"[\de.-]+|relu", documented):
+                default = defaults[re.search(r"--([a-z-]+)", words)[1].replace("-", "_")]
+                assert default == (documented if documented == "relu" else float(documented))
 
     def test_example(self, train) -> None:
         """All but the figures, which a search brings about that rounding sets on its way."""
@@ -737,7 +743,7 @@ class TestCheck:
         path, lam = saved
         run = Run(capsys, "check", path, regression, "--lam", lam)
         assert re.search(r"^objective +\S+ at lam ", run.out, re.M)
-        assert re.search(r"^stationary +(yes|no): relative gap ", run.out, re.M)
+        assert re.search(r"^stationary +yes: relative gap ", run.out, re.M)
         assert re.search(r"^global +", run.out, re.M)
         report = Run(capsys, "check", path, regression, "--lam", lam, "--json").json
         values = np.loadtxt(regression, delimiter=",", skiprows=1)
@@ -748,7 +754,8 @@ class TestCheck:
         y = model.standardizer.transform_target(values[~is_test, -1])
         assert report["objective"] == model.network.objective(X, y, lam)
         assert report["objective"] >= report["best_objective"] >= report["global_lower_bound"]
-        assert run.status == (0 if report["stationary"] else 1)
+        assert report["stationary"]
+        assert run.status == 0
 
     def test_place(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         """A network from the midst of the optimal set of the parity of three bits."""
@@ -779,6 +786,14 @@ class TestCheck:
         assert not run.json["stationary"]
         assert run.json["place"] is None
         assert run.json["gap"] > 1e-3
+
+    def test_any_seed(
+        self, capsys: pytest.CaptureFixture[str], saved: tuple[Path, float], regression: Path
+    ) -> None:
+        path, lam = saved
+        run = Run(capsys, "check", path, regression, "--lam", lam, "--seed", 2**40)
+        assert run.status in (0, 1)
+        assert run.err == ""
 
     def test_refuses(
         self, capsys: pytest.CaptureFixture[str], saved: tuple[Path, float], classification: Path
@@ -829,10 +844,44 @@ class TestPath:
     def test_refused_before_the_work(
         self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
     ) -> None:
+        before = regression.read_bytes()
+        missing = tmp_path / "none" / "path.png"
         for option in ("--save", "--plot"):
-            run = Run(capsys, "path", regression, option, tmp_path)
-            assert run.status == 2
-            assert f"{option} {tmp_path}: is a directory" in run.err
+            for path, problem in (
+                (tmp_path, "is a directory"),
+                (missing, f"there is no directory {missing.parent}"),
+                (regression, "would overwrite the data"),
+            ):
+                run = Run(capsys, "path", regression, option, path)
+                assert run.status == 2
+                assert run.out == ""
+                assert f"{option} {path}: {problem}" in run.err
+        assert regression.read_bytes() == before
+
+    def test_no_picture_of_that_kind(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        regression: Path,
+        tmp_path: Path,
+    ) -> None:
+        pytest.importorskip("matplotlib")
+        for name in ("path.txt", "path"):
+            run = Run(capsys, "path", regression, "--plot", tmp_path / name)
+            assert (run.status, run.out) == (2, "")
+            assert f"--plot {tmp_path / name}: the name must end in one of " in run.err
+        monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+        run = Run(capsys, "path", regression, "--plot", tmp_path / "path.png")
+        assert (run.status, run.out) == (2, "")
+        assert "--plot: needs matplotlib, which is not installed" in run.err
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without space")
+    def test_not_saved(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        """The result is shown all the same."""
+        run = Run(capsys, "path", regression, *FAST, "--save", "/dev/full")
+        assert run.status == 2
+        assert re.search(r"^path +complete", run.out, re.M)
+        assert "--save /dev/full: No space left on device" in run.err
 
 
 class TestOptimalSet:
@@ -861,17 +910,25 @@ class TestOptimalSet:
         assert report["test"]["largest_width"] < 1e-6
         assert not report["is_complete"]
         # All patterns, found from few.
-        few = ("--test", file, "--gates", 50, "--lam", report["lam"], "--all-patterns")
+        few = ("--test", file, "--lam", report["lam"], "--all-patterns")
         every = Run(capsys, "optimal-set", file, *few, "--json").json
         assert every["is_complete"]
         for key in ("dimension", "n_neurons", "n_support", "n_necessary", "fewest_neurons"):
             assert every[key] == report[key]
         assert every["objective"] == pytest.approx(report["objective"], rel=1e-8)
+        assert every["n_gates"] is None
+        trained = Run(capsys, "train", file, "--test", file, "--json").json
+        assert every["lambda_max"] == trained["lambda_max"]
         text = Run(capsys, "optimal-set", file, *few).out
+        assert re.search(r"^patterns +grown as they are needed", text, re.M)
         assert f"of dimension {report['dimension']}, over all patterns" in text
         gated = Run(capsys, "optimal-set", file, "--all-patterns", "--formulation", "gated")
         assert gated.status == 2
         assert "--all-patterns: gated neurons have the patterns of their gates alone" in gated.err
+
+    def test_any_seed(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        run = Run(capsys, "optimal-set", regression, "--all-patterns", "--seed", 2**40)
+        assert run.status == 0
 
     def test_time_limit(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
         run = Run(capsys, "optimal-set", regression, "--time-limit", 0)
@@ -885,7 +942,18 @@ class TestPrune:
         assert run.status == 0
         for line in ("trained", "same fit", "pruned"):
             assert re.search(rf"^{line} +\d+ neurons, objective \S+, gap \S+$", run.out, re.M)
-        assert re.search(r"^pruned +\d+\.\d %", run.out, re.M) or "test accuracy" in run.out
+        assert re.search(r"^ +test RMSE.* test accuracy", run.out, re.M)
+        assert re.search(r"^pruned .* \d+\.\d %", run.out, re.M)
+
+    def test_any_seed(self, capsys: pytest.CaptureFixture[str], classification: Path) -> None:
+        options = ("--neurons", 2, "--score", "random", "--seed", 2**40)
+        assert Run(capsys, "prune", classification, *FAST, *options).status == 0
+
+    def test_not_solved(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:
+        run = Run(capsys, "prune", regression, *FAST, "--time-limit", 0, "--json")
+        assert run.status == 1
+        assert not run.json["certified"]
+        assert run.json["steps"]["trained"]["gap"] > run.json["tol"]
 
     def test_json_and_saved_network(
         self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path

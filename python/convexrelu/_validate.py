@@ -139,14 +139,14 @@ def number(
     return result
 
 
-def integer(value: Any, name: str, *, low: int = 0) -> int:
+def integer(value: Any, name: str, *, low: int = 0, fits_int32: bool = True) -> int:
     """An integer of at least low."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r:.60}")
     result = int(value)
     if result < low:
         raise ValueError(f"{name} must be at least {low}, got {result}")
-    if result > np.iinfo(np.int32).max:
+    if fits_int32 and result > np.iinfo(np.int32).max:
         raise ValueError(f"{name} must be below 2**31, got {result}")
     return result
 
@@ -187,9 +187,9 @@ def n_threads(value: Any, name: str = "n_threads") -> int:
 
 
 def rng(value: Any, name: str = "rng") -> np.random.Generator:
-    """None, a seed or a numpy Generator, as a Generator."""
+    """None, a seed of any size or a numpy Generator, as a Generator."""
     if isinstance(value, np.random.Generator):
         return value
     if value is None or isinstance(value, np.random.SeedSequence):
         return np.random.default_rng(value)
-    return np.random.default_rng(integer(value, name))
+    return np.random.default_rng(integer(value, name, fits_int32=False))

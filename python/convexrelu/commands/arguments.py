@@ -1,4 +1,6 @@
-"""Types of command-line arguments: text to value, or a message that says what would be right."""
+"""Types of command-line arguments, text to value or a message that says what would be right; and
+the arguments that commands declare alike.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +40,25 @@ def integer(what: str, *, low: int, high: int | None = None) -> Callable[[str], 
         return value
 
     return parse
+
+
+def add_seed_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declares --seed, whose randomness is that of ``what``."""
+    parser.add_argument(
+        "--seed",
+        metavar="S",
+        default=0,
+        type=integer("a non-negative integer", low=0),
+        help=f"of {what} (%(default)s)",
+    )
+
+
+def add_tol_argument(parser: argparse.ArgumentParser, *, default: float | None, what: str) -> None:
+    """Declares --tol, a relative gap."""
+    parser.add_argument(
+        "--tol",
+        metavar="T",
+        default=default,
+        type=number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
+        help=what,
+    )

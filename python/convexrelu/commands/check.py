@@ -52,19 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=types.number("a positive number", low=0.0, open_low=True),
         help="strength of the regularisation that it was trained with",
     )
-    parser.add_argument(
-        "--seed",
-        metavar="S",
-        default=0,
-        type=types.integer("a non-negative integer", low=0),
-        help="of the choice of test rows (%(default)s)",
-    )
-    parser.add_argument(
-        "--tol",
-        metavar="T",
-        default=1e-6,
-        type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
-        help="the relative gap that still counts as none (%(default)s)",
+    types.add_seed_argument(parser, "the choice of test rows and of the search for the bound")
+    types.add_tol_argument(
+        parser, default=1e-6, what="the relative gap that still counts as none (%(default)s)"
     )
     parser.add_argument(
         "--time-limit",
@@ -80,7 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Checks and reports."""
     console.status("reading", at_once=True)
     model = _load(arguments.network)
-    split_seed = np.random.SeedSequence(arguments.seed).spawn(2)[0]
+    split_seed, seed = np.random.SeedSequence(arguments.seed).spawn(2)
     data = read_data(arguments, np.random.default_rng(split_seed))
     if model.n_features != data.X.shape[1]:
         raise InputError(
@@ -100,7 +90,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         arguments.lam,
         tol=arguments.tol,
         time_limit=arguments.time_limit,
-        rng=arguments.seed,
+        rng=seed,
     )
     place = _place(report) if report.is_stationary else None
     result: dict[str, Any] = {

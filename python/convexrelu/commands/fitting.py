@@ -17,7 +17,6 @@ from convexrelu import (
     Problem,
     Progress,
     Solution,
-    StandardizedNetwork,
     Standardizer,
     price_patterns,
     sample_patterns,
@@ -38,7 +37,7 @@ _GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
 
 
 @dataclass(frozen=True)
-class Table:
+class TrainingData:
     """The data read, and what the solver sees of them."""
 
     data: Data
@@ -52,8 +51,7 @@ class Table:
 class Setting:
     """The problem that the arguments mean, and what is known of it."""
 
-    data: Data
-    standardizer: Standardizer
+    training: TrainingData
     problem: Problem
     lam: float
     facts: dict[str, Any]
@@ -66,8 +64,7 @@ class Fit:
     Where patterns grew ``growth`` is what came of that: mostly the solution itself.
     """
 
-    data: Data
-    standardizer: Standardizer
+    training: TrainingData
     solution: Solution
     solve_seconds: float
     setting: dict[str, Any]
@@ -102,13 +99,7 @@ def add_fitting_arguments(
         type=types.integer("a positive integer", low=1, high=2**31 - 1),
         help=f"how many random gates to draw ({usual})",
     )
-    parser.add_argument(
-        "--seed",
-        metavar="S",
-        default=0,
-        type=types.integer("a non-negative integer", low=0),
-        help="of gates, searches and the choice of test rows (%(default)s)",
-    )
+    types.add_seed_argument(parser, "gates, searches and the choice of test rows")
     parser.add_argument(
         "--formulation",
         choices=("relu", "gated"),
@@ -116,12 +107,10 @@ def add_fitting_arguments(
         help="neurons a (w.x)+, or a (w.x) where a fixed gate g.x >= 0 (%(default)s)",
     )
     usual = f"{_TOL:g}; where patterns grow {_GROWING_TOL:g}" if grows else f"{_TOL:g}"
-    parser.add_argument(
-        "--tol",
-        metavar="T",
+    types.add_tol_argument(
+        parser,
         default=None if grows else _TOL,
-        type=types.number("above 0 and at most 1", low=0.0, high=1.0, open_low=True),
-        help=f"the relative duality gap to reach ({usual})",
+        what=f"the relative duality gap to reach ({usual})",
     )
     parser.add_argument(
         "--time-limit",
@@ -145,21 +134,21 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, network: bool) -> N
 
 def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
     """Reads, draws gates, shows the setting."""
-    table = _read(arguments, console)
+    training = _read(arguments, console)
     console.status("drawing gates", at_once=True)
-    patterns = sample_patterns(table.Z, arguments.gates, rng=table.seed)
+    patterns = sample_patterns(training.Z, arguments.gates, rng=training.seed)
     if not len(patterns):
         raise InputError("no gate drawn is active on any row; ask for more --gates")
-    problem = Problem(table.Z, table.t, patterns, formulation=arguments.formulation)
+    problem = Problem(training.Z, training.t, patterns, formulation=arguments.formulation)
     console.status("finding lambda_max", at_once=True)
     known = {
         "n_gates": arguments.gates,
         "n_patterns": len(problem.patterns),
-        **_strength(arguments, table.data, problem.lambda_max),
+        **_strength(arguments, training.data, problem.lambda_max),
         "lambda_max_is_exact": True,
     }
-    facts = _show_setting(arguments, table.data, known, console)
-    return Setting(table.data, table.standardizer, problem, facts["lam"], facts)
+    facts = _show_setting(arguments, training.data, known, console)
+    return Setting(training, problem, facts["lam"], facts)
 
 
 def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
@@ -167,20 +156,22 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
     grows = arguments.gates is None and arguments.formulation == "relu"
     arguments.gates = arguments.gates or (None if grows else _GATES)
     arguments.tol = arguments.tol or (_GROWING_TOL if grows else _TOL)
-    if not grows:
-        return fit(arguments, console)
+    return grow(arguments, console) if grows else fit(arguments, console)
 
-    table = _read(arguments, console)
+
+def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = True) -> Fit:
+    """Reads and solves, over patterns that grow; ``certify``: with a bound over all of them."""
+    training = _read(arguments, console)
     console.status("finding lambda_max", at_once=True)
-    price_seed, growth_seed = (np.random.default_rng(s) for s in table.seed.spawn(2))
-    price = price_patterns(table.Z, table.t, max_cones=_MAX_CONES, rng=price_seed)
+    price_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(2))
+    price = price_patterns(training.Z, training.t, max_cones=_MAX_CONES, rng=price_seed)
     known = {
         "n_gates": None,
         "n_patterns": None,
-        **_strength(arguments, table.data, price.value),
+        **_strength(arguments, training.data, price.value),
         "lambda_max_is_exact": price.is_exact,
     }
-    facts = _show_setting(arguments, table.data, known, console)
+    facts = _show_setting(arguments, training.data, known, console)
     started = perf_counter()
     show = progress_of(console)
     is_limited = arguments.time_limit is not None
@@ -191,10 +182,11 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
         return not is_limited and progress.seconds > _GROWING_SECONDS
 
     growth = solution = solve_global(
-        table.Z,
-        table.t,
+        training.Z,
+        training.t,
         facts["lam"],
         tol=arguments.tol,
+        certify=certify,
         time_limit=arguments.time_limit,
         rng=growth_seed,
         callback=is_enough,
@@ -205,7 +197,7 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
         )
     seconds = perf_counter() - started
     facts["n_patterns"] = len(solution.problem.patterns)
-    return Fit(table.data, table.standardizer, solution, seconds, facts, growth)
+    return Fit(training, solution, seconds, facts, growth)
 
 
 def fit(arguments: argparse.Namespace, console: Console) -> Fit:
@@ -220,7 +212,7 @@ def fit(arguments: argparse.Namespace, console: Console) -> Fit:
         callback=progress_of(console),
     )
     seconds = perf_counter() - started
-    return Fit(setting.data, setting.standardizer, solution, seconds, setting.facts)
+    return Fit(setting.training, solution, seconds, setting.facts)
 
 
 def progress_of(console: Console) -> Callable[[Progress], None] | None:
@@ -243,9 +235,9 @@ def progress_of(console: Console) -> Callable[[Progress], None] | None:
     return show
 
 
-def check_save_path(arguments: argparse.Namespace) -> None:
+def check_output_path(arguments: argparse.Namespace, option: str = "--save") -> None:
     """Refuses before the work what would fail after it."""
-    path = arguments.save
+    path = getattr(arguments, option.removeprefix("--"))
     if path is None:
         return
     inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
@@ -259,29 +251,34 @@ def check_save_path(arguments: argparse.Namespace) -> None:
         problem = "would overwrite the data"
     else:
         return
-    raise InputError(f"--save {path}: {problem}")
+    raise InputError(f"{option} {path}: {problem}")
 
 
-def save_model(
-    model: StandardizedNetwork, path: Path | None
+def write_output(
+    option: str, path: Path | None, write: Callable[[Path], None]
 ) -> tuple[str | None, InputError | None]:
-    """Where the network was saved, or what to complain of once the result has been shown."""
+    """Which file was written, or what to complain of once the result has been shown."""
     if path is None:
         return None, None
     try:
-        save(model, path)
+        write(path)
     except OSError as error:
-        return None, InputError(f"--save {path}: {error.strerror or error}")
+        return None, InputError(f"{option} {path}: {error.strerror or error}")
     return os.fspath(path), None
 
 
-def _read(arguments: argparse.Namespace, console: Console) -> Table:
+def save_output(value: Any, path: Path | None) -> tuple[str | None, InputError | None]:
+    """The same for a value that `save` knows."""
+    return write_output("--save", path, lambda file: save(value, file))
+
+
+def _read(arguments: argparse.Namespace, console: Console) -> TrainingData:
     split_seed, seed = np.random.SeedSequence(arguments.seed).spawn(2)
     console.status("reading", at_once=True)
     data = read_data(arguments, np.random.default_rng(split_seed))
     standardizer = Standardizer.fit(data.X, data.y)
     Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
-    return Table(data, standardizer, Z, t, seed)
+    return TrainingData(data, standardizer, Z, t, seed)
 
 
 def _strength(arguments: argparse.Namespace, data: Data, lambda_max: float) -> dict[str, float]:

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from convexrelu import LimitExceeded, OptimalSet, find_optimal_set, solve_global
+from convexrelu import OptimalSet, find_optimal_set
 from convexrelu._console import Console
 from convexrelu.commands.fitting import (
     Fit,
     add_fitting_arguments,
     add_output_arguments,
     fit,
-    prepare,
-    progress_of,
+    grow,
 )
-from convexrelu.commands.report import facts, to_json
+from convexrelu.commands.report import labelled_lines, to_json
 from convexrelu.table import InputError
 
 _SMALLEST_SECONDS = 10.0
@@ -43,16 +42,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--all-patterns",
         action="store_true",
-        help="over all activation patterns of the training rows, for a handful of features; "
-        "--gates then only decide lambda_max",
+        help="over all activation patterns of the training rows, for some four features; "
+        "--gates then has no effect",
     )
     add_output_arguments(parser, network=False)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Trains, finds the set, reports."""
-    train = _fit_globally if arguments.all_patterns else fit
-    trained = train(arguments, console)
+    if arguments.all_patterns and arguments.formulation == "gated":
+        raise InputError("--all-patterns: gated neurons have the patterns of their gates alone")
+    if arguments.all_patterns:
+        trained = grow(arguments, console, certify=False)  # the set brings the proof
+    else:
+        trained = fit(arguments, console)
     console.status("finding the optimal set", at_once=True)
     started = perf_counter()
     try:
@@ -65,6 +68,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.complain(f"convexrelu optimal-set: {error}")
         return 1
     result = {
+        "n_patterns": len(optima.problem.patterns),
         "objective": optima.objective,
         "dimension": optima.dimension,
         "n_blocks": sum(len(blocks) for blocks in optima.merged),
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "is_p_unique": optima.is_p_unique,
         "is_complete": optima.is_complete,
         "fewest_neurons": _fewest(optima),
-        "test": _spread(trained, optima) if len(trained.data.y_test) else None,
+        "test": _spread(trained, optima) if len(trained.training.data.y_test) else None,
         "seconds": perf_counter() - started,
         "solve_seconds": trained.solve_seconds,
     }
@@ -84,36 +88,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _fit_globally(arguments: argparse.Namespace, console: Console) -> Fit:
-    """Over all patterns; without the proof, which the set brings."""
-    if arguments.formulation == "gated":
-        raise InputError("--all-patterns: gated neurons have the patterns of their gates alone")
-    setting = prepare(arguments, console)
-    started = perf_counter()
-    solution = solve_global(
-        setting.problem.X,
-        setting.problem.y,
-        setting.lam,
-        tol=arguments.tol,
-        certify=False,
-        time_limit=arguments.time_limit,
-        rng=arguments.seed,
-        callback=progress_of(console),
-    )
-    seconds = perf_counter() - started
-    return Fit(setting.data, setting.standardizer, solution, seconds, setting.facts)
-
-
 def _fewest(optima: OptimalSet) -> int | None:
     try:
         return int((optima.smallest(time_limit=_SMALLEST_SECONDS) > 0).sum())
-    except LimitExceeded:
+    except RuntimeError:  # of the time limit, or of HiGHS
         return None
 
 
 def _spread(trained: Fit, optima: OptimalSet) -> dict[str, float]:
     """How far predictions on the test rows differ, in units of the target."""
-    data, standardizer = trained.data, trained.standardizer
+    data, standardizer = trained.training.data, trained.training.standardizer
     low, high = optima.prediction_range(standardizer.transform(data.X_test))
     widths = standardizer.y_scale * (high - low)
     spread = {"median_width": float(np.median(widths)), "largest_width": float(widths.max())}
@@ -141,7 +125,7 @@ def _text(result: dict[str, Any], console: Console) -> str:
             f"{r['n_support']} can be active, {r['n_necessary']} must be; "
             f"{r['n_neurons']} distinct ones in {r['n_blocks']} blocks are tight",
         ),
-        ("fewest", "not proven in time" if fewest is None else f"{fewest} neurons"),
+        ("fewest", "not proven" if fewest is None else f"{fewest} neurons"),
         ("seconds", f"{r['seconds']:.2f}, and solver {r['solve_seconds']:.2f}"),
     ]
     if r["test"]:
@@ -150,4 +134,4 @@ def _text(result: dict[str, Any], console: Console) -> str:
         lines.append(("test rows", text + " (largest)"))
         if "agreement" in t:
             lines.append(("", f"all optimal networks agree on {100 * t['agreement']:.1f} %"))
-    return facts(lines, console)
+    return labelled_lines(lines, console)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
@@ -12,19 +11,21 @@ from typing import Any
 import numpy as np
 
 from convexrelu import Path as RegularisationPath
-from convexrelu import save, trace_path
+from convexrelu import trace_path
 from convexrelu._console import Console
+from convexrelu._path_parts import KINDS
 from convexrelu.commands.fitting import (
     Setting,
     add_fitting_arguments,
     add_output_arguments,
+    check_output_path,
     prepare,
     progress_of,
+    save_output,
+    write_output,
 )
-from convexrelu.commands.report import facts, to_json
+from convexrelu.commands.report import labelled_lines, to_json
 from convexrelu.table import InputError
-
-_KINDS = ("enter", "leave", "bind", "release")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,7 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Traces, reports, saves, draws."""
-    _check_paths(arguments)
+    check_output_path(arguments, "--save")
+    check_output_path(arguments, "--plot")
+    if arguments.plot is not None:
+        _check_plot(arguments.plot)
     setting = prepare(arguments, console)
     started = perf_counter()
     path = trace_path(
@@ -73,26 +77,29 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "gap": float(path.gaps.max(initial=0.0)),
         "tol": arguments.tol,
         "n_breakpoints": len(path.breakpoints),
-        "events": {kind: kinds[kind] for kind in _KINDS},
+        "events": {kind: kinds[kind] for kind in KINDS if kind != "restart"},
         "n_restarts": path.n_restarts,
         "n_neurons": int(path.n_active([path.lam_min])[0]),
         "most_neurons": int(path.n_active(path.segment_ends).max(initial=0)),
         "best": _best(setting, path),
         "path_seconds": seconds,
     }
-    if arguments.save is not None:
-        save(path, arguments.save)
-    if arguments.plot is not None:
-        path.plot().figure.savefig(arguments.plot)
     console.write(
         to_json({**setting.facts, **result}) if arguments.json else _text(result, console)
     )
+    outputs = (
+        save_output(path, arguments.save),
+        write_output("--plot", arguments.plot, lambda file: path.plot().figure.savefig(file)),
+    )
+    for _, failure in outputs:
+        if failure is not None:
+            raise failure
     return 0 if result["complete"] else 1
 
 
 def _best(setting: Setting, path: RegularisationPath) -> dict[str, float] | None:
     """Where the test rows are predicted best, in units of the target."""
-    data, standardizer = setting.data, setting.standardizer
+    data, standardizer = setting.training.data, setting.training.standardizer
     if not len(data.y_test) or not path.n_segments:
         return None
     X = standardizer.transform(data.X_test)
@@ -101,11 +108,15 @@ def _best(setting: Setting, path: RegularisationPath) -> dict[str, float] | None
     return {"lam": lam, "rmse": float(np.sqrt(np.mean((predictions - data.y_test) ** 2)))}
 
 
-def _check_paths(arguments: argparse.Namespace) -> None:
-    for option, path in (("--save", arguments.save), ("--plot", arguments.plot)):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            what = "is a directory" if path.is_dir() else f"there is no directory {path.parent}"
-            raise InputError(f"{option} {os.fspath(path)}: {what}")
+def _check_plot(path: Path) -> None:
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:
+        raise InputError("--plot: needs matplotlib, which is not installed") from None
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in formats:
+        names = ", ".join(f".{name}" for name in sorted(formats))
+        raise InputError(f"--plot {path}: the name must end in one of {names}")
 
 
 def _text(result: dict[str, Any], console: Console) -> str:
@@ -133,4 +144,4 @@ def _text(result: dict[str, Any], console: Console) -> str:
     if r["best"]:
         best = r["best"]
         lines.append(("test rows", f"RMSE at best {best['rmse']:.4g}, at lam {best['lam']:.6g}"))
-    return facts(lines, console)
+    return labelled_lines(lines, console)

@@ -13,11 +13,11 @@ from convexrelu.commands.fitting import (
     Fit,
     add_fitting_arguments,
     add_output_arguments,
-    check_save_path,
+    check_output_path,
     fit,
-    save_model,
+    save_output,
 )
-from convexrelu.commands.report import facts, to_json
+from convexrelu.commands.report import labelled_lines, to_json
 from convexrelu.commands.scores import score, score_table
 from convexrelu.pruning import SCORES
 
@@ -32,7 +32,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "possible without a change of the fit on the training rows, then, with --neurons, "
             "those whose loss can be made up for best by the others."
         ),
-        epilog="Exit status: 0 done, 2 bad input.",
+        epilog=(
+            "Exit status: 0 the gap of the trained network over its patterns is within the "
+            "tolerance, 1 it is not, 2 bad input."
+        ),
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
@@ -55,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Trains, prunes, reports, saves."""
     started = perf_counter()
-    check_save_path(arguments)
+    check_output_path(arguments)
     trained = fit(arguments, console)
     console.status("pruning", at_once=True)
     pruning_started = perf_counter()
@@ -65,14 +68,17 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             steps["same fit"],
             n_neurons=arguments.neurons,
             score=arguments.score,
-            rng=arguments.seed,
+            rng=trained.training.seed.spawn(1)[0],
         )
     pruning_seconds = perf_counter() - pruning_started
 
     final = _model(trained, list(steps.values())[-1])
-    saved, failure = save_model(final, arguments.save)
+    saved, failure = save_output(final, arguments.save)
     scores = _scores(trained, steps)
+    certified = trained.solution.gap <= arguments.tol
     result = {
+        "certified": certified,
+        "tol": arguments.tol,
         "steps": {
             name: {"n_neurons": len(s.active_set), "objective": s.objective, "gap": s.gap}
             for name, s in steps.items()
@@ -88,18 +94,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     )
     if failure is not None:
         raise failure
-    return 0
+    return 0 if certified else 1
 
 
 def _model(trained: Fit, solution: Solution) -> StandardizedNetwork:
-    return StandardizedNetwork(to_network(solution), trained.standardizer)
+    return StandardizedNetwork(to_network(solution), trained.training.standardizer)
 
 
 def _scores(trained: Fit, steps: dict[str, Solution]) -> dict[str, dict[str, dict[str, float]]]:
     """Of the network after each step, on test and training rows."""
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for name, solution in steps.items():
-        for kind, models in score(trained.data, _model(trained, solution)).items():
+        for kind, models in score(trained.training.data, _model(trained, solution)).items():
             scores.setdefault(kind, {})[name] = models["network"]
     return scores
 
@@ -120,4 +126,4 @@ def _text(result: dict[str, Any], console: Console) -> str:
         ("", ""),
         *score_table(r["scores"]),
     ]
-    return facts(lines, console)
+    return labelled_lines(lines, console)

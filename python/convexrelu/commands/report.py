@@ -56,7 +56,7 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
         ("patterns", patterns),
         ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
     ]
-    return facts(lines, console) + "\n"
+    return labelled_lines(lines, console) + "\n"
 
 
 def result_text(result: dict[str, Any], console: Console) -> str:
@@ -78,7 +78,7 @@ def result_text(result: dict[str, Any], console: Console) -> str:
         ("", ""),
         *score_table(r["scores"]),
     ]
-    return facts(lines, console)
+    return labelled_lines(lines, console)
 
 
 def _any_width(result: dict[str, Any], console: Console) -> str:
@@ -112,7 +112,7 @@ def check_text(result: dict[str, Any], console: Console) -> str:
         ("global", best),
         *([("place", _place_text(r["place"]))] if r["place"] else []),
     ]
-    return facts(lines, console)
+    return labelled_lines(lines, console)
 
 
 def _place_text(place: dict[str, Any]) -> str:
@@ -123,12 +123,12 @@ def _place_text(place: dict[str, Any]) -> str:
         kind = "a vertex" if place["is_vertex"] else "no vertex, so can be pruned,"
         where = f"{kind} of a set of optima of dimension {place['dimension']}"
     fewest = place["fewest_neurons"]
-    known = "the fewest not proven in time" if fewest is None else f"the fewest are {fewest}"
+    known = "the fewest not proven" if fewest is None else f"the fewest are {fewest}"
     scope = "all patterns" if place["over_all_patterns"] else "its patterns"
     return f"{where} over {scope}; {place['n_neurons']} neurons, {known}"
 
 
-def facts(lines: list[tuple[str, str]], console: Console) -> str:
+def labelled_lines(lines: list[tuple[str, str]], console: Console) -> str:
     """Lines of a label and a text."""
     return "\n".join(
         ((console.dim(label) + " " * (11 - len(label)) if text else "") + text)

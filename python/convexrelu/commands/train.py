@@ -11,9 +11,9 @@ from convexrelu._console import Console
 from convexrelu.commands.fitting import (
     add_fitting_arguments,
     add_output_arguments,
-    check_save_path,
+    check_output_path,
     fit_any,
-    save_model,
+    save_output,
 )
 from convexrelu.commands.report import result_text, to_json
 from convexrelu.commands.scores import score
@@ -46,19 +46,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Trains, reports, saves."""
     started = perf_counter()
-    check_save_path(arguments)
+    check_output_path(arguments)
     trained = fit_any(arguments, console)
     solution = trained.solution
 
     console.status("certifying", at_once=True)
     certificate = certify(solution)
-    model = StandardizedNetwork(to_network(solution), trained.standardizer)
+    model = StandardizedNetwork(to_network(solution), trained.training.standardizer)
     certified = certificate.gap <= arguments.tol
     status, bound = solution.status, math.nan
     if trained.growth is not None:
         bound = trained.growth.global_lower_bound
         status = trained.growth.status.replace("callback", "time_limit")
-    saved, failure = save_model(model, arguments.save)
+    saved, failure = save_output(model, arguments.save)
     result = {
         "certified": certified,
         "gap": certificate.gap,
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "stationarity": certificate.stationarity,
         "cone_violation": certificate.cone_violation,
         "n_neurons": model.n_neurons,
-        "scores": score(trained.data, model),
+        "scores": score(trained.training.data, model),
         "seconds": perf_counter() - started,
         "solve_seconds": trained.solve_seconds,
         "saved": saved,
