@@ -198,6 +198,12 @@ class TestErrors:
             save(Mine([0.0], [1.0], 0.0, 1.0), path)
         assert not path.exists()
 
+    def test_a_gated_solution_has_no_bound_over_all_patterns(self, path: Path) -> None:
+        data = saved(SOLUTIONS[1], path)
+        path.write_bytes(rewritten(data, lambda h: h["value"].update(global_lower_bound=0.0)))
+        with pytest.raises(ValueError, match="global_lower_bound must be null for a gated problem"):
+            load(path)
+
     def test_no_such_file(self, path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             load(path)
@@ -234,6 +240,7 @@ class TestErrors:
             (lambda h: h["value"].update(lam=[1.0]), "lam is a list"),
             (lambda h: h["value"].update(status="perfect"), "status must be"),
             (lambda h: h["value"].update(gap=None), "gap must be"),
+            (lambda h: h["value"].update(global_lower_bound=1e9), "below its global_lower_bound"),
             (lambda h: h["value"].update(n_iter=1.5), "n_iter must be an integer"),
             (lambda h: h["value"].update(problem=None), "unknown array problem/X|must be a Prob"),
             (lambda h: h["value"]["problem"].update(formulation="leaky"), "formulation must be"),

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.optimize import linprog
+from scipy.optimize import OptimizeResult, linprog
 from tests import oracles
 from tests.strategies import (
     Case,
@@ -798,6 +798,14 @@ class TestAccuracy:
         with pytest.raises(LimitExceeded, match=r"time_limit = 0\.0 s"):
             optima.smallest(time_limit=0)
 
+    def test_a_program_that_fails_is_no_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        failed = OptimizeResult(status=4, message="Numerical difficulties", x=None)
+        monkeypatch.setattr("scipy.optimize.milp", lambda *_, **__: failed)
+        message = "HiGHS could not find the fewest neurons: Numerical difficulties"
+        with pytest.raises(RuntimeError, match=message) as caught:
+            simplex_set(3).smallest()
+        assert not isinstance(caught.value, LimitExceeded)
+
 
 class TestValues:
     def test_pictures(self, tmp_path: Path) -> None:
@@ -814,6 +822,12 @@ class TestValues:
         assert again.blocks.tolist() == optima.blocks.tolist()
         assert np.array_equal(again.Q, optima.Q)
         assert np.array_equal(again.vertices(), optima.vertices())
+        optimum = optima.solution(optima.min_norm())
+        for tol in (1e-9, 0.5):  # which decides what is in the set
+            optima = find_optimal_set(optimum, tol=tol)
+            again = pickle.loads(pickle.dumps(optima))
+            assert again.blocks.tolist() == optima.blocks.tolist()
+        optima = simplex_set(3)
         assert repr(optima) == (
             f"<OptimalSet of these patterns: dimension 3, 4 of 4 neurons can be active, 0 must be, "
             f"lam={optima.lam:.6g}>"

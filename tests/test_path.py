@@ -525,9 +525,24 @@ class TestArguments:
         [(0.0, ValueError), (np.nan, ValueError), ("x", TypeError), ([[1.0, 2.0]], ValueError)],
     )
     def test_bad_lams(self, lams: Any, error: type[Exception]) -> None:
-        for call in (PATH, PATH.objective, PATH.n_active, PATH.coefficients):
+        for call in (PATH.objective, PATH.n_active, PATH.coefficients):
             with pytest.raises(error, match="lams must"):
                 call(lams)
+
+    @pytest.mark.parametrize(
+        ("lam", "error", "message"),
+        [
+            (0.0, ValueError, "lam must be a finite number > 0"),
+            (np.nan, ValueError, "lam must be a finite number"),
+            ("x", TypeError, "lam must be a real number, got 'x'"),
+            ([0.5, 0.1], TypeError, r"lam must be a real number, got \[0.5, 0.1\]"),
+            ([], TypeError, "lam must be a real number"),
+            (1e-9, ValueError, "lams must be at least"),
+        ],
+    )
+    def test_bad_lam(self, lam: Any, error: type[Exception], message: str) -> None:
+        with pytest.raises(error, match=message):
+            PATH(lam)
 
     def test_bad_criterion(self) -> None:
         with pytest.raises(ValueError, match="criterion must be 'gcv' or 'aic', got 'cp'"):

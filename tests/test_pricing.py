@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -115,6 +117,14 @@ class TestEffort:
         priced = price_patterns(X, self.r[:50])
         assert not priced.is_exact
         assert priced.value <= priced.upper_bound <= 3 * priced.value
+
+    def test_copies(self) -> None:
+        priced = price_patterns(self.X, self.r)
+        for again in (pickle.loads(pickle.dumps(priced)), copy.deepcopy(priced)):
+            assert repr(again) == repr(priced)
+            assert (again.value, again.upper_bound) == (priced.value, priced.upper_bound)
+            assert (again.sign, again.is_exact) == (priced.sign, priced.is_exact)
+            np.testing.assert_array_equal(again.direction, priced.direction)
 
     def test_repr(self) -> None:
         assert repr(price_patterns([[2.0]], [3.0])) == "<Pricing: 6, at most 6, exact>"

@@ -19,10 +19,12 @@ from tests.strategies import FORMULATIONS, Case, bits, cases, cube, with_ones
 from tests.test_solution import candidate
 
 from convexrelu import (
+    Patterns,
     Problem,
     Progress,
     Solution,
     certify,
+    enumerate_patterns,
     patterns_from_gates,
     sample_patterns,
     solve,
@@ -522,6 +524,23 @@ class TestWarmStart:
             if solution.status == "optimal":
                 break
         assert solution.status == "optimal"
+
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_on_listed_patterns_asks_for_no_gates(
+        self, formulation: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those of enumerated patterns are computed only when somebody looks."""
+        X, y = with_ones(cube(2)), np.arange(4.0)
+        listed = [enumerate_patterns(X) for _ in range(2)]
+        problem, other = (Problem(X, y, p, formulation=formulation) for p in listed)
+        start = solve(other, 0.1)
+
+        def refuse(patterns: Patterns) -> None:
+            raise AssertionError("nobody needs the gates")
+
+        monkeypatch.setattr(Patterns, "gates", property(refuse))
+        assert solve(problem, 0.05, warm_start=start).status == "optimal"
+        assert listed[0] == listed[0]
 
     def test_refused_for_another_formulation_or_other_patterns(self) -> None:
         problem = medium("relu", n=30, n_gates=20)

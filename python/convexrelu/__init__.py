@@ -13,12 +13,12 @@ from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
-from convexrelu.path import Event, Path, trace_path
+from convexrelu.path import Coefficients, Continuity, Event, Path, trace_path
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
 from convexrelu.pricing import Pricing, price_patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution, PruningStep, prune
-from convexrelu.sensitivity import Gradient, Sensitivity, differentiate
+from convexrelu.sensitivity import Gradient, PredictionSensitivity, Sensitivity, differentiate
 from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
@@ -26,9 +26,11 @@ from convexrelu.stationarity import NetworkPlace, NetworkReport, check_network, 
 
 __all__ = [
     "Certificate",
+    "Coefficients",
+    "Continuity",
     "CriticalWidths",
-    "Gradient",
     "Event",
+    "Gradient",
     "LimitExceeded",
     "Network",
     "NetworkPlace",
@@ -36,6 +38,7 @@ __all__ = [
     "OptimalSet",
     "Path",
     "Patterns",
+    "PredictionSensitivity",
     "Pricing",
     "Problem",
     "Progress",

@@ -237,6 +237,13 @@ def _make_solution(
         raise ValueError("weights are outside their cones")
     if not made.gap <= 2.0 * _validate.number(gap, "gap", low=0.0) + 1e-12:
         raise ValueError(f"its weights have a gap of {made.gap:.1e}, not of {gap:.1e}")
+    if problem.formulation == "gated" and not math.isnan(global_lower_bound):
+        raise ValueError("global_lower_bound must be null for a gated problem")
+    if global_lower_bound > made.objective * (1 + 1e-12):
+        raise ValueError(
+            f"its weights have the objective {made.objective:.17g}, below its global_lower_bound "
+            f"{global_lower_bound:.17g}"
+        )
     return made
 
 

@@ -43,11 +43,12 @@ class OptimalSet:
     ``is_complete`` says whether no other pattern of the data can be active.
     """
 
-    __slots__ = ("_core", "_problem")
+    __slots__ = ("_core", "_problem", "_tol")
 
-    def __init__(self, core: _core.OptimalSet, problem: Problem) -> None:
+    def __init__(self, core: _core.OptimalSet, problem: Problem, tol: float) -> None:
         self._core = core
         self._problem = problem
+        self._tol = tol
 
     @property
     def problem(self) -> Problem:
@@ -167,6 +168,8 @@ class OptimalSet:
         ------
         LimitExceeded
             Where the time limit (seconds) ends the work before the proof.
+        RuntimeError
+            Where HiGHS fails: it works to 1e-6 only.
         """
         return _smallest(self, _validate.time_limit(time_limit))
 
@@ -279,8 +282,8 @@ class OptimalSet:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        has_all = self.problem.patterns.is_complete
-        find = partial(find_optimal_set, all_patterns=self.is_complete and not has_all)
+        all_patterns = self.is_complete and not self.problem.patterns.is_complete
+        find = partial(find_optimal_set, all_patterns=all_patterns, tol=self._tol)
         return find, (Solution(self._core.solution, self.problem),)
 
     def __copy__(self) -> OptimalSet:
@@ -342,7 +345,8 @@ def find_optimal_set(
     limit = _validate.time_limit(time_limit)
     core = _core.find_optimal_set(solution._core, tol, all_patterns, 1, limit)
     is_same = len(core.problem.patterns) == len(solution.problem.patterns)
-    return OptimalSet(core, solution.problem if is_same else Problem._from_core(core.problem))
+    problem = solution.problem if is_same else Problem._from_core(core.problem)
+    return OptimalSet(core, problem, tol)
 
 
 def _smallest(optimal_set: OptimalSet, time_limit: float | None) -> Array:
@@ -377,10 +381,12 @@ def _smallest(optimal_set: OptimalSet, time_limit: float | None) -> Array:
             constraints=constraints,
             options=options,
         )
-        if found.status != 0:  # that of the limit: there is a solution
+        if found.status == 1:
             raise _core.LimitExceeded(
                 f"time_limit = {time_limit} s ended the work before the fewest neurons were proven"
             )
+        if found.status != 0:
+            raise RuntimeError(f"HiGHS could not find the fewest neurons: {found.message}")
         chosen = np.round(found.x[k:]) > 0
         # Whether these neurons suffice: then the least that the others can add is nothing.
         cost = np.zeros(len(high))

@@ -142,7 +142,7 @@ class Path:
 
         ``lam`` must be at least ``lam_min``; above ``problem.lambda_max`` the weights are zero.
         """
-        lam = self._lams(lam)[0]
+        lam = self._lams(_validate.lam(lam))[0]
         return Solution(self._core.solution(lam, _validate.n_threads(n_threads)), self._problem)
 
     def objective(self, lams: Any) -> NDArray[np.float64]:

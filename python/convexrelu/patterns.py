@@ -73,6 +73,8 @@ class Patterns:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Patterns):
             return NotImplemented
+        if self._core is other._core:
+            return True
         return (
             self.n_samples == other.n_samples
             and self.is_complete == other.is_complete

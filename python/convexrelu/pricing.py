@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +10,19 @@ from numpy.typing import NDArray
 from convexrelu import _core, _validate
 
 
-class Pricing:
+class Pricing(NamedTuple):
     """What `price_patterns` found: a neuron's direction, its value and a bound on all others."""
 
-    __slots__ = ("_core",)
-
-    def __init__(self, core: _core.Pricing) -> None:
-        self._core = core
-
-    @property
-    def value(self) -> float:
-        """The largest value found, ``sign * residual @ maximum(X @ direction, 0) / n``."""
-        return self._core.value
-
-    @property
-    def upper_bound(self) -> float:
-        """No pattern's value is above it; 1e-9 is added for rounding."""
-        return self._core.upper_bound
-
-    @property
-    def direction(self) -> NDArray[np.float64]:
-        """The unit vector (d,) that attains `value`."""
-        return self._core.direction
-
-    @property
-    def sign(self) -> int:
-        """+1 or -1, the sign of the output weight of the neuron that would be added."""
-        return self._core.sign
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether ``upper_bound <= (1 + tol) * value`` was proven."""
-        return self._core.is_exact
+    value: float
+    """The largest value found, ``sign * residual @ maximum(X @ direction, 0) / n``."""
+    upper_bound: float
+    """No pattern's value is above it; 1e-9 is added for rounding."""
+    direction: NDArray[np.float64]
+    """The unit vector (d,) that attains `value`."""
+    sign: int
+    """+1 or -1, the sign of the output weight of the neuron that would be added."""
+    is_exact: bool
+    """Whether ``upper_bound <= (1 + tol) * value`` was proven."""
 
     def __repr__(self) -> str:
         kind = "exact" if self.is_exact else "not proven to be the largest"
@@ -117,16 +98,15 @@ def price_patterns(
         used = weight > 0
         relative = weight[used] / weight.max()
         X, residual = X[used], residual[used] * (relative * (used.sum() / relative.sum()))
-    return Pricing(
-        _core.price_patterns(
-            X,
-            residual,
-            tol=tol,
-            threshold=0.0,
-            max_cones=max_cones,
-            time_limit=time_limit,
-            seed=seed,
-            n_threads=n_threads,
-            callback=None,
-        )
+    found = _core.price_patterns(
+        X,
+        residual,
+        tol=tol,
+        threshold=0.0,
+        max_cones=max_cones,
+        time_limit=time_limit,
+        seed=seed,
+        n_threads=n_threads,
+        callback=None,
     )
+    return Pricing(found.value, found.upper_bound, found.direction, found.sign, found.is_exact)

@@ -11,11 +11,6 @@ from convexrelu import _core, _validate
 from convexrelu.patterns import Patterns
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
 class Problem:
     """Minimise ``1/(2n) ||sum_b A_b w_b - y||^2 + lam sum_b ||w_b||_2`` over ``w_b`` in ``K_b``.
 

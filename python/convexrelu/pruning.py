@@ -158,13 +158,12 @@ def prune(
     Cost: O(n k^2) for all exact steps of k neurons together, O(k^3) for an approximate one.
     """
     _validate.choice(score, "score", SCORES)
-    if not isinstance(correct, (bool, np.bool_)):
-        raise TypeError(f"correct must be True or False, got {correct!r:.60}")
+    correct = _validate.boolean(correct, "correct")
     if n_neurons is None and not correct:
         raise ValueError("n_neurons must be given with correct=False, which takes no exact steps")
     target = -1 if n_neurons is None else _validate.integer(n_neurons, "n_neurons")
     seed = int(_validate.rng(rng).integers(2**63)) if score == "random" else 0
-    how = (target, _core.PruningScore.__members__[score], bool(correct), seed)
+    how = (target, _core.PruningScore.__members__[score], correct, seed)
 
     if isinstance(solution_or_network, Solution):
         solution = solution_or_network

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from convexrelu import _core, _validate
+from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
 from convexrelu.solution import Solution
 
@@ -72,7 +75,9 @@ def solve(
         if not isinstance(warm_start, Solution):
             raise TypeError(f"warm_start must be a Solution, got {type(warm_start).__name__}")
         here, there = problem, warm_start.problem
-        if here.formulation != there.formulation or here.patterns != there.patterns:
+        if here.formulation != there.formulation or not _have_same_masks(
+            here.patterns, there.patterns
+        ):
             raise ValueError(
                 "warm_start must be of a problem with the same patterns and formulation"
             )
@@ -88,3 +93,10 @@ def solve(
         callback,
     )
     return Solution(core, problem)
+
+
+def _have_same_masks(here: Patterns, there: Patterns) -> bool:
+    """Whatever their gates, which only enumerated patterns would have to compute."""
+    return here._core is there._core or (
+        here.n_samples == there.n_samples and np.array_equal(here.packed, there.packed)
+    )

@@ -36,7 +36,9 @@ class NetworkPlace(NamedTuple):
     n_neurons: int
     """Neurons of the point, parallel ones counted once."""
     fewest: int | None
-    """The fewest that any point of the set has; None where the time limit ended the proof."""
+    """The fewest that any point of the set has; None where they could not be proven, mostly for
+    the time limit.
+    """
 
 
 class NetworkReport:
@@ -144,7 +146,7 @@ class NetworkReport:
         fewest: int | None
         try:
             fewest = int((optima.smallest(time_limit=time_limit) > 0).sum())
-        except _core.LimitExceeded:
+        except RuntimeError:  # of the time limit, or of HiGHS
             fewest = None
         return NetworkPlace(optima, alpha, distance, is_vertex, n_neurons, fewest)
 
