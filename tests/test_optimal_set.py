@@ -822,16 +822,20 @@ class TestValues:
         assert again.blocks.tolist() == optima.blocks.tolist()
         assert np.array_equal(again.Q, optima.Q)
         assert np.array_equal(again.vertices(), optima.vertices())
-        optimum = optima.solution(optima.min_norm())
-        for tol in (1e-9, 0.5):  # which decides what is in the set
-            optima = find_optimal_set(optimum, tol=tol)
-            again = pickle.loads(pickle.dumps(optima))
-            assert again.blocks.tolist() == optima.blocks.tolist()
-        optima = simplex_set(3)
         assert repr(optima) == (
             f"<OptimalSet of these patterns: dimension 3, 4 of 4 neurons can be active, 0 must be, "
             f"lam={optima.lam:.6g}>"
         )
+
+    def test_copies_keep_the_tolerance(self) -> None:
+        """Which decides what is in the set."""
+        X = np.random.default_rng(0).standard_normal((20, 3))
+        problem = Problem(X, X[:, 0] ** 2, sample_patterns(X, 30, rng=0))
+        solution = solve(problem, 0.1 * problem.lambda_max)
+        strict, loose = (find_optimal_set(solution, tol=tol) for tol in (1e-9, 0.2))
+        assert len(loose.blocks) > len(strict.blocks)
+        again = pickle.loads(pickle.dumps(loose))
+        assert again.blocks.tolist() == loose.blocks.tolist()
 
     def test_arguments(self) -> None:
         optima = simplex_set(1)
