@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -613,6 +614,20 @@ def test_what_was_not_proven_global_stays_so() -> None:
     s = find_optimal_set(unproven).solution(find_optimal_set(unproven).min_norm())
     assert s.status == "unproven"
     assert not s.is_global
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_threads_share_a_sensitivity(formulation: str) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 5)), rng.standard_normal(300)
+    problem = Problem(X, y, sample_patterns(X, 30, rng=0), formulation=formulation)
+    s = differentiate(solve(problem, 0.1 * problem.lambda_max))
+    assert s.differentiable
+    new = rng.standard_normal((300, 5))
+    alone = s.predictions(new)
+    with ThreadPoolExecutor(8) as pool:
+        for together in pool.map(s.predictions, [new] * 8):
+            np.testing.assert_array_equal(together[1], alone[1])
 
 
 def test_pickle_and_copy() -> None:

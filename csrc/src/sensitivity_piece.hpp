@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -146,6 +147,7 @@ struct Sensitivity::Piece {
   Matrix activations;  // unit columns
   Eigen::ColPivHouseholderQR<Matrix> qr;
   std::unique_ptr<KktSystem> kkt;
+  mutable std::mutex kkt_lock;  // solving writes to the workspace of kkt; copies share a piece
 };
 
 inline Sensitivity::Optimum::Optimum(Solution given, Monitor& monitor)
@@ -338,6 +340,7 @@ inline Sensitivity::Piece::Change Sensitivity::Piece::solve(const Vector& g1, co
                                                             Monitor& monitor) const {
   Change change{Vector(g1.size()), Vector(g2.size())};
   monitor.check();
+  const std::lock_guard<std::mutex> hold(kkt_lock);
   kkt->solve(g1, g2, change.dr, change.dalpha, kRounding, monitor);
   return change;
 }
@@ -347,7 +350,11 @@ inline DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor)
   const Index n_samples = problem.n_samples();
   const Vector zero = Vector::Zero(size());
   Matrix R, G;
-  if (!(kkt->invert(R, G, monitor) <= Optimum::kAccurate)) {
+  const auto invert = [&] {
+    const std::lock_guard<std::mutex> hold(kkt_lock);
+    return kkt->invert(R, G, monitor);
+  };
+  if (!(invert() <= Optimum::kAccurate)) {
     for (Index i = 0; i < n_samples; ++i) {
       const Change change = solve(Vector::Unit(n_samples, i), zero, monitor);
       R.col(i) = change.dr;
