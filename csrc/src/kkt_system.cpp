@@ -20,6 +20,7 @@ class KktSystem::Impl {
     n_threads_ = n_threads;
     const bool chosen = requested_ != Form::automatic && requested_ != Form::direct;
     form_ = chosen ? requested_ : cheapest_form();
+    monitor.check();
     switch (form_) {
       case Form::n_form:
         return factor_n_form(n_threads, monitor);
@@ -32,6 +33,21 @@ class KktSystem::Impl {
         return prepare_iterative(n_threads, monitor);
       default:
         return factor_m_form(n_threads, monitor);
+    }
+  }
+
+  bool refactor(double delta, Monitor& monitor) {
+    for (Slot& slot : slots_) slot.delta = delta;
+    switch (form_) {
+      case Form::n_form:
+        return has_factor_ && factor_schur(n_threads_, monitor);
+      case Form::mixed:
+        delta_.setConstant(delta);
+        return mixed_->has_factor() && mixed_->set_delta(delta_);
+      case Form::iterative:
+        return prepare_iterative(n_threads_, monitor);
+      default:
+        return factor_m_form(n_threads_, monitor);
     }
   }
 
@@ -148,14 +164,13 @@ class KktSystem::Impl {
     double alpha;
     double delta;
     std::vector<Index> face;
-    bool radial;        // alpha = 0: the basis is e_b itself
-    bool whole_space;   // no active row
-    Matrix basis;       // (d, width) unless whole_space
-    Vector direction;   // e_b in R^d
-    Vector local;       // Q_b' e_b
-    Index offset;       // first coordinate
-    Index width;        // m_b
-    Index gram_offset;  // its columns in Z and Z'Z, -1 if not there
+    bool radial;       // alpha = 0: the basis is e_b itself
+    bool whole_space;  // no active row
+    Matrix basis;      // (d, width) unless whole_space
+    Vector direction;  // e_b in R^d
+    Vector local;      // Q_b' e_b
+    Index width;       // m_b
+    Index offset;      // its columns in Z and Z'Z, -1 if not there
   };
 
   Index size_k() const { return static_cast<Index>(slots_.size()); }
@@ -189,7 +204,7 @@ class KktSystem::Impl {
         if (!radial && !slot.face.empty()) {
           slot.basis = member.face->null_basis(d());
         }
-        slot.gram_offset = -1;
+        slot.offset = -1;
       }
       slot.alpha = member.alpha;
       slot.delta = member.delta;
@@ -201,54 +216,107 @@ class KktSystem::Impl {
         slot.local.noalias() = slot.basis.transpose() * slot.direction;
       }
       slot.width = slot.local.size();
-      slot.offset = m_;
       m_ += slot.width;
       patterns_.push_back(slot.block.pattern);
       slots_.push_back(std::move(slot));
     }
   }
 
-  // Floating-point operations, those of float32 by half, and the memory that a form may take.
+  // Floating-point operations, those of float32 by half, and the entries that a form may take.
   Form cheapest_form() const {
-    constexpr double kLargestMatrix = 1e8;      // entries
+    constexpr double kLargestMatrix = 1e8;
     constexpr double kLargestMixed = 2.5e8;     // of a matrix of float32
     constexpr double kConjugateGradients = 60;  // steps: 10 to 40 on images, 200 at small lam
     constexpr double kMixedSteps = 12;          // with a factor that serves two systems
-    const double n_samples = static_cast<double>(n());
-    const double k = static_cast<double>(size_k());
+    const double square = static_cast<double>(n()) * static_cast<double>(n());
+    const bool n_fits = square <= kLargestMatrix;
+    const bool m_fits =
+        static_cast<double>(m_) * static_cast<double>(std::max(m_, n())) <= kLargestMatrix;
+    const double n_cost = n_form_cost(), m_cost = m_form_cost();
+    const bool n_is_better = n_fits != m_fits ? n_fits
+                             : n_fits         ? n_cost < m_cost
+                                              : n_form_entries() < m_form_entries();
+    const Form direct = n_is_better ? Form::n_form : Form::m_form;
+    if (requested_ == Form::direct || size_k() == 0 ||
+        problem_.formulation() != Formulation::gated) {
+      return direct;
+    }
+    const bool direct_fits = n_fits || m_fits;
+    const double direct_cost = !direct_fits ? kInfinity : n_is_better ? n_cost : m_cost;
+    const double mixed_cost =
+        !n_fits && square <= kLargestMixed
+            ? 0.5 * mixed_factor_cost() + mixed_border_cost() + kMixedSteps * mixed_step_cost()
+            : kInfinity;
+    // A member with alpha = 0 is beyond the iterative form, unless no direct one fits.
+    const bool any_radial =
+        std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.radial; });
+    const double iterative_cost =
+        any_radial && direct_fits ? kInfinity : kConjugateGradients * iterative_step_cost();
+    if (std::min(mixed_cost, iterative_cost) >= direct_cost) return direct;
+    return mixed_cost < iterative_cost ? Form::mixed : Form::iterative;
+  }
+
+  double n_form_cost() const {
+    const double n_samples = static_cast<double>(n()), k = static_cast<double>(size_k());
+    return n_samples * n_samples * (n_samples / 3.0 + 2.0 * k);
+  }
+  double m_form_cost() const {
     const double m = static_cast<double>(m_);
     double fresh = 0.0;
-    const bool can_iterate = requested_ == Form::automatic && size_k() > 0 &&
-                             problem_.formulation() == Formulation::gated;
-    bool any_radial = false;
     for (const Slot& slot : slots_) {
-      if (slot.gram_offset < 0) fresh += static_cast<double>(slot.width);
-      any_radial = any_radial || slot.radial;
+      if (slot.offset < 0) fresh += static_cast<double>(slot.width);
     }
-    double n_cost = std::pow(n_samples, 3) / 3.0 + 2.0 * n_samples * n_samples * k;
-    double m_cost = std::pow(m, 3) / 3.0 + 2.0 * n_samples * m * fresh;
-    if (n_samples * n_samples > kLargestMatrix) n_cost = kInfinity;
-    if (m * std::max(m, n_samples) > kLargestMatrix) m_cost = kInfinity;
-    const double direct_cost = std::min(n_cost, m_cost);
-    if (can_iterate) {
-      const double features = static_cast<double>(d());
-      const double square = n_samples * n_samples;
-      const bool mixed_fits = n_cost == kInfinity && square <= kLargestMixed;
-      const double step_cost = 4.0 * n_samples * features * k;
-      const double mixed_cost =
-          mixed_fits ? square * (n_samples / 12.0 + features / 4.0 + k + 2.0 * kMixedSteps) +
-                           kMixedSteps * step_cost
-                     : kInfinity;
-      // A member with alpha = 0 is beyond the iterative form, unless no direct one fits.
-      const double iterative_cost =
-          any_radial && direct_cost < kInfinity
-              ? kInfinity
-              : kConjugateGradients * (step_cost + (4.0 * features + 8.0 * k) * features * k);
-      if (std::min(mixed_cost, iterative_cost) < direct_cost) {
-        return mixed_cost < iterative_cost ? Form::mixed : Form::iterative;
+    return m * m * m / 3.0 + static_cast<double>(n()) * fresh * (2.0 * m - fresh);
+  }
+  // One product with the masks each way.
+  double masked_cost() const {
+    return 4.0 * static_cast<double>(n()) * static_cast<double>(d()) *
+           static_cast<double>(size_k());
+  }
+  double iterative_step_cost() const {
+    const double features = static_cast<double>(d()), k = static_cast<double>(size_k());
+    return masked_cost() + (4.0 * features + 8.0 * k) * features * k;
+  }
+  double mixed_factor_cost() const {
+    const double n_samples = static_cast<double>(n()), features = static_cast<double>(d());
+    return n_samples * n_samples * (n_samples / 6.0 + features / 2.0);
+  }
+  double mixed_border_cost() const {
+    const double n_samples = static_cast<double>(n());
+    return n_samples * n_samples * static_cast<double>(size_k());
+  }
+  double mixed_step_cost() const {
+    const double n_samples = static_cast<double>(n());
+    return masked_cost() + 2.0 * n_samples * n_samples;
+  }
+
+  // Of the matrices that a form makes.
+  double n_form_entries() const {
+    const double n_samples = static_cast<double>(n());
+    const ColumnsOfH columns = columns_of_h();
+    return n_samples *
+           ((columns.n_whole > 0 ? 2.0 : 1.0) * n_samples + static_cast<double>(columns.m_rest));
+  }
+  double m_form_entries() const {
+    const double n_samples = static_cast<double>(n()), m = static_cast<double>(m_);
+    return m * (2.0 * n_samples + 3.0 * m);
+  }
+
+  // Members with all of R^d, and columns of Z of the others; those with alpha = 0 add nothing to H.
+  struct ColumnsOfH {
+    Index n_whole = 0, m_rest = 0;
+  };
+  ColumnsOfH columns_of_h() const {
+    ColumnsOfH columns;
+    for (const Slot& slot : slots_) {
+      if (slot.alpha == 0.0) continue;
+      if (slot.whole_space) {
+        ++columns.n_whole;
+      } else {
+        columns.m_rest += slot.width;
       }
     }
-    return n_cost < m_cost ? Form::n_form : Form::m_form;
+    return columns;
   }
 
   // s_b D_b X Q_b into columns of Z.
@@ -262,16 +330,17 @@ class KktSystem::Impl {
   }
 
   // B, and the directions.
-  void fill_activations() {
+  void fill_activations(int n_threads, Monitor& monitor) {
     directions_.resize(d(), size_k());
     for (Index b = 0; b < size_k(); ++b) directions_.col(b) = slot(b).direction;
-    b_.noalias() = problem_.X() * directions_;
+    b_.resize(n(), size_k());
+    product(problem_.X(), directions_, b_, n_threads, monitor);
     for (Index b = 0; b < size_k(); ++b) problem_.apply_mask(slot(b).block, b_.col(b));
   }
 
   // Z and what comes from it is not kept.
   void drop_gram() {
-    for (Slot& slot : slots_) slot.gram_offset = -1;
+    for (Slot& slot : slots_) slot.offset = -1;
     z_.resize(0, 0);
     gram_.resize(0, 0);
   }
@@ -280,16 +349,9 @@ class KktSystem::Impl {
   // the others.
   bool factor_n_form(int n_threads, Monitor& monitor) {
     const double n_samples = static_cast<double>(n());
-    Index n_whole = 0, m_rest = 0;
+    has_factor_ = false;
     drop_gram();
-    for (const Slot& slot : slots_) {
-      if (slot.alpha == 0.0) continue;
-      if (slot.whole_space) {
-        ++n_whole;
-      } else {
-        m_rest += slot.width;
-      }
-    }
+    const auto [n_whole, m_rest] = columns_of_h();
     matrix_.setZero(n(), n());
     if (n_whole > 0) {
       if (sample_gram_.size() == 0) {
@@ -322,23 +384,29 @@ class KktSystem::Impl {
     }
     matrix_.diagonal().array() += 1.0;
     norm_ = symmetric_one_norm(matrix_);
-    const CholeskyOptions options{n_threads, &monitor};
-    if (factor_cholesky(matrix_, options) >= 0) return false;
+    if (factor_cholesky(matrix_, {n_threads, &monitor}) >= 0) return false;
 
-    fill_activations();
+    fill_activations(n_threads, monitor);
     half_ = b_;
     solve_lower(matrix_, half_, n_threads, monitor);
-    schur_.setZero(size_k(), size_k());
-    add_outer_product(half_.transpose(), 1.0, schur_, n_threads, monitor);
+    inner_.setZero(size_k(), size_k());
+    add_outer_product(half_.transpose(), 1.0, inner_, n_threads, monitor);
+    has_factor_ = true;
+    return factor_schur(n_threads, monitor);
+  }
+
+  bool factor_schur(int n_threads, Monitor& monitor) {
+    schur_ = inner_;
     for (Index b = 0; b < size_k(); ++b) schur_(b, b) += slot(b).delta;
     schur_norm_ = symmetric_one_norm(schur_);
-    return factor_cholesky(schur_, options) < 0;
+    return factor_cholesky(schur_, {n_threads, &monitor}) < 0;
   }
 
   // Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e').
   bool factor_m_form(int n_threads, Monitor& monitor) {
     update_gram(n_threads, monitor);
-    matrix_ = gram_;
+    matrix_.resize(m_, m_);
+    matrix_.triangularView<Eigen::Lower>() = gram_;
     const double n_samples = static_cast<double>(n());
     for (const Slot& slot : slots_) {
       auto block = matrix_.block(slot.offset, slot.offset, slot.width, slot.width);
@@ -347,55 +415,62 @@ class KktSystem::Impl {
         block.diagonal().array() += 1.0 / slot.alpha;
         radial -= 1.0 / slot.alpha;
       }
-      block.noalias() += radial * slot.local * slot.local.transpose();
+      block.selfadjointView<Eigen::Lower>().rankUpdate(slot.local, radial);
     }
     norm_ = symmetric_one_norm(matrix_);
     return factor_cholesky(matrix_, {n_threads, &monitor}) < 0;
   }
 
-  // Z and its Gram matrix Z'Z/n for the present members; columns of unchanged ones are copied.
+  // Z and the lower triangle of Z'Z/n for the present members. Columns of unchanged ones are
+  // copied; they come first and in the order that they had, so that what is below the diagonal
+  // stays there.
   void update_gram(int n_threads, Monitor& monitor) {
-    std::vector<const Slot*> kept, fresh;
-    bool unmoved = z_.cols() == m_;
-    Index n_fresh = 0;
-    for (const Slot& slot : slots_) {
-      (slot.gram_offset >= 0 ? kept : fresh).push_back(&slot);
-      if (slot.gram_offset < 0) n_fresh += slot.width;
-      unmoved = unmoved && slot.gram_offset == slot.offset;
-    }
-    if (unmoved) return;
+    std::vector<Slot*> order;
+    for (Slot& slot : slots_) order.push_back(&slot);
+    const auto first_fresh = std::stable_partition(
+        order.begin(), order.end(), [](const Slot* slot) { return slot->offset >= 0; });
+    if (first_fresh == order.end() && z_.cols() == m_) return;
+    std::sort(order.begin(), first_fresh,
+              [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
     spare_z_.resize(n(), m_);
     spare_gram_.resize(m_, m_);
-    for (const Slot* slot : kept) {
-      spare_z_.middleCols(slot->offset, slot->width) =
-          z_.middleCols(slot->gram_offset, slot->width);
-      for (const Slot* other : kept) {
-        spare_gram_.block(slot->offset, other->offset, slot->width, other->width) =
-            gram_.block(slot->gram_offset, other->gram_offset, slot->width, other->width);
+    std::vector<Index> offsets;
+    Index m_kept = 0, next = 0;
+    for (const Slot* slot : order) {
+      offsets.push_back(next);
+      auto columns = spare_z_.middleCols(next, slot->width);
+      if (slot->offset < 0) {
+        fill_columns(*slot, columns);
+        monitor.check();
+      } else {
+        columns = z_.middleCols(slot->offset, slot->width);
+        copy_gram(order, offsets);
+        m_kept += slot->width;
       }
+      next += slot->width;
     }
-    fresh_columns_.resize(n(), n_fresh);
-    Index j = 0;
-    for (const Slot* slot : fresh) {
-      auto columns = spare_z_.middleCols(slot->offset, slot->width);
-      fill_columns(*slot, columns);
-      fresh_columns_.middleCols(j, slot->width) = columns;
-      j += slot->width;
-      monitor.check();
-    }
-    fresh_products_.resize(m_, n_fresh);
-    transposed_product(spare_z_, fresh_columns_, 1.0 / static_cast<double>(n()), fresh_products_,
-                       n_threads, monitor);
-    j = 0;
-    for (const Slot* slot : fresh) {
-      const auto products = fresh_products_.middleCols(j, slot->width);
-      spare_gram_.middleCols(slot->offset, slot->width) = products;
-      spare_gram_.middleRows(slot->offset, slot->width) = products.transpose();
-      j += slot->width;
-    }
+    const double scale = 1.0 / static_cast<double>(n());
+    const Index n_fresh = m_ - m_kept;
+    const auto fresh = spare_z_.rightCols(n_fresh);
+    transposed_product(fresh, spare_z_.leftCols(m_kept), scale,
+                       spare_gram_.bottomLeftCorner(n_fresh, m_kept), n_threads, monitor);
+    auto corner = spare_gram_.bottomRightCorner(n_fresh, n_fresh);
+    corner.setZero();
+    add_outer_product(fresh.transpose(), scale, corner, n_threads, monitor);
     z_.swap(spare_z_);
     gram_.swap(spare_gram_);
-    for (Slot& slot : slots_) slot.gram_offset = slot.offset;
+    for (std::size_t j = 0; j < order.size(); ++j) order[j]->offset = offsets[j];
+  }
+
+  // The rows of the last of the members that have a new offset, up to the diagonal.
+  void copy_gram(const std::vector<Slot*>& members, const std::vector<Index>& offsets) {
+    const std::size_t last = offsets.size() - 1;
+    const Slot& row = *members[last];
+    for (std::size_t j = 0; j <= last; ++j) {
+      const Slot& column = *members[j];
+      spare_gram_.block(offsets[last], offsets[j], row.width, column.width) =
+          gram_.block(row.offset, column.offset, row.width, column.width);
+    }
   }
 
   // By the factors, or in the mixed form by iteration with them.
@@ -443,7 +518,7 @@ class KktSystem::Impl {
   // The factor of an earlier system will do, until solve_mixed() finds that it does not.
   bool prepare_mixed(int n_threads, Monitor& monitor) {
     drop_gram();
-    fill_activations();
+    fill_activations(n_threads, monitor);
     alpha_.resize(size_k());
     delta_.resize(size_k());
     for (Index b = 0; b < size_k(); ++b) {
@@ -454,17 +529,6 @@ class KktSystem::Impl {
     is_fresh_ = !mixed_->has_factor();
     if (is_fresh_ && !mixed_->factor(patterns_, alpha_, n_threads, monitor)) return false;
     return mixed_->border(b_, delta_, n_threads, monitor);
-  }
-
-  // Floating-point operations, those of float32 by half.
-  double mixed_factor_cost() const {
-    const double n_samples = static_cast<double>(n());
-    const double width = static_cast<double>(d() + size_k());
-    return n_samples * n_samples * (n_samples / 6.0 + width / 2.0);
-  }
-  double mixed_step_cost() const {
-    const double n_samples = static_cast<double>(n());
-    return n_samples * static_cast<double>(4 * d() * size_k() + 2 * n());
   }
 
   // Conjugate gradients on J where B'r = Delta a, until done() or the residual is zero. A factor of an
@@ -495,7 +559,7 @@ class KktSystem::Impl {
     double cost = 0.0;
     for (int step = 0; step < kMaxSteps && cg.rho > 0.0 && !done(); ++step) {
       monitor.check();
-      if (!is_fresh_ && cost > mixed_factor_cost()) {
+      if (!is_fresh_ && cost > mixed_factor_cost() + mixed_border_cost()) {
         is_fresh_ = true;
         if (!mixed_->factor(patterns_, alpha_, n_threads_, monitor) ||
             !mixed_->border(b_, delta_, n_threads_, monitor)) {
@@ -536,7 +600,6 @@ class KktSystem::Impl {
         slot.local = slot.direction;
         slot.width = d();
       }
-      slot.offset = m_;
       m_ += slot.width;
     }
   }
@@ -652,13 +715,14 @@ class KktSystem::Impl {
   std::vector<Slot> slots_, old_slots_;
   std::vector<Index> patterns_;
   Index m_ = 0;
-  Matrix sample_gram_;  // XX'/n, lower half; made when the n-form first needs it
-  Matrix z_, gram_;     // m-form: Z (n, m), Z'Z/n (m, m)
-  Matrix spare_z_, spare_gram_, fresh_columns_, fresh_products_;  // room for the next ones
-  Matrix matrix_;           // the factor of H or of the m-form
-  Matrix masks_, columns_;  // n-form: the factors of H - I
-  Matrix b_, half_;         // n-form: B and L^-1 B
-  Matrix schur_;            // n-form: the factor of B' H^-1 B + Delta
+  Matrix sample_gram_;           // XX'/n, lower half; made when the n-form first needs it
+  Matrix z_, gram_;              // m-form: Z (n, m) and Z'Z/n (m, m), lower half
+  Matrix spare_z_, spare_gram_;  // room for the next ones
+  Matrix matrix_;                // the factor of H or of the m-form
+  bool has_factor_ = false;      // n-form: matrix_ and what comes from it are those of the members
+  Matrix masks_, columns_;       // n-form: the factors of H - I
+  Matrix b_, half_;              // n-form: B and L^-1 B
+  Matrix inner_, schur_;         // n-form: B' H^-1 B, lower half; the factor of it + Delta
   double norm_ = 0.0, schur_norm_ = 0.0;
   std::unique_ptr<KroneckerPreconditioner> preconditioner_;  // made when first needed
   // Conjugate gradients on P: vectors are (d, k), one column a member.
@@ -717,6 +781,8 @@ KktSystem::~KktSystem() = default;
 bool KktSystem::factor(const std::vector<Member>& members, int n_threads, Monitor& monitor) {
   return impl_->factor(members, n_threads, monitor);
 }
+
+bool KktSystem::refactor(double delta, Monitor& monitor) { return impl_->refactor(delta, monitor); }
 
 void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
                       double accuracy, Monitor& monitor) const {

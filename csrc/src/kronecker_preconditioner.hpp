@@ -43,6 +43,7 @@ class KroneckerPreconditioner {
   Index n_top(Index k) const;
   void update_top(const std::vector<Index>& patterns, int n_threads, Monitor& monitor);
   void factor_top(const Vector& alpha, const Vector& rho, int n_threads, Monitor& monitor);
+  Matrix between_directions(int n_threads, Monitor& monitor) const;
   void solve_kronecker(const Matrix& in, Matrix& out) const;
 
   const ScaledProblem& problem_;
@@ -92,7 +93,6 @@ inline Index KroneckerPreconditioner::n_top(Index k) const {
 inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, const Vector& alpha,
                                            const Vector& rho, const Matrix& directions,
                                            int n_threads, Monitor& monitor) {
-  const Index k = alpha.size();
   const Vector root = alpha.cwiseSqrt();
   const Eigen::SelfAdjointEigenSolver<Matrix> eigen(
       root.asDiagonal() * problem_.overlaps(patterns) * root.asDiagonal());
@@ -105,18 +105,28 @@ inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, c
   factor_top(alpha, rho, n_threads, monitor);
   inverse_.bottomRows(s_).setZero();
 
-  Matrix inner = Matrix::Zero(k, k);
-  Matrix weighted;
-  for (Index j = 0; j < k; ++j) {
-    monitor.check();
-    weighted =
-        inverse_.col(j).cwiseSqrt().asDiagonal() * rotated_directions_ * T_.col(j).asDiagonal();
-    inner.selfadjointView<Eigen::Lower>().rankUpdate(weighted.transpose());
-  }
-  capacitance_ = -inner;
+  capacitance_ = -between_directions(n_threads, monitor);
   capacitance_.diagonal().array() += (alpha.cwiseInverse() - rho).array().inverse();
   Eigen::LLT<Eigen::Ref<Matrix>> factor(capacitance_);
   corrected_ = factor.info() == Eigen::Success;
+}
+
+// The lower triangle of E' K^-1 E, in shares that do not depend on the number of threads.
+inline Matrix KroneckerPreconditioner::between_directions(int n_threads, Monitor& monitor) const {
+  constexpr Index kMostShares = 8;
+  const Index k = T_.cols(), n_shares = std::clamp<Index>(k, 1, kMostShares);
+  std::vector<Matrix> sums(static_cast<std::size_t>(n_shares), Matrix::Zero(k, k));
+  watched_for(n_shares, n_threads, monitor, [&](Index share, const auto& keep_going) {
+    Matrix weighted;
+    for (Index j = share; j < k && keep_going(); j += n_shares) {
+      weighted =
+          inverse_.col(j).cwiseSqrt().asDiagonal() * rotated_directions_ * T_.col(j).asDiagonal();
+      sums[static_cast<std::size_t>(share)].selfadjointView<Eigen::Lower>().rankUpdate(
+          weighted.transpose());
+    }
+  });
+  for (std::size_t share = 1; share < sums.size(); ++share) sums.front() += sums[share];
+  return sums.front();
 }
 
 // Z_s and its Gram matrix for the patterns; those that were there before are copied.

@@ -37,6 +37,8 @@ class MixedPreconditioner {
 
   // Takes over B and delta; there must be an L. False if J^ is singular to working precision.
   bool border(const Matrix& B, const Vector& delta, int n_threads, Monitor& monitor);
+  // Takes over another delta, with the L and the B that are there. Likewise. 2 k^3/3 flops.
+  bool set_delta(const Vector& delta);
 
   // (r, a) = J^^-1 (g1, g2). Allocates nothing after the first call.
   void apply(ConstVectorRef g1, ConstVectorRef g2, Vector& r, Vector& a) const;
@@ -53,7 +55,7 @@ class MixedPreconditioner {
   const FloatMatrix X_;  // X / sqrt(n)
   FloatMatrix L_;
   bool has_factor_ = false;
-  Matrix B_, W_;  // B and H^^-1 B
+  Matrix B_, W_, inner_;  // B, H^^-1 B and B' H^^-1 B
   // Of B'W + Delta as it is: W is rounded to float32, so that it is symmetric to that precision only, but
   // B'r = Delta a + g2 is to hold to that of double.
   Eigen::PartialPivLU<Matrix> schur_;
@@ -94,8 +96,13 @@ inline bool MixedPreconditioner::border(const Matrix& B, const Vector& delta, in
   FloatMatrix solved = B.cast<float>();
   solve_many(solved, n_threads, monitor);
   W_ = solved.cast<double>();
-  Matrix schur(B.cols(), B.cols());
-  transposed_product(B_, W_, 1.0, schur, n_threads, monitor);
+  inner_.resize(B.cols(), B.cols());
+  transposed_product(B_, W_, 1.0, inner_, n_threads, monitor);
+  return set_delta(delta);
+}
+
+inline bool MixedPreconditioner::set_delta(const Vector& delta) {
+  Matrix schur = inner_;
   schur.diagonal() += delta;
   if (!schur.allFinite()) return false;
   schur_.compute(schur);

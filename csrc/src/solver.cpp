@@ -398,16 +398,17 @@ class Solver {
   bool polish(bool all_enter) {
     newton_.start(set_, r_, all_enter);
     double last = kInfinity;
-    bool regular = false;  // the last matrix is one of the present blocks, and they are independent
-    bool chord = false;    // the last step used the matrix of an earlier one
+    Activations activations = Activations::unknown;
+    bool chord = false;  // the last step used the matrix of an earlier one
     for (;;) {
       const double size = newton_.evaluate();
       if (!std::isfinite(size)) return false;
       if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
       if (!chord && !(size < 0.5 * last)) return false;
-      chord = regular && !by_iteration() && size < kChord && size < kChordGain * last;
+      chord = activations == Activations::independent && !by_iteration() && size < kChord &&
+              size < kChordGain * last;
       last = size;
-      if (!chord && !factor_for_polish(regular)) return false;
+      if (!chord && !factor_for_polish(activations)) return false;
       const double accuracy =
           by_iteration() ? std::clamp(kPolishStep * size, kFinestPolishStep, kCoarsestPolishStep)
                          : kFinestPolishStep;
@@ -415,7 +416,7 @@ class Solver {
       // Leaving at a weight other than zero, they leave the fit with a jump.
       if (newton_.drop_negative()) {
         last = kInfinity;
-        regular = false;
+        activations = Activations::unknown;
       }
     }
     // Newton may have converged to the optimum over fewer blocks.
@@ -425,20 +426,24 @@ class Solver {
     return true;
   }
 
-  // regular: on entry whether to take that for granted, on return whether it is so.
-  bool factor_for_polish(bool& regular) {
+  // What the last matrix told of the blocks of the polish, until one of them leaves.
+  enum class Activations { unknown, independent, dependent };
+
+  // On entry it is taken for granted, unless unknown or the matrix is singular; on return it is known.
+  bool factor_for_polish(Activations& activations) {
+    const double delta = n_ * x_norm_squared_ * kRegularisation;
     if (n_iter_ >= options_.max_iter) return false;
     ++n_iter_;
+    if (activations == Activations::dependent) {
+      return kkt_.factor(newton_.members(delta), options_.n_threads, monitor_);
+    }
     if (kkt_.factor(newton_.members(0.0), options_.n_threads, monitor_) &&
-        (regular || kkt_.reciprocal_condition() > kDependent)) {
-      regular = true;
+        (activations == Activations::independent || kkt_.reciprocal_condition() > kDependent)) {
+      activations = Activations::independent;
       return true;
     }
-    regular = false;
-    if (n_iter_ >= options_.max_iter) return false;
-    ++n_iter_;
-    const double delta = n_ * x_norm_squared_ * kRegularisation;
-    return kkt_.factor(newton_.members(delta), options_.n_threads, monitor_);
+    activations = Activations::dependent;
+    return kkt_.refactor(delta, monitor_);
   }
 
   // Relative gap of a point over the blocks of the working set alone.

@@ -13,30 +13,45 @@ inline constexpr Index kTile = 128;
 
 inline Index n_tiles(Index size) { return (size + kTile - 1) / kTile; }
 
-// C (m, k) = scale A' B,  A (n, m), B (n, k). 2 n m k flops.
-inline void transposed_product(const Matrix& A, const Matrix& B, double scale, Matrix& C,
-                               int n_threads, Monitor& monitor) {
-  const Index n_rows = n_tiles(C.rows());
-  watched_for(n_rows * n_tiles(C.cols()), n_threads, monitor, [&](Index chunk, const auto&) {
-    const Index i = kTile * (chunk % n_rows), j = kTile * (chunk / n_rows);
-    const Index height = std::min(kTile, C.rows() - i), width = std::min(kTile, C.cols() - j);
-    C.block(i, j, height, width).noalias() =
-        scale * (A.middleCols(i, height).transpose() * B.middleCols(j, width));
+// work(i, j, height, width) for every tile of a matrix of that size.
+template <typename Work>
+void for_tiles(Index n_rows, Index n_columns, int n_threads, Monitor& monitor, const Work& work) {
+  const Index n_down = n_tiles(n_rows);
+  watched_for(n_down * n_tiles(n_columns), n_threads, monitor, [&](Index chunk, const auto&) {
+    const Index i = kTile * (chunk % n_down), j = kTile * (chunk / n_down);
+    work(i, j, std::min(kTile, n_rows - i), std::min(kTile, n_columns - j));
   });
+}
+
+// C (n, k) = A B,  A (n, m), B (m, k). 2 n m k flops.
+inline void product(const Matrix& A, const Matrix& B, Matrix& C, int n_threads, Monitor& monitor) {
+  for_tiles(
+      C.rows(), C.cols(), n_threads, monitor, [&](Index i, Index j, Index height, Index width) {
+        C.block(i, j, height, width).noalias() = A.middleRows(i, height) * B.middleCols(j, width);
+      });
+}
+
+// C (m, k) = scale A' B,  A (n, m), B (n, k). 2 n m k flops.
+inline void transposed_product(ConstMatrixRef A, ConstMatrixRef B, double scale, MatrixRef C,
+                               int n_threads, Monitor& monitor) {
+  for_tiles(C.rows(), C.cols(), n_threads, monitor,
+            [&](Index i, Index j, Index height, Index width) {
+              C.block(i, j, height, width).noalias() =
+                  scale * (A.middleCols(i, height).transpose() * B.middleCols(j, width));
+            });
 }
 
 // C (n, n) += scale A A' in the lower triangle, A (n, m) a matrix or a transposed one. n^2 m flops.
 // (Tiles on the diagonal are written whole.)
 template <typename Factor>
-void add_outer_product(const Factor& A, double scale, Matrix& C, int n_threads, Monitor& monitor) {
-  const Index n = n_tiles(C.rows());
-  watched_for(n * n, n_threads, monitor, [&](Index chunk, const auto&) {
-    const Index i = kTile * (chunk % n), j = kTile * (chunk / n);
-    if (i < j) return;
-    const Index height = std::min(kTile, C.rows() - i), width = std::min(kTile, C.cols() - j);
-    C.block(i, j, height, width).noalias() +=
-        scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
-  });
+void add_outer_product(const Factor& A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor) {
+  for_tiles(C.rows(), C.cols(), n_threads, monitor,
+            [&](Index i, Index j, Index height, Index width) {
+              if (i < j) return;
+              C.block(i, j, height, width).noalias() +=
+                  scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
+            });
 }
 
 // work(panel) for every panel of columns of B.

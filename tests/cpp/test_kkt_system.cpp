@@ -432,6 +432,61 @@ void updates_equal_a_fresh_start() {
   CHECK(n_released > 50);
 }
 
+// With another delta, whether or not the activations were independent: as if factored anew.
+void refactoring_changes_delta() {
+  Rng rng(13);
+  int n_singular = 0;
+  for (int trial = 0; trial < 200; ++trial) {
+    const bool gated = trial % 2;
+    Example example(rng, gated ? Formulation::gated : Formulation::relu);
+    for (Index j = 0; j < 4; ++j) example.add(rng, std::pow(10.0, uniform(rng, -2, 2)), 0.0);
+    if (trial % 4 < 2 && example.size() > 0) example.repeat(rng() % example.size());
+    const double delta = std::pow(10.0, uniform(rng, -2, 2));
+    Example changed = example;
+    for (std::size_t j = 0; j < changed.size(); ++j) changed.delta(j) = delta;
+    const Matrix J = changed.dense();
+    const Vector g = random_vector(rng, J.rows());
+    const Index n = example.problem().n_samples();
+    for (const Form form : {Form::n_form, Form::m_form, Form::iterative, Form::mixed}) {
+      const bool is_direct = form == Form::n_form || form == Form::m_form;
+      if (!is_direct && !gated) continue;
+      KktSystem system(example.problem(), form), fresh(changed.problem(), form);
+      Monitor monitor;
+      n_singular += !factor(system, example);
+      CHECK(system.refactor(delta, monitor) && factor(fresh, changed));
+      const Vector x = solve(system, g, n);
+      CHECK(backward_error(J, x, g) <= (is_direct ? 1e-13 : 1e-9));
+      CHECK(x == solve(fresh, g, n));
+      CHECK(system.reciprocal_condition() == fresh.reciprocal_condition());
+    }
+  }
+  CHECK(n_singular > 50);
+}
+
+// Too large for either direct form, the one of smaller matrices is taken; told before they are made.
+void the_smaller_of_two_large_forms() {
+  struct Case {
+    Index n, d, k;
+    Form expected;
+  };
+  Rng rng(14);
+  for (const Case& c : {Case{10100, 100, 101, Form::n_form}, Case{50000, 42, 50, Form::m_form}}) {
+    Example example(rng, Formulation::gated, random_vector(rng, c.n * c.d).reshaped(c.n, c.d),
+                    random_vector(rng, c.d * 8).reshaped(c.d, 8));
+    for (Index j = 0; j < c.k; ++j) example.add(rng, 1.0, 1.0);
+    KktSystem system(example.problem(), Form::direct);
+    Monitor over(0.0);
+    bool stopped = false;
+    try {
+      system.factor(example.members(), 1, over);
+    } catch (const Stopped&) {
+      stopped = true;
+    }
+    CHECK(stopped && system.size() == c.k * c.d);
+    CHECK(system.form() == c.expected);
+  }
+}
+
 // Dependent activations with delta = 0 are found: by factor(), or by a reciprocal condition that is
 // rounding. More members than samples, repeated members, and sums of others.
 void singular_systems_are_found() {
@@ -481,8 +536,9 @@ void refinement_recovers_digits() {
 
 void bits_do_not_depend_on_threads() {
   Rng rng(6);
-  for (const Form form : {Form::n_form, Form::m_form}) {
-    Example example(rng, Formulation::relu, 300, 12, 60);
+  for (const Form form : {Form::n_form, Form::m_form, Form::iterative}) {
+    const bool gated = form == Form::iterative;
+    Example example(rng, gated ? Formulation::gated : Formulation::relu, 300, 12, 60);
     for (Index j = 0; j < 40; ++j) example.add(rng, uniform(rng, 0.1, 10), 1.0);
     const Vector g = random_vector(rng, 300 + static_cast<Index>(example.size()));
     KktSystem serial(example.problem(), form), threaded(example.problem(), form);
@@ -536,6 +592,8 @@ int main() {
   RUN(directions_bring_their_share_of_the_decrease);
   RUN(updates_equal_a_fresh_start);
   RUN(warm_systems_keep_their_memory);
+  RUN(refactoring_changes_delta);
+  RUN(the_smaller_of_two_large_forms);
   RUN(singular_systems_are_found);
   RUN(refinement_recovers_digits);
   RUN(bits_do_not_depend_on_threads);

@@ -16,7 +16,7 @@
 //           (n^3/3 + n^2 k; H itself n^2 k by the Gram matrix of X, or n^2 m)
 //   m-form: Cholesky of P = Z'Z/n + blkdiag(1/alpha_b (I - e e') + delta_b/(n + alpha_b delta_b) e e')
 //           in face coordinates, Z = [A_b Q_b] (m^3/3). Z and Z'Z are kept from one factorisation to
-//           the next, so that a member or a row of a face that enters or leaves costs n m m_b.
+//           the next, so that a member or a row of a face that enters costs 2 n m m_b.
 //   iterative: conjugate gradients on P, which is never formed (4 n d k a step), preconditioned as if
 //           all masks cut the data alike. For gated problems only (alpha = 0 is taken for next to nothing).
 //   mixed: conjugate gradients on J in float64, preconditioned by J with the Cholesky factor in float32
@@ -54,6 +54,11 @@ class KktSystem {
   // Forms and factors J. False if it is singular to working precision; solve() must then not
   // be called. Polls the monitor.
   bool factor(const std::vector<Member>& members, int n_threads, Monitor& monitor);
+
+  // As factor() of the same members with this delta for each, after a factor() that returned, true
+  // or false: H and its factor are kept, so that it costs k^3/3 in the n-form and 2 k^3/3 in the
+  // mixed one; m^3/3 in the m-form.
+  bool refactor(double delta, Monitor& monitor);
 
   // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). Cost 2 n^2 or m^2, plus two products
   // with Z. accuracy: the relative residual at which the iterative and the mixed form stop; the others solve to
