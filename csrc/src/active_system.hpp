@@ -118,15 +118,19 @@ class ActiveSystem {
     return result;
   }
 
-  // c (d, k) = A_b'z/n and p, its projection onto the span of the face.
-  void correlate(ConstVectorRef z, MatrixRef c, MatrixRef p) const {
+  // c (d, k) = A_b'z/n.
+  void correlate(ConstVectorRef z, MatrixRef c) const {
     if (size() == 0) return;
     problem_.products().correlate(z, patterns(), c, n_threads_);
+    for (Index b = 0; b < size(); ++b) c.col(b) *= member(b).block.sign / n_;
+  }
+
+  // And p, its projection onto the span of the face.
+  void correlate(ConstVectorRef z, MatrixRef c, MatrixRef p) const {
+    correlate(z, c);
     for (Index b = 0; b < size(); ++b) {
-      const Member& m = member(b);
-      c.col(b) *= m.block.sign / n_;
       p.col(b) = c.col(b);
-      project_out(m.face, p.col(b));
+      project_out(member(b).face, p.col(b));
     }
   }
 

@@ -72,8 +72,8 @@ class PathTracer {
   static constexpr int kMaxCuts = 20;
   // Two points are one when mu differs by less, relatively.
   static constexpr double kSamePoint = 1e-11;
-  // How far beyond the present point a restart solves.
   static constexpr long kMaxRestarts = 300;
+  // How far beyond the present point a restart solves.
   static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3};
 
   bool is_relu() const { return problem_.formulation() == Formulation::relu; }
@@ -132,11 +132,13 @@ class PathTracer {
       if (event.kind != Event::none || limit >= end || order == options_.max_order) break;
     }
     double h = event.kind == Event::none ? reach : event.h;
-    n_cut_ = fits(s, h) ? 0 : n_cut_ + 1;
+    bool fit = fits(s, h);
+    n_cut_ = fit ? 0 : n_cut_ + 1;
     if (n_cut_ > kMaxCuts) return false;
-    while (h > kSamePoint && !fits(s, h)) {
+    while (!fit && h > kSamePoint) {
       event = Event{};
       h *= 0.25;
+      fit = fits(s, h);
     }
     if (event.kind == Event::none && h <= kSamePoint && reach < mu_end_ / at_.mu() - 1.0) {
       return false;
@@ -392,15 +394,13 @@ class PathTracer {
       const double scale = at_.size() > 0 ? alpha.cwiseAbs().maxCoeff() : 0.0;
       at_.solve(at_.mu() * problem_.y(), zero, z1, alpha1);
       if (!z1.allFinite() || !alpha1.allFinite()) return false;
-      Matrix c1(d_, at_.size()), p1(d_, at_.size());
-      at_.correlate(z1, c1, p1);
 
       bool failed = false;
       if (change_members(alpha, scale, z1, alpha1, failed)) {
         if (failed) return false;
         continue;
       }
-      if (is_relu() && turn_faces(c1, round >= kMaxRounds / 3)) continue;
+      if (is_relu() && turn_faces(z1, round >= kMaxRounds / 3)) continue;
       turn_faces_outside();
       return true;
     }
@@ -454,9 +454,11 @@ class PathTracer {
   }
 
   // The faces whose tight rows ask for others, or the first of them. Ahead of a point, q_b moves
-  // along the projection of dc_b onto the critical cone {u : C_T u >= 0, (q_b - c_b)'u = 0}, T the
+  // along the projection of dc_b = A_b'z1/n onto the critical cone {u : C_T u >= 0, (q_b - c_b)'u = 0}, T the
   // tight rows.
-  bool turn_faces(const Matrix& c1, bool one_at_a_time) {
+  bool turn_faces(const Vector& z1, bool one_at_a_time) {
+    Matrix c1(d_, at_.size());
+    at_.correlate(z1, c1);
     bool turned = false;
     std::vector<std::size_t> order(at_.members().size());
     std::iota(order.begin(), order.end(), std::size_t{0});
