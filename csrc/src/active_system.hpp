@@ -224,6 +224,9 @@ class ActiveSystem {
     }
   }
 
+  // Factors, and brings the point to the path. False where the system is singular or too far off.
+  bool settle() { return factor() && correct() <= visible(kAccepted); }
+
   Series start_series(int max_order) const {
     const Index columns = max_order + 1;
     Series s{0, Matrix(problem_.n_samples(), columns), Matrix(size(), columns),
@@ -326,8 +329,9 @@ class ActiveSystem {
   static constexpr double kTruncation = 1e-13;
   // Longest step in h.
   static constexpr double kLongestStep = 3.0;
-  // Newton's method has converged, relative to mu ||y||.
+  // Newton's method has converged, and is of use, below these residuals, relative to mu ||y||.
   static constexpr double kConverged = 2e-15;
+  static constexpr double kAccepted = 1e-10;
   // Accuracies to ask of the system; an alpha below this fraction of the largest needs the first.
   static constexpr double kRefined = 1e-12;
   static constexpr double kNotRefined = 1.0;
