@@ -17,6 +17,7 @@ from convexrelu import (
     LimitExceeded,
     Patterns,
     Progress,
+    _core,
     enumerate_patterns,
     max_pattern_count,
     patterns_from_gates,
@@ -164,6 +165,23 @@ class TestLimits:
     def test_far_too_many_are_refused_at_once(self) -> None:
         with pytest.raises(LimitExceeded, match="max_patterns"):
             enumerate_patterns(np.random.default_rng(0).standard_normal((300, 60)))
+
+    @pytest.mark.parametrize("rank", [63, 65, 66, 100])
+    def test_rank_beyond_what_is_counted(self, rank: int) -> None:
+        """2^rank patterns at least: no limit lets them through, whatever 64 bits make of it."""
+
+        def enumerate_up_to(max_patterns: float) -> None:
+            _core.enumerate_patterns(
+                np.eye(rank), max_patterns=max_patterns, tol=1e-12, n_threads=1, callback=None
+            )
+
+        for limit in (2.0**rank, 1e40, np.inf):
+            with pytest.raises(
+                LimitExceeded, match=rf"X of rank {rank} has 2\^{rank} .* 62 at most"
+            ):
+                enumerate_up_to(limit)
+        with pytest.raises(LimitExceeded, match=f"more than max_patterns = {2 ** (rank - 1)} "):
+            enumerate_up_to(2.0 ** (rank - 1))
 
     def test_callback(self) -> None:
         seen: list[Progress] = []

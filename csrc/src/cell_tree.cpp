@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -35,6 +36,9 @@ namespace {
 
 using Word = BitMatrix::Word;
 
+// Cells, and the root cones of half of them, are counted in 64 bits.
+constexpr int kMaxRank = 62;
+
 // What threads share while they count cells.
 class Census {
  public:
@@ -51,9 +55,10 @@ class Census {
   // There are at least that many patterns.
   void require(double n_patterns) const {
     if (n_patterns <= max_patterns_) return;
-    throw LimitExceeded(
-        "X has more than max_patterns = " + std::to_string(static_cast<long long>(max_patterns_)) +
-        " activation patterns");
+    char limit[320];  // as long as any double
+    std::snprintf(limit, sizeof limit, "%.0f", max_patterns_);
+    throw LimitExceeded("X has more than max_patterns = " + std::string(limit) +
+                        " activation patterns");
   }
 
   void report() { monitor_.report("enumerate", static_cast<long>(n_patterns()), kNaN, kNaN); }
@@ -335,6 +340,12 @@ BitMatrix find_masks(const Arrangement& arrangement, Index n_samples,
   Census census(options.max_patterns, monitor);
   const int r = arrangement.rank();
   census.require(std::ldexp(1.0, r));  // r independent hyperplanes alone make so many cells
+  if (r > kMaxRank) {
+    throw LimitExceeded(
+        "X of rank " + std::to_string(r) + " has 2^" + std::to_string(r) +
+        " activation patterns at least, which no limit lets be enumerated: its rank must be " +
+        std::to_string(kMaxRank) + " at most");
+  }
   if (r == 0) {
     BitMatrix masks(n_samples, 1);
     std::copy_n(bits.constant().data(), bits.n_words(), masks.col(0));

@@ -49,7 +49,7 @@ def enumerate_patterns(
     Raises
     ------
     LimitExceeded
-        There are more than `max_patterns`.
+        There are more than `max_patterns`. There are at least 2^r, r = rank X.
     MemoryError
         They do not fit the memory that is left.
 

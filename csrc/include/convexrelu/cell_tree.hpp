@@ -29,8 +29,8 @@ struct EnumerationOptions {
 // complemented). The result is complete; its gates, when asked for, are interior points found by
 // a second walk. Time O(P) for given r and n / 64, up to logarithms; memory beyond the answer
 // one cone per level of the tree and thread.
-// Throws LimitExceeded when there are more than max_patterns patterns, std::bad_alloc when they do
-// not fit the memory, std::invalid_argument when X is not finite or has no rows or columns.
+// Throws LimitExceeded when there are more than max_patterns patterns or the rank is above 62 (2^r patterns
+// at least), std::bad_alloc when they do not fit the memory, std::invalid_argument when X is not finite or has no rows or columns.
 Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options, Monitor& monitor);
 
 // Gates (d, n_gates) of cells that are nearly uniform over the vertices of the arrangement: a
