@@ -218,6 +218,22 @@ class TestDerivatives:
             <= min(n, problem.X[0].size * len(active)) + 1e-9
         )
 
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    @pytest.mark.parametrize(("n", "d"), [(40, 3), (12, 8)])
+    def test_in_y_are_those_of_the_weights(self, formulation: str, n: int, d: int) -> None:
+        """In both forms of the system, with samples that do not count."""
+        rng = np.random.default_rng(7)
+        X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+        patterns = sample_patterns(X, 20, rng=0)
+        for weights in (None, rng.integers(0, 3, n)):
+            problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weights)
+            sensitivity = differentiate(solve(problem, 0.05 * problem.lambda_max))
+            hat = sensitivity.d_fitted_d_y
+            for k, unit in enumerate(np.eye(n)):
+                motion = sensitivity.jvp(d_y=unit)
+                expected = oracles.fitted(problem, sensitivity.solution.active_set, motion)
+                np.testing.assert_allclose(hat[:, k], expected, rtol=0, atol=1e-10)
+
     @given(cases(ratios=RATIOS))
     @settings(max_examples=60)
     def test_of_the_degrees_of_freedom(self, case: Case) -> None:

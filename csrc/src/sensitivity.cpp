@@ -240,23 +240,17 @@ Gradient Sensitivity::unscaled(const Gradient& scaled, double unit) const {
 
 Matrix Sensitivity::d_lam(Monitor& monitor) const { return jvp(1.0, Vector(), Matrix(), monitor); }
 
-// Of the fit over the caller's samples: y - r on those that count, by the weights on the others.
-Vector Sensitivity::d_fitted(const Vector& d_y, double d_lam, Monitor& monitor) const {
+// Of the fit over the caller's samples, for d_y, dr and dalpha of the scaled problem: y - r on those that
+// count, by the weights on the others.
+Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha) const {
   const ScaledProblem& problem = at_->problem;
   const Index n = at_->solution.problem.n_samples();
-  if (d_y.size() == 0 ? scope_ < Scope::fit_in_lam : !fit_differentiable()) {
-    return Vector::Constant(n, kNaN);
-  }
-  Vector scaled_y = Vector::Zero(problem.n_samples());
-  if (d_y.size() > 0) scaled_y = problem.to_scaled(d_y);
-  const Piece::Motion motion =
-      piece_->push(d_lam / problem.lam_unit(), scaled_y, Matrix(), monitor);
-  Vector result = problem.from_scaled(scaled_y - motion.dr);
+  Vector result = problem.from_scaled(d_y - dr);
   if (problem.n_samples() == n) return result;
   std::vector<Block> blocks;
   for (const Piece::Member& member : piece_->members) blocks.push_back(member.block);
-  const Vector by_weights =
-      fitted_values(at_->solution.problem, blocks, problem.weight_unit() * motion.dw);
+  const Vector by_weights = fitted_values(at_->solution.problem, blocks,
+                                          problem.weight_unit() * piece_->weights_of(dr, dalpha));
   for (Index k = 0, next = 0; k < n; ++k) {
     if (next < problem.n_samples() && problem.rows()[at(next)] == k) {
       ++next;
@@ -268,16 +262,27 @@ Vector Sensitivity::d_fitted(const Vector& d_y, double d_lam, Monitor& monitor) 
 }
 
 Vector Sensitivity::d_fitted_d_lam(Monitor& monitor) const {
-  return d_fitted(Vector(), 1.0, monitor);
+  if (scope_ < Scope::fit_in_lam) {
+    return Vector::Constant(at_->solution.problem.n_samples(), kNaN);
+  }
+  const Vector zero = Vector::Zero(at_->problem.n_samples());
+  const Vector slopes = Vector::Constant(piece_->size(), at_->n / at_->problem.lam_unit());
+  const Piece::Change change = piece_->solve(zero, slopes, monitor);
+  return d_fitted(zero, change.dr, change.dalpha);
 }
 
 Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
+  const ScaledProblem& problem = at_->problem;
   const Index n = at_->solution.problem.n_samples();
   if (!fit_differentiable()) return nan_matrix(n, n);
+  const Piece::Inverse inverse = piece_->invert(monitor);
   Matrix result = Matrix::Zero(n, n);
-  for (const Index k : at_->problem.rows()) {
-    result.col(k) =
-        d_fitted(Vector::Unit(n, k) * at_->problem.y_unit(), 0.0, monitor) / at_->problem.y_unit();
+  for (Index k = 0; k < problem.n_samples(); ++k) {
+    const double factor = problem.row_factors()(k);
+    result.col(problem.rows()[at(k)]) =
+        d_fitted(factor * Vector::Unit(problem.n_samples(), k), factor * inverse.R.col(k),
+                 factor * inverse.G.col(k)) /
+        problem.y_unit();
   }
   return result;
 }

@@ -114,12 +114,19 @@ struct Sensitivity::Piece {
     Vector dr, dalpha;
   };
   Change solve(const Vector& g1, const Vector& g2, Monitor& monitor) const;
+  // The first n columns of J^-1: R (n, n), symmetric, and G (k, n).
+  struct Inverse {
+    Matrix R, G;
+  };
+  Inverse invert(Monitor& monitor) const;
 
   // Of the weights of the members (d, size) and of r, in scaled units.
   struct Motion {
     Vector dr;
     Matrix dw;
   };
+  // dw (d, size) where X stays.
+  Matrix weights_of(const Vector& dr, const Vector& dalpha) const;
   Motion push(double d_lam, const Vector& d_y, const Matrix& d_X, Monitor& monitor) const;
   // The solution of the transposed system for a gradient with respect to the members' weights.
   Change pull(const Matrix& grad, Monitor& monitor) const;
@@ -345,22 +352,28 @@ inline Sensitivity::Piece::Change Sensitivity::Piece::solve(const Vector& g1, co
   return change;
 }
 
+inline Sensitivity::Piece::Inverse Sensitivity::Piece::invert(Monitor& monitor) const {
+  const Index n_samples = optimum.problem.n_samples();
+  const Vector zero = Vector::Zero(size());
+  Inverse inverse;
+  const auto residual = [&] {
+    const std::lock_guard<std::mutex> hold(kkt_lock);
+    return kkt->invert(inverse.R, inverse.G, monitor);
+  };
+  if (residual() <= Optimum::kAccurate) return inverse;
+  // One by one, with refinement.
+  for (Index i = 0; i < n_samples; ++i) {
+    const Change change = solve(Vector::Unit(n_samples, i), zero, monitor);
+    inverse.R.col(i) = change.dr;
+    inverse.G.col(i) = change.dalpha;
+  }
+  return inverse;
+}
+
 inline DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor) const {
   const ScaledProblem& problem = optimum.problem;
   const Index n_samples = problem.n_samples();
-  const Vector zero = Vector::Zero(size());
-  Matrix R, G;
-  const auto invert = [&] {
-    const std::lock_guard<std::mutex> hold(kkt_lock);
-    return kkt->invert(R, G, monitor);
-  };
-  if (!(invert() <= Optimum::kAccurate)) {
-    for (Index i = 0; i < n_samples; ++i) {
-      const Change change = solve(Vector::Unit(n_samples, i), zero, monitor);
-      R.col(i) = change.dr;
-      G.col(i) = change.dalpha;
-    }
-  }
+  const auto [R, G] = invert(monitor);
   const Change along = solve(Vector::Zero(n_samples), Vector::Constant(size(), optimum.n), monitor);
   // tr(R M_b R) = (D_b'(XX' o R^2) D_b - ||R A_b C_F^+||^2)/n, D_b as a vector of 0 and 1.
   Matrix square(n_samples, n_samples), weighted = Matrix::Zero(n_samples, n_samples);
@@ -432,13 +445,18 @@ inline Sensitivity::Piece::Motion Sensitivity::Piece::push(double d_lam, const V
     }
   }
   const Change change = solve(g1, g2, monitor);
+  Matrix dw = weights_of(change.dr, change.dalpha);
+  for (Index b = 0; b < size(); ++b) dw.col(b) += members[at(b)].alpha * eps.col(b);
+  return {change.dr, dw};
+}
+
+inline Matrix Sensitivity::Piece::weights_of(const Vector& dr, const Vector& dalpha) const {
   Matrix dw(optimum.problem.n_features(), size());
   for (Index b = 0; b < size(); ++b) {
     const Member& member = members[at(b)];
-    dw.col(b) =
-        change.dalpha(b) * member.direction + member.alpha * (turn(member, change.dr) + eps.col(b));
+    dw.col(b) = dalpha(b) * member.direction + member.alpha * turn(member, dr);
   }
-  return {change.dr, dw};
+  return dw;
 }
 
 inline Sensitivity::Piece::Change Sensitivity::Piece::pull(const Matrix& grad,

@@ -115,7 +115,8 @@ class Sensitivity:
 
     @cached_property
     def d_fitted_d_y(self) -> Array:
-        """Derivatives (n, n) of the fitted values (rows) with respect to y (columns). n solves.
+        """Derivatives (n, n) of the fitted values (rows) with respect to y (columns).
+        O(n^3).
 
         nan unless ``fit_differentiable``.
         """

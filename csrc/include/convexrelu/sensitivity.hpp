@@ -95,7 +95,7 @@ class Sensitivity {
 
   Matrix d_lam(Monitor& monitor) const;           // (d, k)
   Vector d_fitted_d_lam(Monitor& monitor) const;  // (n)
-  Matrix d_fitted_d_y(Monitor& monitor) const;    // (n, n); n solves
+  Matrix d_fitted_d_y(Monitor& monitor) const;    // (n, n); from one inverse
 
   // tr(dyhat/dy) = n - tr R with R (n, n), G (k, n) the first n columns of J^-1. As R' = -(R; G)' J' (R; G),
   //   d/dlam = sum_b alpha_b' tr(R M_b R) + 2 G_b R A_b q_b'/lam,
@@ -123,7 +123,7 @@ class Sensitivity {
 
   Sensitivity() = default;
   std::string why_not_in_X() const;
-  Vector d_fitted(const Vector& d_y, double d_lam, Monitor& monitor) const;
+  Vector d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha) const;
   Gradient unscaled(const Gradient& scaled, double unit) const;
 
   std::shared_ptr<const Optimum> at_;
