@@ -29,13 +29,16 @@ std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 // The t of least length with G t + h >= 0, given that there is one. The point (t, 1) is on the ray
 // of {(v, s) : G v + h s >= 0} that is closest to (0, 1) (Lawson & Hanson 1974, chapter 23).
-Vector nearest_point(const Matrix& G, const Vector& h) {
+// tight: a guess of rows that are zero at t on entry, those that are on return.
+Vector nearest_point(const Matrix& G, const Vector& h, std::vector<Index>& tight) {
   const Index D = G.cols();
-  std::vector<Index> rows;
+  std::vector<Index> rows, face;
   Matrix normals(D + 1, G.rows());
+  std::vector<Index> place(at(G.rows()), -1);
   for (Index i = 0; i < G.rows(); ++i) {
     const double length = std::hypot(G.row(i).norm(), h(i));
     if (!(length > 0.0)) continue;
+    place[at(i)] = static_cast<Index>(rows.size());
     auto normal = normals.col(static_cast<Index>(rows.size()));
     normal.head(D) = G.row(i).transpose() / length;
     normal(D) = h(i) / length;
@@ -43,9 +46,13 @@ Vector nearest_point(const Matrix& G, const Vector& h) {
   }
   normals.conservativeResize(Eigen::NoChange, static_cast<Index>(rows.size()));
   const std::vector<std::int8_t> sides(rows.size(), 1);
+  for (const Index i : tight) {
+    if (place[at(i)] >= 0) face.push_back(place[at(i)]);
+  }
   ConeProjector projector(normals);
-  std::vector<Index> face;
   const Projection& p = projector.project(Vector::Unit(D + 1, D), sides.data(), face);
+  tight.clear();
+  for (const Index l : face) tight.push_back(rows[at(l)]);
   return p.q(D) > 0.0 ? Vector(p.q.head(D) / p.q(D)) : Vector(Vector::Zero(D));
 }
 
@@ -226,7 +233,8 @@ Vector OptimalSet::min_norm() const {
   if (unit == 0.0 || N.cols() == 0) return from_support(polytope_.point());
   const Vector x = interior_ / unit;
   const Vector foot = x - N * (N.transpose() * x);
-  const Vector nearest = foot + N * nearest_point(N, foot);
+  std::vector<Index> tight;
+  const Vector nearest = foot + N * nearest_point(N, foot, tight);
   return from_support(unit * nearest.cwiseMax(0.0));
 }
 
@@ -251,12 +259,13 @@ Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target) const {
   const Eigen::HouseholderQR<Matrix> qr(stacked);
   const Matrix R = qr.matrixQR().topRows(D).triangularView<Eigen::Upper>();
   const Matrix G = R.triangularView<Eigen::Upper>().solve<Eigen::OnTheRight>(N);
+  std::vector<Index> tight;
   Vector t = Vector::Zero(D), right(stacked.rows());
   right.head(M.rows()) = (target - F * first) / size;
   for (int step = 0; step < kMaxSteps; ++step) {
     right.tail(D) = kProximal * t;
     const Vector free = (qr.householderQ().transpose() * right).head(D);
-    const Vector s = free + nearest_point(G, x + G * free);
+    const Vector s = free + nearest_point(G, x + G * free, tight);
     const Vector next = R.triangularView<Eigen::Upper>().solve(s);
     const double moved = (next - t).norm();
     t = next;
