@@ -212,6 +212,24 @@ class TestBelow:
             assert step.objective == pytest.approx(pruned.objective(X, y, 0.1), rel=1e-12)
             network = Network(pruned.hidden, pruned.output, pruned.gates)
 
+    @pytest.mark.parametrize("correct", [True, False])
+    @pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-5])
+    def test_a_run_is_its_steps(self, correct: bool, spread: float) -> None:
+        """Neurons in groups of nearly the same: as they go the others become far more distinct."""
+        rng = np.random.default_rng(6)
+        X = rng.standard_normal((60, 6))
+        hidden = np.repeat(rng.standard_normal((8, 6)), 4, axis=0)
+        hidden += spread * rng.standard_normal(hidden.shape)
+        network = stepped = Network(hidden, rng.standard_normal(32))
+        names, removed = list(range(32)), []
+        while stepped.n_neurons > 2:
+            stepped = prune(stepped, X, n_neurons=stepped.n_neurons - 1, correct=correct)
+            removed += [names.pop(step.removed) for step in stepped.history]
+        run = prune(network, X, n_neurons=2, correct=correct)
+        assert [step.removed for step in run.history] == removed
+        difference = np.abs(run.predict(X) - stepped.predict(X)).max()
+        assert difference <= 1e-9 * np.abs(network.predict(X)).max()
+
     def test_random_scores_come_from_rng(self) -> None:
         rng = np.random.default_rng(3)
         network = Network(rng.standard_normal((9, 4)), rng.standard_normal(9))

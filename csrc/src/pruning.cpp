@@ -3,6 +3,7 @@
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "convexrelu/error.hpp"
@@ -14,6 +15,60 @@ namespace convexrelu {
 namespace {
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+// S (k, k) with S S' = (U'U + a little I)^-1, U (any, k) columns of unit length; a little, so that it
+// exists for dependent ones too. The distance of column j from the span of the others is
+// 1 / ||S_j||, S_j row j, and their coefficients in it are -S S_j' / ||S_j||^2.
+class InverseFactor {
+ public:
+  explicit InverseFactor(Matrix U) : U_(std::move(U)) { factor(); }
+
+  Index size() const { return S_.rows(); }
+  double distance(Index j) const { return 1.0 / S_.row(j).norm(); }
+  // -1 times the coefficients, with 1 for j itself.
+  Vector dependence(Index j) const {
+    const Vector nu = S_ * S_.row(j).transpose();
+    return nu / nu(j);
+  }
+
+  // Column j goes. The reflection that takes S_j to the last coordinate leaves S S' as it is, and without
+  // row j and that coordinate it is the Schur complement: the inverse for the others. O(k^2)
+  void remove(Index j) {
+    const Index last = size() - 1;
+    Vector tail(last);
+    double tau = 0.0, beta = 0.0;
+    const Vector row = S_.row(j).reverse();
+    row.makeHouseholder(tail, tau, beta);
+    Vector axis = Vector::Ones(size());
+    axis.head(last) = tail.reverse();
+    S_.noalias() -= (tau * (S_ * axis)).eval() * axis.transpose();
+    const Index below = last - j;
+    S_.middleRows(j, below) = S_.bottomRows(below).eval();
+    U_.middleCols(j, below) = U_.rightCols(below).eval();
+    lengths_.segment(j, below) = lengths_.tail(below).eval();
+    S_.conservativeResize(last, last);
+    U_.conservativeResize(Eigen::NoChange, last);
+    lengths_.conservativeResize(last);
+    const Vector left = S_.rowwise().norm();
+    if ((left.array() < kCancelled * lengths_.array()).any()) factor();
+  }
+
+ private:
+  // A row that has shrunk to this fraction since it was computed has lost digits.
+  static constexpr double kCancelled = 1e-2;
+
+  void factor() {
+    const Index k = U_.cols();
+    Matrix stacked(U_.rows() + k, k);
+    stacked << U_, Simplex::kDependent * Matrix::Identity(k, k);
+    const Eigen::HouseholderQR<Matrix> qr(stacked);
+    S_ = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>().solve(Matrix::Identity(k, k));
+    lengths_ = S_.rowwise().norm();
+  }
+
+  Matrix U_, S_;
+  Vector lengths_;  // of the rows when they were computed
+};
 
 class Pruner {
  public:
@@ -74,32 +129,37 @@ class Pruner {
   }
 
   void remove_lowest() {
+    std::vector<Index> active = active_neurons();
+    std::optional<InverseFactor> factor;
+    if (needs_others() && static_cast<Index>(active.size()) > options_.n_neurons) {
+      factor.emplace(unit_activations(active));
+    }
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
-      const std::vector<Index> active = active_neurons();
-      const Matrix R_inverse = needs_others() ? inverse_factor(active) : Matrix();
-      const Vector scores = score(active, R_inverse);
+      const Vector scores = score(active, factor);
       Index lowest = 0;
       scores.minCoeff(&lowest);
-      if (!options_.correct) {
-        Vector beta = beta_;
-        beta(active[at(lowest)]) = 0.0;
-        set_beta(std::move(beta), false);
-        continue;
-      }
-      // u_lowest = sum coefficients u of the others, at unit length; then of the activations.
-      Vector nu = R_inverse * R_inverse.row(lowest).transpose();
-      nu /= nu(lowest);
-      for (Index i = 0; i < nu.size(); ++i)
-        nu(i) *= length(active[at(lowest)]) / length(active[at(i)]);
-      Index largest = 0;
-      nu.cwiseAbs().maxCoeff(&largest);
-      nu /= nu(largest);
       Vector beta = beta_;
-      for (Index i = 0; i < nu.size(); ++i) {
-        beta(active[at(i)]) *= i == largest ? 0.0 : std::max(0.0, 1.0 - nu(i));
+      if (options_.correct) {
+        // u_lowest in terms of the others, at unit length; then of the activations.
+        Vector nu = factor->dependence(lowest);
+        for (Index i = 0; i < nu.size(); ++i)
+          nu(i) *= length(active[at(lowest)]) / length(active[at(i)]);
+        Index largest = 0;
+        nu.cwiseAbs().maxCoeff(&largest);
+        nu /= nu(largest);
+        for (Index i = 0; i < nu.size(); ++i) {
+          beta(active[at(i)]) *= i == largest ? 0.0 : std::max(0.0, 1.0 - nu(i));
+        }
+      } else {
+        beta(active[at(lowest)]) = 0.0;
       }
       set_beta(std::move(beta), false);
+      for (Index i = static_cast<Index>(active.size()) - 1; i >= 0; --i) {
+        if (beta_(active[at(i)]) > 0.0) continue;
+        active.erase(active.begin() + i);
+        if (factor) factor->remove(i);
+      }
     }
   }
 
@@ -115,32 +175,21 @@ class Pruner {
 
   double length(Index b) const { return beta_(b) * norms_(b); }
 
-  // R^-1 of the activations at unit length, over a little of the identity, so that it exists
-  // for dependent ones too. With G = R'R the distance of column j from the span of the others is
-  // 1 / sqrt((G^-1)_jj), and their coefficients in it are -(G^-1)_ij / (G^-1)_jj.
-  Matrix inverse_factor(const std::vector<Index>& active) {
-    const Index k = static_cast<Index>(active.size());
-    if (reduced_.cols() == 0) reduce_rows();
-    Matrix stacked(reduced_.rows() + k, k);
-    stacked << reduced_(Eigen::all, active), Simplex::kDependent * Matrix::Identity(k, k);
-    const Eigen::HouseholderQR<Matrix> qr(stacked);
-    return qr.matrixQR().topRows(k).triangularView<Eigen::Upper>().solve(Matrix::Identity(k, k));
-  }
-
-  // The activations at unit length, in coordinates of their span.
-  void reduce_rows() {
-    reduced_ = activations_;
-    for (Index b = 0; b < norms_.size(); ++b) {
-      if (norms_(b) > 0.0) reduced_.col(b) /= norms_(b);
+  // The activations of some neurons at unit length, in coordinates of their span.
+  Matrix unit_activations(const std::vector<Index>& neurons) const {
+    Matrix unit = activations_(Eigen::all, neurons);
+    for (Index i = 0; i < unit.cols(); ++i) {
+      const double norm = norms_(neurons[at(i)]);
+      if (norm > 0.0) unit.col(i) /= norm;
     }
-    if (reduced_.rows() <= reduced_.cols()) return;
-    const Eigen::HouseholderQR<Matrix> qr(reduced_);
-    reduced_ = qr.matrixQR().topRows(reduced_.cols()).triangularView<Eigen::Upper>();
+    if (unit.rows() <= unit.cols()) return unit;
+    const Eigen::HouseholderQR<Matrix> qr(unit);
+    return qr.matrixQR().topRows(unit.cols()).triangularView<Eigen::Upper>();
   }
 
-  Vector score(const std::vector<Index>& active, const Matrix& R_inverse) {
+  Vector score(const std::vector<Index>& active, const std::optional<InverseFactor>& factor) {
     Vector scores(static_cast<Index>(active.size()));
-    const Vector r = residual();
+    const Vector r = options_.score == PruningScore::gradient ? residual() : Vector();
     for (Index i = 0; i < scores.size(); ++i) {
       const Index b = active[at(i)];
       switch (options_.score) {
@@ -158,7 +207,7 @@ class Pruner {
           break;
         }
         case PruningScore::residual:
-          scores(i) = length(b) / R_inverse.row(i).norm();
+          scores(i) = length(b) * factor->distance(i);
           break;
         case PruningScore::random:
           scores(i) = random_.uniform();
@@ -198,7 +247,6 @@ class Pruner {
   Random random_;
   Matrix activations_;  // (n, k)
   Vector norms_;        // (k)
-  Matrix reduced_;
   Vector beta_;
   double loss_;  // at beta_, the same after an exact step
   std::vector<PruningStep> history_;
