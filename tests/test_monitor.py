@@ -5,6 +5,8 @@ from __future__ import annotations
 import _thread
 import math
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -185,6 +187,27 @@ class TestThreads:
         for thread in threads:
             thread.join()
         assert answers == [expected] * 20
+
+    def test_what_is_made_once_is_awaited_without_the_gil(self) -> None:
+        """A thread that makes it asks for the GIL now and then; one that waits must not hold it."""
+        code = """
+import threading, time
+import numpy as np
+from convexrelu import Problem, sample_patterns, solve, trace_path
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((1500, 10))
+patterns = sample_patterns(X, 3000, rng=1)
+for name in ("objective", "n_active", "coefficients"):
+    problem = Problem(X, X[:, 0] * X[:, 1], patterns)
+    path = trace_path(problem, 1.0, start=solve(problem, 1e3), max_segments=0)
+    thread = threading.Thread(target=lambda: problem.lambda_max)
+    thread.start()
+    time.sleep(0.01)
+    getattr(path, name)(1e3)
+    thread.join()
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
 
 
 def test_limit_exceeded_is_a_runtime_error() -> None:

@@ -40,7 +40,12 @@ void bind_network(py::module_& m) {
       .def("merge", &Network::merge, py::arg("tol"))
       .def("split", &Network::split, py::arg("neuron"), py::arg("shares"));
 
-  m.def("to_network", &to_network, py::arg("solution"));
+  m.def(
+      "to_network",
+      [](const Solution& solution) {
+        return watched(std::nullopt, py::none(), [&](Monitor&) { return to_network(solution); });
+      },
+      py::arg("solution"));
 }
 
 }  // namespace convexrelu

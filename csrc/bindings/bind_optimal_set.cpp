@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "bindings.hpp"
 #include "block_array.hpp"
 #include "convexrelu/network.hpp"
@@ -13,11 +15,16 @@ std::vector<BlockArray> to_arrays(const std::vector<std::vector<Block>>& lists) 
   return arrays;
 }
 
-// A method that takes a monitor as its last argument, under no limit.
+// A method under no limit; the monitor is its last argument where it takes one.
 template <typename Method, typename... Arguments>
 auto watch(const OptimalSet& set, Method method, const Arguments&... arguments) {
-  return watched(std::nullopt, py::none(),
-                 [&](Monitor& monitor) { return (set.*method)(arguments..., monitor); });
+  return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+    if constexpr (std::is_invocable_v<Method, const OptimalSet&, Arguments..., Monitor&>) {
+      return (set.*method)(arguments..., monitor);
+    } else {
+      return (set.*method)(arguments...);
+    }
+  });
 }
 
 }  // namespace
@@ -39,11 +46,21 @@ void bind_optimal_set(py::module_& m) {
       .def_property_readonly("is_complete", &OptimalSet::is_complete)
       .def_property_readonly("support", &OptimalSet::support)
       .def_property_readonly("necessary", &OptimalSet::necessary)
-      .def("minimize", &OptimalSet::minimize, py::arg("cost"))
+      .def(
+          "minimize",
+          [](const OptimalSet& set, ConstVectorRef cost) {
+            return watch(set, &OptimalSet::minimize, cost);
+          },
+          py::arg("cost"))
       .def("norm_bounds",
            [](const OptimalSet& set) { return watch(set, &OptimalSet::norm_bounds); })
-      .def("min_norm", &OptimalSet::min_norm)
-      .def("best_for", &OptimalSet::best_for, py::arg("F"), py::arg("target"))
+      .def("min_norm", [](const OptimalSet& set) { return watch(set, &OptimalSet::min_norm); })
+      .def(
+          "best_for",
+          [](const OptimalSet& set, ConstMatrixRef F, ConstVectorRef target) {
+            return watch(set, &OptimalSet::best_for, F, target);
+          },
+          py::arg("F"), py::arg("target"))
       .def(
           "vertices",
           [](const OptimalSet& set, Index max_vertices) {
@@ -56,7 +73,12 @@ void bind_optimal_set(py::module_& m) {
             return watch(set, &OptimalSet::sample, size, seed);
           },
           py::arg("size"), py::arg("seed"))
-      .def("outputs", &OptimalSet::outputs, py::arg("X_new"))
+      .def(
+          "outputs",
+          [](const OptimalSet& set, ConstMatrixRef X_new) {
+            return watch(set, &OptimalSet::outputs, X_new);
+          },
+          py::arg("X_new"))
       .def(
           "prediction_range",
           [](const OptimalSet& set, ConstMatrixRef X_new) {
@@ -64,8 +86,18 @@ void bind_optimal_set(py::module_& m) {
           },
           py::arg("X_new"))
       .def("solution_at", &OptimalSet::solution_at, py::arg("alpha"))
-      .def("nearest", &OptimalSet::nearest, py::arg("solution"))
-      .def("contains", &OptimalSet::contains, py::arg("solution"), py::arg("tol"));
+      .def(
+          "nearest",
+          [](const OptimalSet& set, const Solution& solution) {
+            return watch(set, &OptimalSet::nearest, solution);
+          },
+          py::arg("solution"))
+      .def(
+          "contains",
+          [](const OptimalSet& set, const Solution& solution, double tol) {
+            return watch(set, &OptimalSet::contains, solution, tol);
+          },
+          py::arg("solution"), py::arg("tol"));
 
   m.def(
       "find_optimal_set",

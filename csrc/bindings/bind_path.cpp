@@ -78,8 +78,20 @@ void bind_path(py::module_& m) {
             return list;
           })
       .def_property_readonly("n_segments", [](const Path& path) { return path.segments().size(); })
-      .def("objectives", &Path::objectives, py::arg("lams"))
-      .def("n_active", &Path::n_active, py::arg("lams"))
+      .def(
+          "objectives",
+          [](const Path& path, const Vector& lams) {
+            return watched(std::nullopt, py::none(),
+                           [&](Monitor& monitor) { return path.objectives(lams, monitor); });
+          },
+          py::arg("lams"))
+      .def(
+          "n_active",
+          [](const Path& path, const Vector& lams) {
+            return watched(std::nullopt, py::none(),
+                           [&](Monitor& monitor) { return path.n_active(lams, monitor); });
+          },
+          py::arg("lams"))
       .def(
           "predict",
           [](const Path& path, const Matrix& X, const Vector& lams, int n_threads) {
@@ -91,7 +103,8 @@ void bind_path(py::module_& m) {
       .def(
           "at",
           [](const Path& path, double lam) {
-            PathPoint point = path.at(lam);
+            PathPoint point = watched(std::nullopt, py::none(),
+                                      [&](Monitor& monitor) { return path.at(lam, monitor); });
             return py::make_tuple(to_array(point.active_set), std::move(point.weights),
                                   std::move(point.slopes), std::move(point.dual));
           },

@@ -79,12 +79,13 @@ OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& o
 OptimalSet::OptimalSet(Solution solution, const std::vector<Block>& equicorrelated,
                        ConstVectorRef r, bool is_complete, Monitor& monitor)
     : solution_(std::move(solution)), is_complete_(is_complete), polytope_(Matrix(), Vector()) {
-  find_neurons(equicorrelated, r);
+  find_neurons(equicorrelated, r, monitor);
   find_support(monitor);
 }
 
 // Directions, activations, and which blocks are one neuron.
-void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r) {
+void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r,
+                              Monitor& monitor) {
   const ScaledProblem& scaled = problem().scaled();
   const double n = static_cast<double>(scaled.n_samples());
   const double lam = scaled.scaled_lam(solution_.lam);
@@ -98,7 +99,7 @@ void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVec
     if (a.sign != b.sign) return false;
     if (scaled.formulation() == Formulation::relu)
       return (q_a - q_b).norm() <= kSameDirection * lam;
-    const Matrix& gates = problem().patterns().gates();
+    const Matrix& gates = problem().patterns().gates(monitor);
     return gates.col(a.pattern) == gates.col(b.pattern) &&
            std::equal(masks.col(a.pattern), masks.col(a.pattern) + masks.words_per_col(),
                       masks.col(b.pattern));
@@ -107,6 +108,7 @@ void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVec
   Vector q(scaled.n_features());
   directions_.resize(q.size(), c.cols());
   for (std::size_t e = 0; e < equicorrelated.size(); ++e) {
+    monitor.check();
     const Block block = equicorrelated[e];
     Face face;
     projector.project(block, (block.sign / n) * c.col(static_cast<Index>(e)), face, q);
@@ -240,7 +242,7 @@ Vector OptimalSet::min_norm() const {
 
 // In coordinates t of the affine hull, x + N t. The least squares need not have one minimiser;
 // proximal steps from the point of least norm, each a strictly convex problem, end at one.
-Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target) const {
+Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& monitor) const {
   constexpr double kProximal = 1e-4;
   constexpr double kSettled = 1e-14;
   constexpr double kRounding = 1e-11;
@@ -263,6 +265,7 @@ Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target) const {
   Vector t = Vector::Zero(D), right(stacked.rows());
   right.head(M.rows()) = (target - F * first) / size;
   for (int step = 0; step < kMaxSteps; ++step) {
+    monitor.check();
     right.tail(D) = kProximal * t;
     const Vector free = (qr.householderQ().transpose() * right).head(D);
     const Vector s = free + nearest_point(G, x + G * free, tight);
@@ -339,14 +342,15 @@ Matrix OptimalSet::sample(Index size, std::uint64_t seed, Monitor& monitor) cons
   return points;
 }
 
-Matrix OptimalSet::outputs(ConstMatrixRef X_new) const {
+Matrix OptimalSet::outputs(ConstMatrixRef X_new, Monitor& monitor) const {
   Matrix F = X_new * directions_;
   if (problem().formulation() == Formulation::relu) {
     F = F.cwiseMax(0.0);
   } else {
+    const Matrix& all = problem().patterns().gates(monitor);
     Matrix gates(X_new.cols(), size());
     for (Index j = 0; j < size(); ++j) {
-      gates.col(j) = problem().patterns().gates().col(blocks_[at(j)].pattern);
+      gates.col(j) = all.col(blocks_[at(j)].pattern);
     }
     const Patterns active = patterns_from_gates(X_new, gates);
     for (Index j = 0; j < size(); ++j) {
@@ -361,7 +365,7 @@ Matrix OptimalSet::outputs(ConstMatrixRef X_new) const {
 
 std::pair<Vector, Vector> OptimalSet::prediction_range(ConstMatrixRef X_new,
                                                        Monitor& monitor) const {
-  const Matrix costs = select(outputs(X_new), support_).transpose();
+  const Matrix costs = select(outputs(X_new, monitor), support_).transpose();
   Vector low(X_new.rows()), high(X_new.rows());
   Simplex walk(polytope_);
   for (Index k = 0; k < low.size(); ++k) {
@@ -460,10 +464,10 @@ bool OptimalSet::contains(const Solution& other, double tol) const {
   return off <= tol && (scaled_Q_ * alpha - fitted).norm() <= tol * scaled.y().norm();
 }
 
-std::pair<Vector, double> OptimalSet::nearest(const Solution& other) const {
+std::pair<Vector, double> OptimalSet::nearest(const Solution& other, Monitor& monitor) const {
   double off;
   const Vector alpha = coordinates(other, off);
-  Vector point = best_for(Matrix::Identity(size(), size()), alpha);
+  Vector point = best_for(Matrix::Identity(size(), size()), alpha, monitor);
   const double zero =
       kNegligible * (size() > 0 ? point.maxCoeff() : 0.0);  // on a face, to rounding
   point = (point.array() > zero).select(point, 0.0);

@@ -74,30 +74,30 @@ void Path::check() const {
   }
 }
 
-const PathSegment* Path::segment_of(double lam) const {
+const PathSegment* Path::segment_of(double lam, Monitor& monitor) const {
   if (!(lam >= lam_min())) {
     throw_invalid("lam is " + std::to_string(lam) + ", but the path ends at " +
                   std::to_string(lam_min()));
   }
   if (lam >= lam_max_) {
-    if (lam > lam_max_ && lam < problem_.lambda_max()) {
+    if (lam > lam_max_ && lam < problem_.lambda_max(monitor)) {
       throw_invalid("lam is " + std::to_string(lam) + ", but the path begins at " +
                     std::to_string(lam_max_));
     }
-    if (lam >= problem_.lambda_max()) return nullptr;
+    if (lam >= problem_.lambda_max(monitor)) return nullptr;
   }
   const auto found = std::lower_bound(segments_.begin(), segments_.end(), lam,
                                       [](const PathSegment& s, double l) { return s.lam_end > l; });
   return found == segments_.end() ? nullptr : &*found;
 }
 
-Vector Path::objectives(ConstVectorRef lams) const {
+Vector Path::objectives(ConstVectorRef lams, Monitor& monitor) const {
   const ScaledProblem& scaled = problem_.scaled();
   const double n = static_cast<double>(scaled.n_samples());
   const double unit = scaled.y_unit() * scaled.y_unit();
   Vector result(lams.size());
   for (Index i = 0; i < lams.size(); ++i) {
-    const PathSegment* s = segment_of(lams(i));
+    const PathSegment* s = segment_of(lams(i), monitor);
     if (s == nullptr) {
       result(i) = scaled.y().squaredNorm() / (2.0 * n) * unit;
       continue;
@@ -111,10 +111,11 @@ Vector Path::objectives(ConstVectorRef lams) const {
   return result;
 }
 
-Eigen::Matrix<Index, Eigen::Dynamic, 1> Path::n_active(ConstVectorRef lams) const {
+Eigen::Matrix<Index, Eigen::Dynamic, 1> Path::n_active(ConstVectorRef lams,
+                                                       Monitor& monitor) const {
   Eigen::Matrix<Index, Eigen::Dynamic, 1> result(lams.size());
   for (Index i = 0; i < lams.size(); ++i) {
-    const PathSegment* s = segment_of(lams(i));
+    const PathSegment* s = segment_of(lams(i), monitor);
     Index count = 0;
     if (s != nullptr && s->alpha.rows() > 0) {
       const double h = 1.0 / (problem_.scaled().scaled_lam(lams(i)) * s->centre) - 1.0;
@@ -128,7 +129,7 @@ Eigen::Matrix<Index, Eigen::Dynamic, 1> Path::n_active(ConstVectorRef lams) cons
 Matrix Path::predict(ConstMatrixRef X, ConstVectorRef lams, int n_threads, Monitor& monitor) const {
   Matrix predictions(lams.size(), X.rows());
   for (Index i = 0; i < lams.size(); ++i) {
-    PathPoint point = at(lams(i));
+    PathPoint point = at(lams(i), monitor);
     const Solution solution =
         make_bounded_solution(problem_, lams(i), Status::stalled, std::move(point.active_set),
                               std::move(point.weights), std::move(point.dual), 0, 0.0);
@@ -137,9 +138,9 @@ Matrix Path::predict(ConstMatrixRef X, ConstVectorRef lams, int n_threads, Monit
   return predictions;
 }
 
-PathPoint Path::at(double lam) const {
+PathPoint Path::at(double lam, Monitor& monitor) const {
   const ScaledProblem& scaled = problem_.scaled();
-  const PathSegment* s = segment_of(lam);
+  const PathSegment* s = segment_of(lam, monitor);
   const Index d = problem_.n_features();
   PathPoint point;
   point.weights.resize(d, 0);
@@ -189,7 +190,7 @@ PathPoint Path::at(double lam) const {
 }
 
 Solution Path::solution(double lam, int n_threads, Monitor& monitor) const {
-  PathPoint point = at(lam);
+  PathPoint point = at(lam, monitor);
   Solution solution =
       make_solution(problem_, lam, Status::stalled, std::move(point.active_set),
                     std::move(point.weights), std::move(point.dual), 0, n_threads, monitor);

@@ -71,7 +71,7 @@ void ranges_are_those_of_the_vertices() {
   const Matrix vertices = set.vertices(100, monitor);
   const Matrix X = Matrix::NullaryExpr(
       40, 3, [](Index i, Index j) { return std::sin(static_cast<double>(7 * i + 3 * j)); });
-  const Matrix predictions = set.outputs(X) * vertices.transpose();
+  const Matrix predictions = set.outputs(X, monitor) * vertices.transpose();
   const auto [low, high] = set.prediction_range(X, monitor);
   CHECK((low - predictions.rowwise().minCoeff()).norm() <= 1e-9);
   CHECK((high - predictions.rowwise().maxCoeff()).norm() <= 1e-9);
@@ -116,11 +116,11 @@ void nearest_point_of_members_and_of_others() {
   const OptimalSet set = optimal_set(parity());
   const Matrix vertices = set.vertices(100, monitor);
   for (const auto& alpha : vertices.rowwise()) {
-    const auto [point, distance] = set.nearest(set.solution_at(alpha.transpose()));
+    const auto [point, distance] = set.nearest(set.solution_at(alpha.transpose()), monitor);
     CHECK((point - alpha.transpose()).norm() <= 1e-9 && distance <= 1e-9);
   }
   const Solution other = solve(set.problem(), 0.9 * set.lam(), {}, monitor);
-  const auto [point, distance] = set.nearest(other);
+  const auto [point, distance] = set.nearest(other, monitor);
   CHECK(distance > 1e-3 && !set.contains(other));
   CHECK(set.contains(set.solution_at(point)));
 }

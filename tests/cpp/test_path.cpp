@@ -80,11 +80,11 @@ void points_are_optima() {
       const double lam = ratio * problem.lambda_max();
       const Solution s = path.solution(lam, 1, monitor);
       CHECK(s.status == Status::optimal && s.gap <= 1e-10);
-      CHECK(std::abs(s.objective - path.objectives(Vector::Constant(1, lam))(0)) <=
+      CHECK(std::abs(s.objective - path.objectives(Vector::Constant(1, lam), monitor)(0)) <=
             1e-10 * s.objective);
       CHECK(std::abs(s.objective - solve(problem, lam, {}, monitor).objective) <=
             1e-10 * s.objective);
-      CHECK(path.n_active(Vector::Constant(1, lam))(0) == s.weights.cols());
+      CHECK(path.n_active(Vector::Constant(1, lam), monitor)(0) == s.weights.cols());
     }
   }
 }
@@ -104,8 +104,8 @@ void what_is_beyond_the_path_is_refused() {
     }
     return false;
   };
-  CHECK(refuses([&] { path.at(0.99 * options.lam_min); }));
-  CHECK(refuses([&] { path.at(kNaN); }));
+  CHECK(refuses([&] { path.at(0.99 * options.lam_min, monitor); }));
+  CHECK(refuses([&] { path.at(kNaN, monitor); }));
   CHECK(refuses([&] { event_kind_from("arrive"); }));
   const auto rebuilt = [&](const std::vector<PathSegment>& segments) {
     return Path(problem, path.lam_max(), 1e-9, path.status(), segments, path.events(), 0);

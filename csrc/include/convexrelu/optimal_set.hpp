@@ -65,14 +65,14 @@ class OptimalSet {
   // The one point of least ||alpha||.
   Vector min_norm() const;
   // A point that minimises ||F alpha - target||, F (m, k).
-  Vector best_for(ConstMatrixRef F, ConstVectorRef target) const;
+  Vector best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& monitor) const;
   // All vertices (v, k). Throws LimitExceeded when there are more than max_vertices.
   Matrix vertices(Index max_vertices, Monitor& monitor) const;
   // Points (size, k), approximately uniform on the polytope: hit-and-run.
   Matrix sample(Index size, std::uint64_t seed, Monitor& monitor) const;
 
   // F (m, k): what neuron b adds to the prediction at row x of X_new with alpha_b = 1.
-  Matrix outputs(ConstMatrixRef X_new) const;
+  Matrix outputs(ConstMatrixRef X_new, Monitor& monitor) const;
   // The least and the largest prediction (m) over all optimal networks. Two linear programs a row,
   // each from the vertex where the last one ended.
   std::pair<Vector, Vector> prediction_range(ConstMatrixRef X_new, Monitor& monitor) const;
@@ -84,7 +84,7 @@ class OptimalSet {
   // The point nearest to a solution on these data that need not be an optimum, each of its weights
   // w_j taken for a multiple of the neuron that is closest to it; and its distance, the root of the sum of
   // all ||w_j - its multiple||^2 and lam^2 ||alpha - the multiples||^2, relative to sum_j ||w_j||.
-  std::pair<Vector, double> nearest(const Solution& solution) const;
+  std::pair<Vector, double> nearest(const Solution& solution, Monitor& monitor) const;
 
  private:
   friend OptimalSet find_optimal_set(const Solution&, const OptimalSetOptions&, Monitor&);
@@ -92,7 +92,7 @@ class OptimalSet {
              bool is_complete, Monitor& monitor);
 
   Vector coordinates(const Solution& other, double& off) const;
-  void find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r);
+  void find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r, Monitor& monitor);
   void find_support(Monitor& monitor);
   Vector on_support(ConstVectorRef v) const;
   Vector from_support(ConstVectorRef v) const;

@@ -89,17 +89,17 @@ class Path {
   // At lams (m), each at least lam_min(), from the polynomials: no system is solved. Above
   // lam_max() of a path that begins at lambda_max the weights are zero; above that of another:
   // std::invalid_argument.
-  Vector objectives(ConstVectorRef lams) const;  // O((n + k) order) each
-  Eigen::Matrix<Index, Eigen::Dynamic, 1> n_active(ConstVectorRef lams) const;
+  Vector objectives(ConstVectorRef lams, Monitor& monitor) const;  // O((n + k) order) each
+  Eigen::Matrix<Index, Eigen::Dynamic, 1> n_active(ConstVectorRef lams, Monitor& monitor) const;
   // (m, rows of X): what the networks say of X (any, d).
   Matrix predict(ConstMatrixRef X, ConstVectorRef lams, int n_threads, Monitor& monitor) const;
-  PathPoint at(double lam) const;  // O(n order + n d k)
+  PathPoint at(double lam, Monitor& monitor) const;  // O(n order + n d k)
   // The same point with its certificate.
   Solution solution(double lam, int n_threads, Monitor& monitor) const;
 
  private:
   void check() const;
-  const PathSegment* segment_of(double lam) const;  // null: the weights are zero
+  const PathSegment* segment_of(double lam, Monitor& monitor) const;  // null: the weights are zero
 
   Problem problem_;
   double lam_max_, tol_;
