@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 #include "convexrelu/cholesky.hpp"
+#include "convexrelu/memory.hpp"
 #include "kronecker_preconditioner.hpp"
 #include "mixed_preconditioner.hpp"
 #include "random.hpp"
@@ -100,6 +102,8 @@ class KktSystem::Impl {
 
   double invert(Matrix& dr, Matrix& dalpha, Monitor& monitor) const {
     const double n_samples = static_cast<double>(n());
+    const Index room = form_ == Form::n_form ? n() : form_ == Form::m_form ? m_ : 0;
+    require_entries(n_samples * static_cast<double>(n() + size_k() + room), {&dr, &dalpha});
     dr.setZero(n(), n());
     dalpha.resize(size_k(), n());
     if (form_ == Form::iterative || form_ == Form::mixed) {
@@ -319,6 +323,13 @@ class KktSystem::Impl {
     return columns;
   }
 
+  // Throws OutOfMemory where there is no room for matrices of so many entries in all, some of which
+  // these have.
+  static void require_entries(double n_entries, std::initializer_list<const Matrix*> held) {
+    for (const Matrix* matrix : held) n_entries -= static_cast<double>(matrix->size());
+    require_memory(sizeof(double) * n_entries);
+  }
+
   // s_b D_b X Q_b into columns of Z.
   void fill_columns(const Slot& slot, MatrixRef columns) const {
     if (slot.whole_space) {
@@ -352,6 +363,7 @@ class KktSystem::Impl {
     has_factor_ = false;
     drop_gram();
     const auto [n_whole, m_rest] = columns_of_h();
+    require_entries(n_form_entries(), {&matrix_, &sample_gram_, &columns_});
     matrix_.setZero(n(), n());
     if (n_whole > 0) {
       if (sample_gram_.size() == 0) {
@@ -432,6 +444,7 @@ class KktSystem::Impl {
     if (first_fresh == order.end() && z_.cols() == m_) return;
     std::sort(order.begin(), first_fresh,
               [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
+    require_entries(m_form_entries(), {&z_, &spare_z_, &gram_, &spare_gram_, &matrix_});
     spare_z_.resize(n(), m_);
     spare_gram_.resize(m_, m_);
     std::vector<Index> offsets;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "convexrelu/cholesky.hpp"
+#include "convexrelu/memory.hpp"
 #include "convexrelu/problem.hpp"
 #include "tiled_product.hpp"
 
@@ -67,6 +68,8 @@ inline bool MixedPreconditioner::factor(const std::vector<Index>& patterns, cons
                                         int n_threads, Monitor& monitor) {
   const Index n = problem_.n_samples(), k = alpha.size();
   has_factor_ = false;
+  require_memory(sizeof(float) *
+                 (static_cast<double>(n) * static_cast<double>(n + k) - static_cast<double>(L_.size())));
   FloatMatrix masks(n, k);
   Matrix column(n, 1);
   for (Index j = 0; j < k; ++j) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "active_system.hpp"
+#include "convexrelu/memory.hpp"
 #include "convexrelu/path.hpp"
 #include "convexrelu/solver.hpp"
 #include "event_finder.hpp"
@@ -59,6 +60,8 @@ class PathTracer {
   static constexpr int kMaxCuts = 20;
   // Two points are one when mu differs by less, relatively.
   static constexpr double kSamePoint = 1e-11;
+  // Memory of segments, which are small and many, is asked for in portions of so many bytes.
+  static constexpr double kRoom = 64e6;
   static constexpr long kMaxRestarts = 300;
   // How far beyond the present point a restart solves.
   static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3};
@@ -177,6 +180,8 @@ class PathTracer {
           s.alpha.row(static_cast<Index>(order[j])).leftCols(s.order + 1);
     }
     segment.gap = kNaN;  // finish_point
+    room_ -= sizeof(double) * static_cast<double>(segment.z.size() + segment.alpha.size());
+    if (room_ < 0.0) require_memory(room_ = kRoom);
     segments.push_back(std::move(segment));
   }
 
@@ -346,6 +351,7 @@ class PathTracer {
   std::size_t restart_level_ = 0;
   double restarted_until_ = 0.0;  // mu
   int n_cut_ = 0;
+  double room_ = kRoom;           // that was asked for; the first is taken for granted
   std::vector<Member> recorded_;  // the members up to which events are told
   double objective_ = kNaN, gap_ = kNaN;
 };

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "convexrelu/error.hpp"
+#include "convexrelu/memory.hpp"
 #include "convexrelu/solver.hpp"
 #include "global_bound.hpp"
 #include "one_sided_selection.hpp"
@@ -274,6 +275,7 @@ Vector Sensitivity::d_fitted_d_lam(Monitor& monitor) const {
 Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
   const ScaledProblem& problem = at_->problem;
   const Index n = at_->solution.problem.n_samples();
+  require_memory(sizeof(double) * std::pow(static_cast<double>(n), 2));
   if (!fit_differentiable()) return nan_matrix(n, n);
   const Piece::Inverse inverse = piece_->invert(monitor);
   Matrix result = Matrix::Zero(n, n);
@@ -318,6 +320,7 @@ Gradient Sensitivity::d_objective() const {
 PredictionSensitivity Sensitivity::predictions(ConstMatrixRef X_new, Monitor& monitor) const {
   const ScaledProblem& problem = at_->problem;
   const Index n = at_->solution.problem.n_samples(), m = X_new.rows();
+  require_memory(sizeof(double) * static_cast<double>(m) * static_cast<double>(n));
   PredictionSensitivity result{Vector::Constant(m, kNaN), nan_matrix(m, n)};
   if (scope_ < Scope::weights_in_lam) return result;
   const bool gated = problem.formulation() == Formulation::gated;

@@ -14,6 +14,7 @@
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/kkt_system.hpp"
+#include "convexrelu/memory.hpp"
 #include "convexrelu/sensitivity.hpp"
 #include "critical_cone.hpp"
 #include "tiled_product.hpp"
@@ -376,6 +377,7 @@ inline DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor)
   const auto [R, G] = invert(monitor);
   const Change along = solve(Vector::Zero(n_samples), Vector::Constant(size(), optimum.n), monitor);
   // tr(R M_b R) = (D_b'(XX' o R^2) D_b - ||R A_b C_F^+||^2)/n, D_b as a vector of 0 and 1.
+  require_memory(2.0 * sizeof(double) * std::pow(static_cast<double>(n_samples), 2));
   Matrix square(n_samples, n_samples), weighted = Matrix::Zero(n_samples, n_samples);
   transposed_product(R, R, 1.0, square, 1, monitor);
   add_outer_product(problem.X(), 1.0, weighted, 1, monitor);

@@ -9,6 +9,7 @@
 #include "allocations.hpp"
 #include "check.hpp"
 #include "convexrelu/kkt_system.hpp"
+#include "convexrelu/memory.hpp"
 
 using namespace convexrelu;
 
@@ -582,9 +583,35 @@ void stops_when_the_time_is_over() {
   }
 }
 
+// n^2 entries are 5 TB; Z has 1.6 MB.
+void matrices_that_memory_does_not_hold_are_refused() {
+  if (!(available_memory() < 1e12)) return;
+  Rng rng(0);
+  Example example(rng, Formulation::gated, Matrix::Ones(800'000, 1), Matrix::Ones(1, 1));
+  example.add(rng, 1.0, 0.1);
+  const auto is_refused = [](const auto& work) {
+    try {
+      work();
+    } catch (const OutOfMemory&) {
+      return true;
+    }
+    return false;
+  };
+  Monitor monitor;
+  for (const Form form : {Form::n_form, Form::mixed}) {
+    KktSystem system(example.problem(), form);
+    CHECK(is_refused([&] { system.factor(example.members(), 1, monitor); }));
+  }
+  KktSystem system(example.problem(), Form::m_form);
+  CHECK(system.factor(example.members(), 1, monitor));
+  Matrix dr, dalpha;
+  CHECK(is_refused([&] { system.invert(dr, dalpha, monitor); }));
+}
+
 }  // namespace
 
 int main() {
+  RUN(matrices_that_memory_does_not_hold_are_refused);
   RUN(forms_agree_with_the_dense_matrix);
   RUN(conjugate_gradients_agree_with_the_dense_matrix);
   RUN(singular_values_that_stand_out);
