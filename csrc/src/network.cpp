@@ -6,11 +6,10 @@
 #include <map>
 #include <numeric>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "convexrelu/error.hpp"
-#include "convexrelu/parallel.hpp"
+#include "watched_for.hpp"
 
 namespace convexrelu {
 
@@ -154,14 +153,13 @@ Vector Network::predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const
 
   const double largest_output =
       X.cwiseAbs().maxCoeff() * hidden_.cwiseAbs().rowwise().sum().maxCoeff();
-  const std::thread::id owner = std::this_thread::get_id();
-  parallel_for((n + kRowBlock - 1) / kRowBlock, n_threads, [&](Index chunk) {
+  const Index n_chunks = (n + kRowBlock - 1) / kRowBlock;
+  watched_for(n_chunks, n_threads, monitor, [&](Index chunk, const auto& keep_going) {
     const Index top = chunk * kRowBlock, n_rows = std::min(kRowBlock, n - top);
     const auto rows = X.middleRows(top, n_rows);
     Matrix outputs;
     for (Index first = 0; first < m; first += kNeuronBlock) {
-      if (monitor.stop_requested()) return;
-      if (std::this_thread::get_id() == owner) monitor.check();
+      if (!keep_going()) return;
       const Index n_cols = std::min(kNeuronBlock, m - first);
       outputs.noalias() = rows * hidden_.middleRows(first, n_cols).transpose();
       if (gates_) {

@@ -6,11 +6,10 @@
 #include <mutex>
 #include <numeric>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "convexrelu/error.hpp"
-#include "convexrelu/parallel.hpp"
+#include "watched_for.hpp"
 
 namespace convexrelu {
 
@@ -219,12 +218,8 @@ std::size_t n_chunks(const std::vector<Index>& patterns) {
 template <typename Body>
 void for_chunks(const ScaledProblem& problem, const std::vector<Index>& patterns, ConstVectorRef r,
                 int n_threads, Monitor& monitor, const Body& body) {
-  const std::thread::id owner = std::this_thread::get_id();
-  const auto keep_going = [&] {
-    if (std::this_thread::get_id() == owner) monitor.check();
-    return !monitor.stop_requested();
-  };
-  parallel_for(static_cast<Index>(n_chunks(patterns)), n_threads, [&](Index index) {
+  const Index n = static_cast<Index>(n_chunks(patterns));
+  watched_for(n, n_threads, monitor, [&](Index index, const auto& keep_going) {
     const auto first = patterns.begin() + index * kChunk;
     const auto last = patterns.end() - first > kChunk ? first + kChunk : patterns.end();
     const std::vector<Index> here(first, last);
@@ -236,7 +231,6 @@ void for_chunks(const ScaledProblem& problem, const std::vector<Index>& patterns
     Chunk chunk{index, here.data(), std::move(c), std::move(norms), BlockProjector(problem)};
     body(chunk, keep_going);
   });
-  monitor.check();
 }
 
 int last_sign(const ScaledProblem& problem) {

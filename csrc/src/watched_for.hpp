@@ -17,9 +17,12 @@ void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Body& bo
     if (std::this_thread::get_id() == owner) monitor.check();
     return !monitor.stop_requested();
   };
-  parallel_for(n_chunks, n_threads, [&](Index chunk) {
-    if (keep_going()) body(chunk, keep_going);
-  });
+  parallel_for(
+      n_chunks, n_threads,
+      [&](Index chunk) {
+        if (keep_going()) body(chunk, keep_going);
+      },
+      [&] { monitor.check(); });
   monitor.check();
 }
 

@@ -1,6 +1,9 @@
 #include <atomic>
+#include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "check.hpp"
@@ -8,6 +11,20 @@
 
 using convexrelu::Index;
 using convexrelu::parallel_for;
+
+namespace {
+
+std::atomic<long> news_left{1L << 62};  // allocations that succeed
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  void* const memory = --news_left >= 0 ? std::malloc(size) : nullptr;
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -43,6 +60,43 @@ void exception_of_a_chunk_is_rethrown() {
   }
 }
 
+// The list of threads is the first allocation, the threads are the next ones.
+void threads_that_do_not_start_are_done_without() {
+  for (const long n_threads_started : {0, 1, 2}) {
+    std::atomic<int> n_visits{0};
+    news_left = 1 + n_threads_started;
+    parallel_for(100, 4, [&](Index) { ++n_visits; });
+    news_left = 1L << 62;
+    CHECK(n_visits == 100);
+  }
+}
+
+// A chunk of another thread lasts until the calling one, which has none left, ends it.
+void the_calling_thread_watches_while_it_waits() {
+  const std::thread::id owner = std::this_thread::get_id();
+  std::atomic<bool> has_begun{false}, is_over{false};
+  bool caught = false;
+  try {
+    parallel_for(
+        2, 2,
+        [&](Index) {
+          if (std::this_thread::get_id() == owner) {
+            while (!has_begun) std::this_thread::yield();
+          } else {
+            has_begun = true;
+            while (!is_over) std::this_thread::yield();
+          }
+        },
+        [&] {
+          is_over = true;
+          throw std::runtime_error("stop");
+        });
+  } catch (const std::runtime_error& error) {
+    caught = std::string(error.what()) == "stop";
+  }
+  CHECK(caught && is_over);
+}
+
 void loops_nest() {
   std::atomic<int> total{0};
   parallel_for(4, 2, [&](Index) { parallel_for(5, 2, [&](Index) { ++total; }); });
@@ -54,6 +108,8 @@ void loops_nest() {
 int main() {
   RUN(every_chunk_runs_once);
   RUN(exception_of_a_chunk_is_rethrown);
+  RUN(threads_that_do_not_start_are_done_without);
+  RUN(the_calling_thread_watches_while_it_waits);
   RUN(loops_nest);
   return failed_checks;
 }
