@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import time
 from typing import Any
 
 import numpy as np
@@ -379,6 +380,26 @@ class TestStopping:
         assert path.status == "callback"
         assert path.events == whole.events[: len(path.events)]
         check_points(path, path.segment_ends)
+
+    def restarting(self) -> Problem:
+        X, y = TestSymmetricData().data("parity of bits")
+        return Problem(X, y, enumerate_patterns(X), formulation="gated")
+
+    def test_callback_may_stop_a_restart(self) -> None:
+        problem = self.restarting()
+        path = trace_path(problem, 1e-3, callback=lambda progress: progress.phase == "solve")
+        assert path.status == "callback"
+
+    def test_time_limit_holds_after_a_restart(self) -> None:
+        phases: list[str] = []
+
+        def wait(progress: Progress) -> None:
+            if progress.phase == "path" and phases and phases[-1] == "solve":
+                time.sleep(0.4)
+            phases.append(progress.phase)
+
+        path = trace_path(self.restarting(), 1e-3, time_limit=0.3, callback=wait)
+        assert path.status == "time_limit"
 
     def test_callback_that_raises(self) -> None:
         problem = medium("gated", n=20, n_gates=10)

@@ -118,7 +118,7 @@ class GlobalSolver {
       status = stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
       keep_network();
     }
-    monitor_.lift_limit();
+    const Monitor::WrapUp wrap_up(monitor_);
     return finish(status);
   }
 

@@ -23,8 +23,14 @@ void Monitor::check() {
   const Clock::time_point now = Clock::now();
   if (interrupt_ && now >= next_interrupt_check_) {
     next_interrupt_check_ = now + kInterruptInterval;
-    interrupt_();
+    try {
+      interrupt_();
+    } catch (...) {
+      request_stop();
+      throw;
+    }
   }
+  if (stopped_ != StopReason::none) throw Stopped{stopped_};
   if (std::chrono::duration<double>(now - start_).count() > time_limit_) {
     stop(StopReason::time_limit);
   }
@@ -38,14 +44,23 @@ void Monitor::report(const char* phase, long iteration, double objective, double
   check();
 }
 
-void Monitor::lift_limit() {
-  time_limit_ = kInfinity;
-  stop_requested_.store(false, std::memory_order_relaxed);
-}
-
 void Monitor::stop(StopReason reason) {
+  stopped_ = reason;
   request_stop();
   throw Stopped{reason};
+}
+
+Monitor::WrapUp::WrapUp(Monitor& monitor)
+    : monitor_(monitor),
+      time_limit_(std::exchange(monitor.time_limit_, kInfinity)),
+      stopped_(std::exchange(monitor.stopped_, StopReason::none)) {
+  monitor_.stop_requested_.store(false, std::memory_order_relaxed);
+}
+
+Monitor::WrapUp::~WrapUp() {
+  monitor_.time_limit_ = time_limit_;
+  monitor_.stopped_ = stopped_;
+  if (stopped_ != StopReason::none) monitor_.request_stop();
 }
 
 }  // namespace convexrelu

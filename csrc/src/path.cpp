@@ -206,7 +206,7 @@ Path trace_path(const Problem& problem, const PathOptions& options, Monitor& mon
   PathTracer tracer(problem, options, monitor);
   Status status = tracer.run();
   if (tracer.lam_max == 0.0) {  // stopped before it was known
-    monitor.lift_limit();
+    const Monitor::WrapUp wrap_up(monitor);
     tracer.lam_max = std::max(problem.lambda_max(monitor), options.lam_min);
   }
   for (const PathSegment& s : tracer.segments) {

@@ -272,13 +272,13 @@ class PathTracer {
                          : 0;
     for (std::size_t level = restart_level_; level < std::size(kRestartSteps); ++level) {
       const double step = kRestartSteps[level];
-      monitor_.check();
       const double mu = std::min(at_.mu() * (1.0 + step), mu_end_);
       const double lam = mu < mu_end_ ? lam_of(mu) : options_.lam_min;
       SolveOptions options;
       options.tol = 1e-10;
       options.n_threads = options_.n_threads;
       const Solution solution = convexrelu::solve(caller_, lam, options, monitor_);
+      monitor_.check();
       if (solution.gap > 1e-8) continue;
       const double begin = at_.mu();
       const std::vector<Member> before = at_.members();

@@ -502,7 +502,7 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
   if (!scaled.in_range() || scaled_lam == 0.0) return zero_for_failure(problem, lam, 0, monitor);
   Solver solver(scaled, scaled_lam, options, monitor);
   const Status status = solver.run();
-  monitor.lift_limit();
+  const Monitor::WrapUp wrap_up(monitor);
 
   const WorkingSet& set = solver.working_set();
   std::vector<Index> order;

@@ -77,14 +77,27 @@ void interrupt_is_asked_now_and_then_and_passes_through() {
   }
   CHECK(caught);
   CHECK(n_asked == 3);
+  CHECK(monitor.stop_requested());
 }
 
-void lifted_limit_lets_the_answer_be_wrapped_up() {
-  Monitor monitor(0.0);
-  CHECK(reason_within(monitor, 5) == StopReason::time_limit);
-  monitor.lift_limit();
-  CHECK(!monitor.stop_requested());
-  CHECK(reason_within(monitor, monitor.seconds() + 0.005) == StopReason::none);
+void an_answer_is_wrapped_up_without_limit_and_then_it_holds_again() {
+  Monitor over(0.0);
+  Monitor told(convexrelu::kInfinity, [](const Progress&) { return true; });
+  try {
+    told.report("solve", 0, 0.0, 0.0);
+  } catch (const Stopped&) {
+  }
+  for (Monitor* monitor : {&over, &told}) {
+    const StopReason reason = monitor == &over ? StopReason::time_limit : StopReason::callback;
+    CHECK(reason_within(*monitor, 5) == reason);
+    {
+      const Monitor::WrapUp wrap_up(*monitor);
+      CHECK(!monitor->stop_requested());
+      CHECK(reason_within(*monitor, monitor->seconds() + 0.005) == StopReason::none);
+    }
+    CHECK(monitor->stop_requested());
+    CHECK(reason_within(*monitor, 5) == reason);
+  }
 }
 
 }  // namespace
@@ -93,7 +106,7 @@ int main() {
   RUN(no_limit_never_stops);
   RUN(time_limit_stops_and_tells_the_workers);
   RUN(callback_gets_the_progress_and_may_stop);
-  RUN(lifted_limit_lets_the_answer_be_wrapped_up);
+  RUN(an_answer_is_wrapped_up_without_limit_and_then_it_holds_again);
   RUN(interrupt_is_asked_now_and_then_and_passes_through);
   return failed_checks;
 }

@@ -112,6 +112,23 @@ void all_patterns_are_found_from_few() {
   }
 }
 
+void what_stops_the_solution_inside_stops_all() {
+  const Problem problem = parity();
+  SolveOptions coarse;
+  coarse.tol = 0.3;
+  coarse.polished = false;
+  coarse.max_iter = 1;
+  const Solution solution = solve(problem, 0.03 * problem.lambda_max(), coarse, monitor);
+  StopReason reason = StopReason::none;
+  Monitor told(kInfinity, [](const Progress&) { return true; });
+  try {
+    find_optimal_set(solution, {}, told);
+  } catch (const Stopped& stopped) {
+    reason = stopped.reason;
+  }
+  CHECK(reason == StopReason::callback);
+}
+
 void nearest_point_of_members_and_of_others() {
   const OptimalSet set = optimal_set(parity());
   const Matrix vertices = set.vertices(100, monitor);
@@ -133,6 +150,7 @@ int main() {
   RUN(ranges_are_those_of_the_vertices);
   RUN(pruning_ends_at_a_vertex);
   RUN(all_patterns_are_found_from_few);
+  RUN(what_stops_the_solution_inside_stops_all);
   RUN(nearest_point_of_members_and_of_others);
   return failed_checks;
 }

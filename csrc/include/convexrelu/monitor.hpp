@@ -42,15 +42,17 @@ class Monitor {
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
 
-  // Cheap (one clock read). Calls the interrupt hook at most every 20 ms.
+  // Cheap (one clock read). Calls the interrupt hook at most every 20 ms. Once stopped, throws
+  // Stopped again, for the same reason.
   void check();
 
   // Hands one line of progress to the callback, then checks.
   void report(const char* phase, long iteration, double objective, double gap);
 
-  // After Stopped was caught: the limit no longer applies, so that the answer can be wrapped up.
-  // Interrupts still do.
-  void lift_limit();
+  // Lives where an answer is wrapped up after Stopped was caught: neither the limit nor the stop
+  // applies until it ends, interrupts do. Work that called this work then sees at its next check()
+  // that it is stopped too.
+  class WrapUp;
 
   double seconds() const;
   double time_left() const { return time_limit_ - seconds(); }
@@ -70,7 +72,22 @@ class Monitor {
   double time_limit_;
   Callback callback_;
   Interrupt interrupt_;
+  StopReason stopped_ = StopReason::none;
   std::atomic<bool> stop_requested_{false};
+};
+
+class Monitor::WrapUp {
+ public:
+  explicit WrapUp(Monitor& monitor);
+  ~WrapUp();
+
+  WrapUp(const WrapUp&) = delete;
+  WrapUp& operator=(const WrapUp&) = delete;
+
+ private:
+  Monitor& monitor_;
+  double time_limit_;
+  StopReason stopped_;
 };
 
 }  // namespace convexrelu
