@@ -68,8 +68,8 @@ inline bool MixedPreconditioner::factor(const std::vector<Index>& patterns, cons
                                         int n_threads, Monitor& monitor) {
   const Index n = problem_.n_samples(), k = alpha.size();
   has_factor_ = false;
-  require_memory(sizeof(float) *
-                 (static_cast<double>(n) * static_cast<double>(n + k) - static_cast<double>(L_.size())));
+  require_memory(sizeof(float) * (static_cast<double>(n) * static_cast<double>(n + k) -
+                                  static_cast<double>(L_.size())));
   FloatMatrix masks(n, k);
   Matrix column(n, 1);
   for (Index j = 0; j < k; ++j) {
