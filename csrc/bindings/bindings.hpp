@@ -3,6 +3,8 @@
 // Rules of this floor: a binding converts and forwards, it computes nothing. The GIL is released
 // in watched() and nowhere else; C++ exceptions become Python ones in bind_error() and nowhere
 // else. No signal handler is installed: Ctrl-C is noticed by asking Python.
+// Nothing that may wait for lambda_max or gates, which are made once, holds the GIL: the thread that
+// makes them asks for it.
 #pragma once
 
 #include <pybind11/eigen.h>

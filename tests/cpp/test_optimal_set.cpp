@@ -114,11 +114,8 @@ void all_patterns_are_found_from_few() {
 
 void what_stops_the_solution_inside_stops_all() {
   const Problem problem = parity();
-  SolveOptions coarse;
-  coarse.tol = 0.3;
-  coarse.polished = false;
-  coarse.max_iter = 1;
-  const Solution solution = solve(problem, 0.03 * problem.lambda_max(), coarse, monitor);
+  Solution solution = solve(problem, 0.3 * problem.lambda_max(), {}, monitor);
+  solution.dual *= 0.9;  // has to be solved further
   StopReason reason = StopReason::none;
   Monitor told(kInfinity, [](const Progress&) { return true; });
   try {
