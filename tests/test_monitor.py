@@ -198,13 +198,13 @@ from convexrelu import Problem, sample_patterns, solve, trace_path
 rng = np.random.default_rng(0)
 X = rng.standard_normal((1500, 10))
 patterns = sample_patterns(X, 3000, rng=1)
-for name in ("objective", "n_active", "coefficients"):
+for name, lam in (("objectives", np.array([1e3])), ("n_active", np.array([1e3])), ("at", 1e3)):
     problem = Problem(X, X[:, 0] * X[:, 1], patterns)
     path = trace_path(problem, 1.0, start=solve(problem, 1e3), max_segments=0)
     thread = threading.Thread(target=lambda: problem.lambda_max)
     thread.start()
     time.sleep(0.01)
-    getattr(path, name)(1e3)
+    getattr(path._core, name)(lam)
     thread.join()
 """
         subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
