@@ -1,4 +1,5 @@
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -60,15 +61,36 @@ void exception_of_a_chunk_is_rethrown() {
   }
 }
 
-// The list of threads is the first allocation, the threads are the next ones.
+// Wherever memory ends: for the team of a new thread, the list of its members, each of them and its thread.
 void threads_that_do_not_start_are_done_without() {
-  for (const long n_threads_started : {0, 1, 2}) {
+  for (long n_allocations = 0; n_allocations < 10; ++n_allocations) {
     std::atomic<int> n_visits{0};
-    news_left = 1 + n_threads_started;
-    parallel_for(100, 4, [&](Index) { ++n_visits; });
-    news_left = 1L << 62;
+    std::thread([&] {
+      news_left = n_allocations;
+      parallel_for(100, 4, [&](Index) { ++n_visits; });
+      news_left = 1L << 62;
+    }).join();
     CHECK(n_visits == 100);
   }
+}
+
+// Loops right after another find the threads awake, later ones asleep; several threads have loops of
+// their own.
+void threads_stay_for_the_next_loop() {
+  std::atomic<long> total{0};
+  std::vector<std::thread> owners;
+  for (int owner = 0; owner < 3; ++owner) {
+    owners.emplace_back([&] {
+      for (int loop = 0; loop < 2000; ++loop) {
+        parallel_for(1 + loop % 7, 1 + loop % 4, [&](Index) { ++total; });
+        if (loop % 100 == 0) std::this_thread::sleep_for(std::chrono::microseconds(300));
+      }
+    });
+  }
+  for (std::thread& owner : owners) owner.join();
+  long expected = 0;
+  for (int loop = 0; loop < 2000; ++loop) expected += 3 * (1 + loop % 7);
+  CHECK(total == expected);
 }
 
 // A chunk of another thread lasts until the calling one, which has none left, ends it.
@@ -109,6 +131,7 @@ int main() {
   RUN(every_chunk_runs_once);
   RUN(exception_of_a_chunk_is_rethrown);
   RUN(threads_that_do_not_start_are_done_without);
+  RUN(threads_stay_for_the_next_loop);
   RUN(the_calling_thread_watches_while_it_waits);
   RUN(loops_nest);
   return failed_checks;
