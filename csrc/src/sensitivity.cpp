@@ -127,10 +127,8 @@ Sensitivity Sensitivity::one_sided(Side side, Monitor& monitor) const {
                                           : Scope::fit_in_lam;
   if (selection.unique) {
     std::vector<Row>& rows = selection.piece->rows;
-    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-      return a.block.pattern != b.block.pattern ? a.block.pattern < b.block.pattern
-                                                : a.block.sign > b.block.sign;
-    });
+    std::sort(rows.begin(), rows.end(),
+              [](const Row& a, const Row& b) { return comes_before(a.block, b.block); });
     result.active_set_.clear();
     result.weights_.resize(at_->problem.n_features(), static_cast<Index>(rows.size()));
     for (const Row& row : rows) {
@@ -199,11 +197,15 @@ Matrix Sensitivity::jvp(double d_lam, const Vector& d_y, const Matrix& d_X,
   for (Index i = 0; i < X.rows(); ++i) {
     X.row(i) = d_X.row(problem.rows()[at(i)]) / problem.X_unit() * problem.row_factors()(i);
   }
-  const Matrix dw = piece_->push(d_lam / problem.lam_unit(), y, X, monitor).dw;
-  Matrix result(problem.n_features(), k);
-  for (Index j = 0; j < k; ++j) {
+  return of_active_set(piece_->push(d_lam / problem.lam_unit(), y, X, monitor).dw);
+}
+
+// Of the members' weights, what the blocks of the active set have, in the caller's units.
+Matrix Sensitivity::of_active_set(const Matrix& dw) const {
+  Matrix result(dw.rows(), static_cast<Index>(active_set_.size()));
+  for (Index j = 0; j < result.cols(); ++j) {
     const Row& row = piece_->rows[at(j)];
-    result.col(j) = row.share * problem.weight_unit() * dw.col(row.member);
+    result.col(j) = row.share * at_->problem.weight_unit() * dw.col(row.member);
   }
   return result;
 }
@@ -248,15 +250,16 @@ Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& 
   const Index n = at_->solution.problem.n_samples();
   Vector result = problem.from_scaled(d_y - dr);
   if (problem.n_samples() == n) return result;
-  std::vector<Block> blocks;
-  for (const Piece::Member& member : piece_->members) blocks.push_back(member.block);
-  const Vector by_weights = fitted_values(at_->solution.problem, blocks,
-                                          problem.weight_unit() * piece_->weights_of(dr, dalpha));
+  const Vector by_weights =
+      scope_ == Scope::fit_in_lam
+          ? Vector::Constant(n, kNaN)
+          : fitted_values(at_->solution.problem, active_set_,
+                          of_active_set(piece_->weights_of(dr, dalpha)));
   for (Index k = 0, next = 0; k < n; ++k) {
     if (next < problem.n_samples() && problem.rows()[at(next)] == k) {
       ++next;
     } else {
-      result(k) = scope_ == Scope::fit_in_lam ? kNaN : by_weights(k);
+      result(k) = by_weights(k);
     }
   }
   return result;

@@ -123,6 +123,7 @@ class Sensitivity {
 
   Sensitivity() = default;
   std::string why_not_in_X() const;
+  Matrix of_active_set(const Matrix& dw) const;
   Vector d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha) const;
   Gradient unscaled(const Gradient& scaled, double unit) const;
 
