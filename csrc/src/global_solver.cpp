@@ -408,10 +408,7 @@ class GlobalSolver {
 
   // The dual objective of r, made feasible for a largest price.
   double dual_value(const Vector& r, double largest) const {
-    const double rr = r.squaredNorm(), yr = scaled_.y().dot(r);
-    const double limit = lam_ / std::max(largest, lam_);
-    const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
-    return kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
+    return scaled_.dual_value(r, lam_, largest);
   }
 
   double to_caller(double objective) const {

@@ -333,7 +333,8 @@ void MaskProduct::correlate(ConstMatrixRef R, const std::vector<Index>& patterns
                      C);
 }
 
-double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads) const {
+double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads,
+                                      Index start) const {
   norms.setZero();
   if (slabs_.empty() || r.size() == 0) return 0.0;
   const double max_abs_r = r.cwiseAbs().maxCoeff<Eigen::PropagateNaN>();
@@ -347,10 +348,10 @@ double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_t
   const double unscale_1 = std::ldexp(1.0, half_exponent);
   const double unscale_2 = std::ldexp(1.0, exponent_x + exponent_r - half_exponent);
 
-  const Word* const words = masks_->words().data();
   const Index stride = masks_->words_per_col();
+  const Word* const words = masks_->words().data() + start * stride;
   const Index row_bytes = slabs_.front().cols() * Index{sizeof(float)};
-  for_each_pass(n_patterns(), Workspace::kSumBytes / row_bytes, kManySums, 0, n_threads,
+  for_each_pass(norms.size(), Workspace::kSumBytes / row_bytes, kManySums, 0, n_threads,
                 [&](const Workspace& workspace, Index first, Index count) {
                   const auto word = [=](Index i, Index w) {
                     return words[(first + i) * stride + w];

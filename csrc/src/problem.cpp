@@ -1,13 +1,13 @@
 #include "convexrelu/problem.hpp"
 
 #include <algorithm>
-#include <bitset>
 #include <cmath>
 #include <mutex>
 #include <numeric>
 #include <string>
 #include <utility>
 
+#include "bits.hpp"
 #include "convexrelu/error.hpp"
 #include "watched_for.hpp"
 
@@ -97,6 +97,15 @@ Vector ScaledProblem::from_scaled(const Vector& v) const {
   return result;
 }
 
+double ScaledProblem::dual_value(const Vector& r, double lam, double largest_norm) const {
+  const double n = static_cast<double>(n_samples());
+  const double limit = largest_norm > lam ? lam / largest_norm : 1.0;
+  const double rr = r.squaredNorm();
+  const double yr = y_.dot(r);
+  const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
+  return kappa * yr / n - kappa * kappa * rr / (2.0 * n);
+}
+
 void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {
   const BitMatrix::Word* mask = masks_.col(block.pattern);
   const Index n = n_samples();
@@ -116,9 +125,9 @@ Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns) const {
     const BitMatrix::Word* first = masks_.col(patterns[static_cast<std::size_t>(a)]);
     for (Index b = 0; b <= a; ++b) {
       const BitMatrix::Word* second = masks_.col(patterns[static_cast<std::size_t>(b)]);
-      std::size_t count = 0;
+      int count = 0;
       for (Index word = 0; word < masks_.words_per_col(); ++word) {
-        count += std::bitset<64>(first[word] & second[word]).count();
+        count += count_bits(first[word] & second[word]);
       }
       result(a, b) = result(b, a) = static_cast<double>(count) / static_cast<double>(n_samples());
     }
@@ -174,9 +183,10 @@ double BlockProjector::norm_above(Block block, ConstVectorRef x, double floor) {
 namespace {
 
 constexpr Index kChunk = 256;  // patterns
-constexpr double kShortestScreen =
-    1e6;  // operations below which a screen in float32 is not worth a call
-constexpr double kLongestScreen = 4e9;  // and those that may pass between two looks at the monitor
+// Operations below which a screen in float32 is not worth a call, and those between two looks at the
+// monitor.
+constexpr double kShortestScreen = 1e6;
+constexpr double kLongestScreen = 2e9;
 
 // The correlations of one chunk of patterns, and what it takes to project them.
 struct Chunk {
@@ -194,18 +204,21 @@ std::vector<Index> candidates(const ScaledProblem& problem, ConstVectorRef r, do
   const double n = static_cast<double>(problem.n_samples());
   const Index n_patterns = problem.n_patterns();
   std::vector<Index> result;
-  const double operations =
-      2.0 * n * static_cast<double>(problem.n_features()) * static_cast<double>(n_patterns);
-  if (!(floor > 0.0) || operations < kShortestScreen || operations > kLongestScreen) {
+  const double operations = 2.0 * n * static_cast<double>(problem.n_features());  // a pattern
+  if (!(floor > 0.0) || operations * static_cast<double>(n_patterns) < kShortestScreen) {
     result.resize(static_cast<std::size_t>(n_patterns));
     std::iota(result.begin(), result.end(), Index{0});
     return result;
   }
-  monitor.check();
-  Vector norms(n_patterns);
-  const double error = problem.products().correlation_norms(r, norms, n_threads);
-  for (Index i = 0; i < n_patterns; ++i) {
-    if (!(norms(i) + error <= n * floor)) result.push_back(i);
+  const Index at_once = std::max<Index>(static_cast<Index>(kLongestScreen / operations), 1);
+  Vector norms(std::min(at_once, n_patterns));
+  for (Index first = 0; first < n_patterns; first += at_once) {
+    monitor.check();
+    auto here = norms.head(std::min(at_once, n_patterns - first));
+    const double error = problem.products().correlation_norms(r, here, n_threads, first);
+    for (Index i = 0; i < here.size(); ++i) {
+      if (!(here(i) + error <= n * floor)) result.push_back(first + i);
+    }
   }
   return result;
 }

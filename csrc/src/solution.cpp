@@ -44,17 +44,13 @@ double max_or_infinity(double a, double b) {
   return std::isnan(a) || std::isnan(b) ? kInfinity : std::max(a, b);
 }
 
-// The best multiple of r that is feasible. Zero always is, so the value is not negative.
-DualPoint dual_value(const ScaledProblem& problem, double lam, const std::vector<Block>& active_set,
+// At the best multiple of r that is feasible. Zero always is, so the value is not negative.
+DualPoint dual_point(const ScaledProblem& problem, double lam, const std::vector<Block>& active_set,
                      const Matrix& weights, const Vector& r, int n_threads, Monitor& monitor) {
   if (lam == 0.0) return {0.0, kInfinity};
   const double n = static_cast<double>(problem.n_samples());
   const double largest = largest_norm(problem, r, lam, n_threads, monitor);
-  const double limit = lam / largest;
-  const double rr = r.squaredNorm();
-  const double yr = problem.y().dot(r);
-  const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
-  const double value = kappa * yr / n - kappa * kappa * rr / (2.0 * n);
+  const double value = problem.dual_value(r, lam, largest);
   DualPoint point{value > 0.0 ? value : 0.0, largest / lam - 1.0};
 
   std::vector<Index> patterns;
@@ -78,11 +74,10 @@ double largest_cone_violation(const Problem& problem, const std::vector<Block>& 
                               const Matrix& weights) {
   if (problem.formulation() == Formulation::gated) return 0.0;
   const ScaledProblem& scaled = problem.scaled();
-  const Matrix rows = scaled.X().transpose();
-  const Vector lengths =
-      Vector::NullaryExpr(rows.cols(), [&](Index k) { return rows.col(k).stableNorm(); });
+  const Vector lengths = Vector::NullaryExpr(
+      scaled.n_samples(), [&](Index k) { return scaled.X().row(k).stableNorm(); });
   double violation = 0.0;
-  Vector slack(rows.cols());
+  Vector slack(scaled.n_samples());
   for (Index j = 0; j < weights.cols(); ++j) {
     const Index pattern = active_set[static_cast<std::size_t>(j)].pattern;
     slack.noalias() = scaled.X() * weights.col(j).stableNormalized();
@@ -128,39 +123,22 @@ double relative_gap(double primal, double dual) {
   return primal < kInfinity ? std::max(0.0, (primal - dual) / primal) : 1.0;
 }
 
-}  // namespace
-
-Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
-                     const Matrix& weights) {
-  Vector fitted = Vector::Zero(problem.n_samples());
-  const BitMatrix& masks = problem.patterns().masks();
-  Vector outputs(problem.n_samples());
-  for (Index j = 0; j < weights.cols(); ++j) {
-    const Block block = active_set[static_cast<std::size_t>(j)];
-    outputs.noalias() = problem.X() * weights.col(j);
-    for (Index k = 0; k < fitted.size(); ++k) {
-      if (masks.test(k, block.pattern)) fitted(k) += block.sign * outputs(k);
-    }
-  }
-  return fitted;
-}
-
-Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
-                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
-  check_parts(problem, active_set, weights, dual);
+// Of weights whose fit is known.
+Certificate certify_fit(const Problem& problem, double lam, const std::vector<Block>& active_set,
+                        const Matrix& weights, const Vector& dual, const Vector& fitted,
+                        int n_threads, Monitor& monitor) {
   const ScaledProblem& scaled = problem.scaled();
   const double scaled_lam = scaled.scaled_lam(lam);
   const Matrix scaled_weights = weights / scaled.weight_unit();
-  const Vector residual =
-      scaled.to_scaled(problem.y() - fitted_values(problem, active_set, weights));
+  const Vector residual = scaled.to_scaled(problem.y() - fitted);
   const double primal = primal_value(scaled, scaled_lam, scaled_weights, residual);
 
   DualPoint best =
-      dual_value(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
+      dual_point(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
   const Vector r = scaled.to_scaled(dual);
   if (r.allFinite() && r != residual) {
     DualPoint other =
-        dual_value(scaled, scaled_lam, active_set, scaled_weights, r, n_threads, monitor);
+        dual_point(scaled, scaled_lam, active_set, scaled_weights, r, n_threads, monitor);
     const double y_norm = scaled.y().norm();
     const double mismatch = y_norm > 0.0 ? (r - residual).norm() / y_norm : 0.0;
     other.stationarity = max_or_infinity(other.stationarity, mismatch);
@@ -176,12 +154,41 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
           best.stationarity, largest_cone_violation(problem, active_set, scaled_weights)};
 }
 
+}  // namespace
+
+Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
+                     const Matrix& weights) {
+  constexpr Index kStripe = 256;  // samples at a time
+  Vector fitted = Vector::Zero(problem.n_samples());
+  const BitMatrix& masks = problem.patterns().masks();
+  Matrix outputs;
+  for (Index first = 0; first < fitted.size(); first += kStripe) {
+    const Index count = std::min(kStripe, fitted.size() - first);
+    outputs.noalias() = problem.X().middleRows(first, count) * weights;
+    for (Index j = 0; j < weights.cols(); ++j) {
+      const Block block = active_set[static_cast<std::size_t>(j)];
+      for (Index k = 0; k < count; ++k) {
+        if (masks.test(first + k, block.pattern)) fitted(first + k) += block.sign * outputs(k, j);
+      }
+    }
+  }
+  return fitted;
+}
+
+Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
+                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
+  check_parts(problem, active_set, weights, dual);
+  return certify_fit(problem, lam, active_set, weights, dual,
+                     fitted_values(problem, active_set, weights), n_threads, monitor);
+}
+
 Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
                        int n_threads, Monitor& monitor) {
-  const Certificate certificate =
-      certify(problem, lam, active_set, weights, dual, n_threads, monitor);
+  check_parts(problem, active_set, weights, dual);
   Vector fitted = fitted_values(problem, active_set, weights);
+  const Certificate certificate =
+      certify_fit(problem, lam, active_set, weights, dual, fitted, n_threads, monitor);
   Vector residual = problem.y() - fitted;
   return {problem,
           lam,

@@ -110,10 +110,8 @@ Point point_of(const Network& network, const Problem& problem) {
       blocks.push_back({{entry->second, block.sign}, static_cast<Index>(j)});
     }
   }
-  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) {
-    return a.first.pattern != b.first.pattern ? a.first.pattern < b.first.pattern
-                                              : a.first.sign > b.first.sign;
-  });
+  std::sort(blocks.begin(), blocks.end(),
+            [](const auto& a, const auto& b) { return comes_before(a.first, b.first); });
   Point point{{}, Matrix(problem.n_features(), static_cast<Index>(blocks.size()))};
   for (const auto& [block, column] : blocks) {
     point.weights.col(static_cast<Index>(point.blocks.size())) = own.weights.col(column);
@@ -191,7 +189,6 @@ Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n
   if (solution.problem.formulation() == Formulation::gated) return solution;
   const ScaledProblem& problem = solution.problem.scaled();
   const double lam = problem.scaled_lam(solution.lam);
-  const double n = static_cast<double>(problem.n_samples());
   const Vector r = problem.to_scaled(solution.dual);
   PricingOptions options;
   options.tol = tol;
@@ -202,10 +199,7 @@ Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n
   for (Index j = 0; j < options.starts.cols(); ++j) options.starts.col(j).stableNormalize();
   // Rows and residual both carry the factors of the sample weights, as the loss does.
   const double largest = price_patterns(problem.X(), r, options, monitor).upper_bound;
-  const double limit = largest > lam ? lam / largest : 1.0;
-  const double rr = r.squaredNorm(), yr = problem.y().dot(r);
-  const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
-  const double bound = (kappa * yr - kappa * kappa * rr / 2.0) / n;
+  const double bound = problem.dual_value(r, lam, largest);
   solution.global_lower_bound =
       std::min(solution.objective, std::max(0.0, bound) * problem.y_unit() * problem.y_unit());
   return solution;

@@ -86,6 +86,9 @@ void check_norms(const Case& c) {
     Vector norms(expected.size());
     const double bound = product.correlation_norms(r, norms);
     CHECK((norms - expected).cwiseAbs().maxCoeff() <= bound);
+    Vector part(expected.size() / 2);
+    CHECK(product.correlation_norms(r, part, 1, expected.size() - part.size()) == bound);
+    CHECK(part == norms.tail(part.size()));
     CHECK(bound <= 1e-4 * scale * (c.X.cwiseAbs().transpose() * (r / scale).cwiseAbs()).norm());
   }
 }

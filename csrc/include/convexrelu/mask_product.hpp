@@ -45,10 +45,11 @@ class MaskProduct {
   void correlate(ConstMatrixRef R, const std::vector<Index>& patterns, MatrixRef C,
                  int n_threads = 1) const;
 
-  // norms (P): ||X' D_i r|| to within the returned bound, one for all patterns. It is proven, of the
-  // size 1e-6 ||X||_F ||r||, and infinite if X or r holds NaN or infinity. Data may be of any
-  // magnitude: powers of two are taken out.
-  double correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads = 1) const;
+  // norms: ||X' D_i r|| of so many patterns from `start` on, to within the returned bound, which is the
+  // same for all. It is proven, of the size 1e-6 ||X||_F ||r||, and infinite if X or r holds NaN or
+  // infinity. Data may be of any magnitude: powers of two are taken out.
+  double correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads = 1,
+                           Index start = 0) const;
 
   // f (n) = sum_j D_{patterns[j]} X U_j. A pattern may be listed more than once.
   void forward(const std::vector<Index>& patterns, ConstMatrixRef U, VectorRef f,

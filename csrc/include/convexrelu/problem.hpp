@@ -65,6 +65,9 @@ class ScaledProblem {
   Vector to_scaled(const Vector& v) const;
   Vector from_scaled(const Vector& v) const;
 
+  // The dual objective at the best multiple of r (n) that is feasible, given max_b ||q_b|| at r.
+  double dual_value(const Vector& r, double lam, double largest_norm) const;
+
   // columns <- s_b D_b columns, columns (n, any).
   void apply_mask(Block block, MatrixRef columns) const;
 
