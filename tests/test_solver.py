@@ -204,6 +204,7 @@ def geometry() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "zero rows": (np.where(np.arange(12)[:, None] % 3 == 0, 0.0, X), y),
         "proportional rows": (np.outer([1, 2, -1, 0.5] * 3, X[0]), y),
         "duplicate columns": (X[:, [0, 1, 0]], y),
+        "opposite columns": (np.hstack([X, -X]), y),
         "zero columns": (X * [1, 0, 1], y),
         "all zero": (0 * X, y),
         "rank 1": (np.outer(y, X[0]), X[:, 1]),

@@ -14,10 +14,6 @@
 
 namespace convexrelu {
 
-inline bool comes_before(Block a, Block b) {
-  return a.pattern != b.pattern ? a.pattern < b.pattern : a.sign > b.sign;
-}
-
 inline double horner(const double* c, Index stride, Index order, double x) {
   double sum = 0.0;
   for (Index k = order; k >= 0; --k) sum = sum * x + c[k * stride];

@@ -404,11 +404,8 @@ Solution OptimalSet::solution_at(ConstVectorRef alpha) const {
   for (Index j = 0; j < size(); ++j) {
     if (alpha(j) > 0.0) order.push_back(j);
   }
-  std::sort(order.begin(), order.end(), [&](Index a, Index b) {
-    const Block &first = blocks_[at(a)], &second = blocks_[at(b)];
-    return first.pattern != second.pattern ? first.pattern < second.pattern
-                                           : first.sign > second.sign;
-  });
+  std::sort(order.begin(), order.end(),
+            [&](Index a, Index b) { return comes_before(blocks_[at(a)], blocks_[at(b)]); });
   std::vector<Block> active_set;
   Matrix weights(directions_.rows(), static_cast<Index>(order.size()));
   for (std::size_t j = 0; j < order.size(); ++j) {

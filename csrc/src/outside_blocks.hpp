@@ -11,9 +11,8 @@
 
 namespace convexrelu {
 
-// Keeps for every block an upper bound on f_b = ||Proj_{K_b}(A_b'z/n)|| and what its last
-// projection found: the multipliers of an earlier z bound f_b at this one, often without another
-// projection.
+// Keeps for every block what the last projection of A_b'z/n found: the multipliers of an earlier z
+// bound f_b = ||Proj_{K_b}(A_b'z/n)|| at this one, often without another projection.
 class OutsideBlocks {
  public:
   struct Near {
@@ -31,11 +30,9 @@ class OutsideBlocks {
         n_signs_(problem.formulation() == Formulation::relu ? 2 : 1),
         cones_(problem.hyperplanes().normals),
         signs_(static_cast<std::size_t>(problem.hyperplanes().size())),
-        bounds_(Vector::Constant(n_signs_ * problem.n_patterns(), kInfinity)),
-        memory_(n_signs_ == 2 ? static_cast<std::size_t>(bounds_.size()) : 0) {}
+        memory_(n_signs_ == 2 ? static_cast<std::size_t>(2 * problem.n_patterns()) : 0) {}
 
-  // Bounds f_b at z for all blocks, tightly for those above level, which are returned: in order,
-  // members left out.
+  // The blocks with f_b above level at z, in order, members left out.
   std::vector<Near> scan(ConstVectorRef z, double level, const std::vector<Block>& members,
                          Monitor& monitor) {
     const double n = static_cast<double>(problem_.n_samples());
@@ -45,7 +42,6 @@ class OutsideBlocks {
     std::vector<Index> patterns;
     for (Index i = 0; i < n_patterns; ++i) {
       const double bound = (norms_(i) + error) / n;
-      for (int sign = 0; sign < n_signs_; ++sign) bounds_(n_signs_ * i + sign) = bound;
       if (!(bound <= level)) patterns.push_back(i);
     }
     Matrix c(problem_.n_features(), static_cast<Index>(patterns.size()));
@@ -63,10 +59,6 @@ class OutsideBlocks {
     return near;
   }
 
-  // The upper bound on f_b that the last scan found.
-  double bound(Block block) const { return bounds_(index(block)); }
-  int n_signs() const { return n_signs_; }
-
   // Projection of a block at c, from a face in and out.
   const Projection& project(Block block, ConstVectorRef c, std::vector<Index>& face,
                             double threshold = -1.0) {
@@ -83,8 +75,7 @@ class OutsideBlocks {
   Index index(Block block) const { return n_signs_ * block.pattern + (block.sign > 0 ? 0 : 1); }
 
   void evaluate(Block block, const Vector& c, double level, std::vector<Near>& near) {
-    double& bound = bounds_(index(block));
-    bound = c.norm();
+    double bound = c.norm();
     if (bound <= level) return;
     if (n_signs_ == 1) {
       near.push_back({block, bound, c, c, {}, {}, {}});
@@ -110,8 +101,7 @@ class OutsideBlocks {
   ConeProjector cones_;
   std::vector<std::int8_t> signs_;
   Vector norms_;
-  Vector bounds_;  // by pattern, + before -
-  std::vector<Memory> memory_;
+  std::vector<Memory> memory_;  // by pattern, + before -
 };
 
 }  // namespace convexrelu

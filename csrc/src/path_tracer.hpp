@@ -309,11 +309,7 @@ class PathTracer {
 
   // Members, alpha and z of a solution at at_.mu(), with independent columns.
   bool adopt(const Solution& solution) {
-    at_.z().resize(problem_.n_samples());
-    for (Index k = 0; k < at_.z().size(); ++k) {
-      at_.z()(k) = solution.dual(problem_.rows()[static_cast<std::size_t>(k)]) / problem_.y_unit() *
-                   problem_.row_factors()(k) * at_.mu();
-    }
+    at_.z() = at_.mu() * problem_.to_scaled(solution.dual);
     at_.members().clear();
     for (std::size_t j = 0; j < solution.active_set.size(); ++j) {
       const double norm =

@@ -8,6 +8,7 @@
 // one of the same size was made.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "convexrelu/monitor.hpp"
@@ -22,6 +23,9 @@ struct WorkingSet {
   std::vector<Face> faces;  // of the last projection of each block
 
   Index size() const { return static_cast<Index>(blocks.size()); }
+  bool holds(Block block) const {
+    return std::find(blocks.begin(), blocks.end(), block) != blocks.end();
+  }
   std::vector<Index> patterns() const {
     std::vector<Index> result;
     result.reserve(blocks.size());

@@ -68,13 +68,14 @@ constexpr double kSmallestGap = 1e-15;
 constexpr int kMaxStalledOptimal = 6;
 constexpr int kMaxStalled = 12;
 
+// ||X||_2^2 by the power method, from the longest row.
 double largest_singular_value_squared(const Matrix& X) {
-  Vector v = Vector::Ones(X.cols());
+  Index longest = 0;
+  if (X.size() == 0 || X.rowwise().squaredNorm().maxCoeff(&longest) == 0.0) return 0.0;
+  Vector v = X.row(longest);
   double value = 0.0;
   for (int i = 0; i < 20; ++i) {
-    const double length = v.norm();
-    if (length == 0.0) return 0.0;
-    const Vector image = X.transpose() * (X * (v / length));
+    const Vector image = X.transpose() * (X * v.normalized());
     value = image.norm();
     v = image;
   }
@@ -141,9 +142,11 @@ class Solver {
 
   const WorkingSet& working_set() const { return set_; }
   const Vector& dual() const { return r_; }
-  // Proven by the scans of all blocks so far, whatever their rounding was.
+  // Proven by the scans of all blocks so far, whatever their rounding was: what they let pass as
+  // stationary makes the dual point shorter, and its value at most in that proportion.
   double lower_bound() const {
-    return std::max(0.0, best_dual_ - 8.0 * kEpsilon * y_norm_ * y_norm_ / n_);
+    const double rounding = 8.0 * kEpsilon * y_norm_ * y_norm_ / n_;
+    return std::max(0.0, best_dual_ / (1.0 + stationary()) - rounding);
   }
   long n_iter() const { return n_iter_; }
 
@@ -204,9 +207,8 @@ class Solver {
 
   // Whether no block outside the working set is violated.
   bool is_whole(const std::vector<BlockNorm>& violated) const {
-    return std::all_of(violated.begin(), violated.end(), [&](const BlockNorm& b) {
-      return std::find(set_.blocks.begin(), set_.blocks.end(), b.block) != set_.blocks.end();
-    });
+    return std::all_of(violated.begin(), violated.end(),
+                       [&](const BlockNorm& b) { return set_.holds(b.block); });
   }
 
   double polish_gap() const {
@@ -264,17 +266,8 @@ class Solver {
     primal_ = objective(problem_.y() - fitted(set_), set_);
     double largest = lam_;
     for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
-    dual_ = dual_value(r_, largest);
+    dual_ = problem_.dual_value(r_, lam_, largest);
     return primal_ > 0.0 ? (primal_ - dual_) / primal_ : 0.0;
-  }
-
-  // Dual objective of r, made feasible given max_b ||q_b||.
-  double dual_value(const Vector& r, double largest) const {
-    const double rr = r.squaredNorm();
-    const double yr = problem_.y().dot(r);
-    const double limit = lam_ / largest;
-    const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
-    return kappa * yr / n_ - kappa * kappa * rr / (2.0 * n_);
   }
 
   double objective(const Vector& residual, const WorkingSet& set) const {
@@ -304,9 +297,7 @@ class Solver {
       ++n_kept;
     }
     set_.blocks.resize(n_kept);
-    const auto present = [&](const BlockNorm& b) {
-      return std::find(set_.blocks.begin(), set_.blocks.end(), b.block) != set_.blocks.end();
-    };
+    const auto present = [&](const BlockNorm& b) { return set_.holds(b.block); };
     violated.erase(std::remove_if(violated.begin(), violated.end(), present), violated.end());
     std::stable_sort(violated.begin(), violated.end(),
                      [](const BlockNorm& a, const BlockNorm& b) { return a.norm > b.norm; });
@@ -458,7 +449,7 @@ class Solver {
           std::max(largest, projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
     }
     const double primal = objective(problem_.y() - fitted(point), point);
-    return primal > 0.0 ? (primal - dual_value(r, largest)) / primal : 0.0;
+    return primal > 0.0 ? (primal - problem_.dual_value(r, lam_, largest)) / primal : 0.0;
   }
 
   const ScaledProblem& problem_;
@@ -510,10 +501,8 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
     if (set.weights.col(j).norm() > 0.0) order.push_back(j);
   }
   const auto block = [&](Index j) { return set.blocks[static_cast<std::size_t>(j)]; };
-  std::sort(order.begin(), order.end(), [&](Index a, Index b) {
-    return block(a).pattern != block(b).pattern ? block(a).pattern < block(b).pattern
-                                                : block(a).sign > block(b).sign;
-  });
+  std::sort(order.begin(), order.end(),
+            [&](Index a, Index b) { return comes_before(block(a), block(b)); });
   std::vector<Block> active_set;
   Matrix weights(problem.n_features(), static_cast<Index>(order.size()));
   for (std::size_t j = 0; j < order.size(); ++j) {

@@ -37,4 +37,9 @@ struct Block {
   }
 };
 
+// The order of blocks in every active set: by pattern, + before -.
+inline bool comes_before(Block a, Block b) {
+  return a.pattern != b.pattern ? a.pattern < b.pattern : a.sign > b.sign;
+}
+
 }  // namespace convexrelu
