@@ -229,9 +229,9 @@ class KktSystem::Impl {
   // Floating-point operations, those of float32 by half, and the entries that a form may take.
   Form cheapest_form() const {
     constexpr double kLargestMatrix = 1e8;
-    constexpr double kLargestMixed = 2.5e8;     // of a matrix of float32
-    constexpr double kConjugateGradients = 60;  // steps: 10 to 40 on images, 200 at small lam
-    constexpr double kMixedSteps = 12;          // with a factor that serves two systems
+    constexpr double kLargestMixed = 2.5e8;  // of a matrix of float32
+    constexpr double kManySteps = 60;
+    constexpr double kMixedSteps = 12;  // with a factor that serves two systems
     const double square = static_cast<double>(n()) * static_cast<double>(n());
     const bool n_fits = square <= kLargestMatrix;
     const bool m_fits =
@@ -251,26 +251,32 @@ class KktSystem::Impl {
         !n_fits && square <= kLargestMixed
             ? 0.5 * mixed_factor_cost() + mixed_border_cost() + kMixedSteps * mixed_step_cost()
             : kInfinity;
-    // A member with alpha = 0 is beyond the iterative form, unless no direct one fits.
+    // A member with alpha = 0 is beyond the iterative form, unless no direct one fits. Against those the
+    // steps are overestimated: they are 10 to 40 on images, but 200 elsewhere.
     const bool any_radial =
         std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.radial; });
-    const double iterative_cost =
-        any_radial && direct_fits ? kInfinity : kConjugateGradients * iterative_step_cost();
-    if (std::min(mixed_cost, iterative_cost) >= direct_cost) return direct;
-    return mixed_cost < iterative_cost ? Form::mixed : Form::iterative;
+    const auto iterative_cost = [&](double n_steps) {
+      return any_radial && direct_fits ? kInfinity : n_steps * iterative_step_cost();
+    };
+    if (std::min(mixed_cost, iterative_cost(std::max(n_steps_, kManySteps))) >= direct_cost) {
+      return direct;
+    }
+    return mixed_cost < iterative_cost(n_steps_) ? Form::mixed : Form::iterative;
   }
 
   double n_form_cost() const {
     const double n_samples = static_cast<double>(n()), k = static_cast<double>(size_k());
     return n_samples * n_samples * (n_samples / 3.0 + 2.0 * k);
   }
+  // With the new part of Z'Z at twice its price: where the two are close, the n-form keeps more digits of
+  // paths that come to singular systems.
   double m_form_cost() const {
     const double m = static_cast<double>(m_);
     double fresh = 0.0;
     for (const Slot& slot : slots_) {
       if (slot.offset < 0) fresh += static_cast<double>(slot.width);
     }
-    return m * m * m / 3.0 + static_cast<double>(n()) * fresh * (2.0 * m - fresh);
+    return m * m * m / 3.0 + 2.0 * static_cast<double>(n()) * m * fresh;
   }
   // One product with the masks each way.
   double masked_cost() const {
@@ -675,7 +681,8 @@ class KktSystem::Impl {
     cg.p = cg.preconditioned;
     cg.rho = cg.first_rho = cg.residual.cwiseProduct(cg.preconditioned).sum();
     cg.energy = 0.0;
-    for (int step = 0; step < kMaxSteps && cg.rho > 0.0 && !done(); ++step) {
+    int step = 0;
+    for (; step < kMaxSteps && cg.rho > 0.0 && !done(); ++step) {
       monitor.check();
       apply_m_form(cg.p, cg.image_of_p);
       const double length = cg.rho / cg.p.cwiseProduct(cg.image_of_p).sum();
@@ -687,6 +694,7 @@ class KktSystem::Impl {
       cg.p = cg.preconditioned + (next / cg.rho) * cg.p;
       cg.rho = next;
     }
+    n_steps_ = std::max(kKeptSteps * n_steps_, static_cast<double>(step));
     problem_.products().forward(patterns_, cg.x, cg.image, n_threads_);
     dr = g1 - cg.image;
     for (Index b = 0; b < size_k(); ++b) {
@@ -752,6 +760,9 @@ class KktSystem::Impl {
     }
   };
   mutable ConjugateGradients cg_;
+  // Steps that a system is expected to take, by those of the last ones.
+  static constexpr double kFirstSteps = 40.0, kKeptSteps = 0.8;
+  mutable double n_steps_ = kFirstSteps;
   std::unique_ptr<MixedPreconditioner> mixed_;  // made when first needed
   mutable bool is_fresh_ = false;               // its factor is that of the present system
   // Conjugate gradients on J: (n) and (k).
