@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -442,6 +445,31 @@ class TestDeterminism:
         answers = joblib.Parallel(n_jobs=2)(joblib.delayed(solve)(problem, lam) for lam in lams)
         for lam, answer in zip(lams, answers, strict=True):
             assert_same_bits(answer, solve(problem, lam))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+    def test_forked_processes_have_threads_of_their_own(self) -> None:
+        """What stays from one loop to the next in the parent is not theirs, and both can end."""
+        script = """if True:
+            import os, sys, warnings
+            import numpy as np
+            from convexrelu import Problem, sample_patterns, solve
+            X = np.random.default_rng(0).standard_normal((3000, 4))
+            y = X[:, 0] * X[:, 1]
+            problem = Problem(X, y, sample_patterns(X, 1000, rng=0))
+            def weights():
+                return solve(problem, 0.3 * problem.lambda_max, n_threads=2).weights.tobytes()
+            before = weights()
+            warnings.simplefilter("ignore")  # that there are threads
+            children = [os.fork()]
+            if children[0] == 0:
+                sys.exit(0 if weights() == before else 1)  # by the end of an ordinary process
+            children.append(os.fork())
+            if children[1] == 0:
+                sys.exit(0)
+            same = weights() == before
+            sys.exit(any(os.waitpid(child, 0)[1] for child in children) or not same)
+        """
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
     def test_runs_agree(self) -> None:
         problem = medium("relu", n=60, n_gates=100)

@@ -19,8 +19,11 @@ std::atomic<long> news_left{1L << 62};  // allocations that succeed
 
 }  // namespace
 
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return --news_left >= 0 ? std::malloc(size) : nullptr;
+}
 void* operator new(std::size_t size) {
-  void* const memory = --news_left >= 0 ? std::malloc(size) : nullptr;
+  void* const memory = operator new(size, std::nothrow);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
