@@ -1,4 +1,4 @@
-// Counting and finding bits of 64-bit words.
+// Counting and finding bits of 64-bit words, and asking for them early.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,15 @@ inline int lowest_bit(std::uint64_t word) {
   return static_cast<int>(position);
 #else
   return __builtin_ctzll(word);
+#endif
+}
+
+// A hint that memory will be read soon; it may lie anywhere.
+inline void prefetch(const void* at) {
+#if defined(_MSC_VER)
+  static_cast<void>(at);
+#else
+  __builtin_prefetch(at);
 #endif
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <type_traits>
 
+#include "bits.hpp"
 #include "convexrelu/error.hpp"
 #include "convexrelu/parallel.hpp"
 #include "subset_sums.hpp"
@@ -31,6 +32,8 @@ template <typename Scalar, int kLanes>
 using LargeTables = SubsetSums<Scalar, kLanes, kLanes * sizeof(Scalar) <= 16 ? 8 : 6>;
 template <typename Scalar, int kLanes>
 using SmallTables = SubsetSums<Scalar, kLanes, 4>;
+// Patterns of few words are asked for so many ahead.
+constexpr Index kAhead = 32;
 
 template <int kLanes>
 using DataRow = Eigen::Map<const Eigen::Array<double, kLanes, 1>>;
@@ -354,9 +357,11 @@ double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_t
   for_each_pass(norms.size(), Workspace::kSumBytes / row_bytes, kManySums, 0, n_threads,
                 [&](const Workspace& workspace, Index first, Index count) {
                   const auto word = [=](Index i, Index w) {
-                    return words[(first + i) * stride + w];
+                    const Word* const at = words + (first + i) * stride + w;
+                    prefetch(at + kAhead * stride);
+                    return *at;
                   };
-                  auto squares = norms.segment(first, count).array();
+                  double* const squares = norms.data() + first;
                   for_each_block<16>(slabs_, [&](auto lanes, const Slab& slab, Index j, Index) {
                     using Subsets = LargeTables<float, lanes>;
                     sum_over_samples<Subsets>(slab, j, scaled, count, word, workspace);
@@ -366,7 +371,11 @@ double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_t
                       squares[i] += sum.matrix().template cast<double>().squaredNorm();
                     }
                   });
-                  squares = squares.sqrt() * unscale_1 * unscale_2;
+                  // A plain loop is one of vector instructions at every level; Eigen's is not.
+                  const double factor_1 = unscale_1, factor_2 = unscale_2;
+                  for (Index i = 0; i < count; ++i) {
+                    squares[i] = std::sqrt(squares[i]) * factor_1 * factor_2;
+                  }
                 });
 
   // A product r_k x_kj goes through one rounding to float, at most 11 additions in SubsetSums and one
