@@ -282,6 +282,26 @@ class TestDegenerateGeometry:
                 assert solution.status == "optimal", trial
                 assert certify(solution).stationarity <= 1e-10, trial
 
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_next_to_degenerate(self, formulation: str) -> None:
+        """Where y is 1e-5 from integers, neurons that would be one are twins at that distance."""
+        rng = np.random.default_rng(4)
+        hardest = (
+            ([[-1, -1], [-1, 0], [0, 1]], [0, -2, -2], [1, 0, 0]),
+            ([[2, -2, 2], [0, 2, -1], [-2, 1, -2], [0, 1, 1], [-2, 0, -2]],
+             [2, 0, 0, 0, 2], [-1, -1, 0, 1, -1]),
+        )  # fmt: skip
+        for trial in range(80):
+            n, d = rng.integers(3, 7), rng.integers(2, 4)
+            X, y, change = (rng.integers(-2, 3, size).astype(float) for size in ((n, d), n, n))
+            if trial < len(hardest):
+                X, y, change = (np.array(values, float) for values in hardest[trial])
+            problem = Problem(X, y + 1e-5 * change, enumerate_patterns(X), formulation=formulation)
+            if problem.lambda_max > 0:
+                solution = solve(problem, 0.2 * problem.lambda_max)
+                assert certify(solution).stationarity <= 1e-11
+                assert solution.n_iter <= 40
+
 
 class TestScale:
     """The scaled answer to 1e-8, or numerical_failure; never NaN."""

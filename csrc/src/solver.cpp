@@ -48,16 +48,23 @@ constexpr double kPolishGapIterative = 0.005;  // where its directions cost more
 // The next one goes on from it with new blocks where these are few: a quarter of this and of all.
 constexpr std::size_t kFewViolated = 20;
 // It has converged when its residual, relative to ||y|| and lam, is below the first, and is of use
-// below the second.
+// below the second where steps gain no more; below the third where those with a matrix that is used again don't.
 constexpr double kPolishTolerance = 1e-14;
 constexpr double kPolishAccepted = 1e-10;
+constexpr double kChordAccepted = 1e-13;
+// From below the first residual on, so many steps may leave more than half of it: where two neurons are
+// nearly twins it first rises, by the square of what moves from one to the other.
+constexpr double kPatient = 1e-5;
+constexpr int kMaxPatience = 8;
 // Below this residual a factored matrix is used again while it still gains a digit a step.
 constexpr double kChord = 1e-4;
 constexpr double kChordGain = 0.1;
 // Below this reciprocal condition number the activations count as dependent: the optimum need not be
-// unique, and Newton's matrix is regularised by 1/sigma = this times ||X||^2/n.
+// unique, and Newton's matrix is regularised by 1/sigma = the second times ||X||^2/n: by less after steps
+// that gained little, but at least by the third.
 constexpr double kDependent = 1e-13;
 constexpr double kRegularisation = 1e-10;
+constexpr double kLeastRegularisation = 1e-14;
 // Blocks outside count as violated beyond this, relative to lam, and | ||q_b|| / lam - 1 | over the
 // active ones is rounding below it.
 constexpr double kStationary = 1e-11;
@@ -388,18 +395,27 @@ class Solver {
   // that are still zero if they shall enter. Replaces the point, and is true, if it got to rounding.
   bool polish(bool all_enter) {
     newton_.start(set_, r_, all_enter);
-    double last = kInfinity;
+    double last = kInfinity, least = kInfinity, regularisation = kRegularisation;
+    int patience = kMaxPatience;
     Activations activations = Activations::unknown;
     bool chord = false;  // the last step used the matrix of an earlier one
     for (;;) {
       const double size = newton_.evaluate();
       if (!std::isfinite(size)) return false;
-      if (size <= kPolishTolerance || (size <= kPolishAccepted && size > 0.25 * last)) break;
-      if (!chord && !(size < 0.5 * last)) return false;
+      const bool slow = size > 0.25 * last;
+      if (size <= kPolishTolerance ||
+          (slow && size <= (chord ? kChordAccepted : kPolishAccepted))) {
+        break;
+      }
+      if (!chord && !(size < 0.5 * last)) {
+        if (!(least < kPatient && patience-- > 0)) return false;
+        regularisation = std::max(0.1 * regularisation, kLeastRegularisation);
+      }
+      least = std::min(least, size);
       chord = activations == Activations::independent && !by_iteration() && size < kChord &&
               size < kChordGain * last;
       last = size;
-      if (!chord && !factor_for_polish(activations)) return false;
+      if (!chord && !factor_for_polish(activations, regularisation)) return false;
       const double accuracy =
           by_iteration() ? std::clamp(kPolishStep * size, kFinestPolishStep, kCoarsestPolishStep)
                          : kFinestPolishStep;
@@ -421,8 +437,8 @@ class Solver {
   enum class Activations { unknown, independent, dependent };
 
   // On entry it is taken for granted, unless unknown or the matrix is singular; on return it is known.
-  bool factor_for_polish(Activations& activations) {
-    const double delta = n_ * x_norm_squared_ * kRegularisation;
+  bool factor_for_polish(Activations& activations, double regularisation) {
+    const double delta = n_ * x_norm_squared_ * regularisation;
     if (n_iter_ >= options_.max_iter) return false;
     ++n_iter_;
     if (activations == Activations::dependent) {
