@@ -238,7 +238,7 @@ class TestSymmetricData:
         path = trace_path(problem, 0.005 * problem.lambda_max)
         assert path.status == "optimal"
         # Tied blocks whose system is singular at lambda_max itself: docs/theory/path.md.
-        singular = {("parity of bits", "gated"): 1, ("3-cube", "gated"): 2}
+        singular = {("parity of bits", "gated"): 1, ("3-cube", "gated"): 1}
         assert path.n_restarts <= singular.get((name, formulation), 0)
         check_points(path, points(path)[:: max(1, path.n_segments // 15)])
         for ratio in (0.7, 0.2, 0.03):

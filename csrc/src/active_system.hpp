@@ -197,18 +197,16 @@ class ActiveSystem {
     kkt_.solve(g1, g2, dz, dalpha, refine_ ? kRefined : kNotRefined, monitor_);
   }
 
-  // Newton's method with the factorisation at hand. Returns the residual.
+  // Newton's method with the factorisation at hand, as long as it gains. Returns the residual.
   double correct() {
-    double last = kInfinity;
-    for (;;) {
+    for (double last = kInfinity;;) {
       const Vector g1 = mu_ * problem_.y() - z_ - combine(p_ * alphas().asDiagonal());
       const Vector norms = p_.colwise().norm().transpose();
       const Vector g2 = 0.5 * n_ * (1.0 - norms.array().square()) / norms.array();
       const double residual = std::max(g1.norm() / (mu_ * y_norm_),
                                        size() > 0 ? g2.lpNorm<Eigen::Infinity>() / n_ : 0.0);
-      if (!(residual > kConverged) || !(residual < 0.3 * last)) {
-        return std::isnan(residual) ? kInfinity : std::min(residual, last);
-      }
+      if (std::isnan(residual)) return kInfinity;
+      if (residual <= kConverged || !(residual < 0.3 * last)) return residual;
       last = residual;
       Vector dz, dalpha;
       dz.resize(z_.size());
@@ -220,8 +218,16 @@ class ActiveSystem {
     }
   }
 
-  // Factors, and brings the point to the path. False where the system is singular or too far off.
-  bool settle() { return factor() && correct() <= visible(kAccepted); }
+  // Factors, and brings the point to the path. False where the system is singular or too far off. Where
+  // columns are nearly dependent the residual may rise before it falls.
+  bool settle() {
+    for (int patience = kMaxPatience;; --patience) {
+      if (!factor()) return false;
+      const double residual = correct();
+      if (residual <= visible(kSettled)) return true;
+      if (patience == 0 || !(residual < kTooFar)) return residual <= visible(kAccepted);
+    }
+  }
 
   Series start_series(int max_order) const {
     const Index columns = max_order + 1;
@@ -281,6 +287,15 @@ class ActiveSystem {
     return reach;
   }
 
+  // How far the columns, scaled to unit length, are from dependent: the smallest diagonal entry of
+  // their pivoted R. Rounding of alpha is that of z over it squared.
+  double independence() const {
+    if (size() == 0) return 1.0;
+    if (size() > z_.size()) return 0.0;
+    const Eigen::ColPivHouseholderQR<Matrix> qr(columns().colwise().normalized());
+    return qr.matrixR().diagonal().cwiseAbs().minCoeff();
+  }
+
   // Moves alpha along dependences of the columns until they are independent (a vertex of the
   // optimal set).
   void make_independent() {
@@ -328,6 +343,11 @@ class ActiveSystem {
   // Newton's method has converged, and is of use, below these residuals, relative to mu ||y||.
   static constexpr double kConverged = 2e-15;
   static constexpr double kAccepted = 1e-10;
+  // Above the first it is tried so many times to get on with another factorisation, unless it is above the
+  // second.
+  static constexpr double kSettled = 1e-13;
+  static constexpr double kTooFar = 1e-5;
+  static constexpr int kMaxPatience = 8;
   // Accuracies to ask of the system; an alpha below this fraction of the largest needs the first.
   static constexpr double kRefined = 1e-12;
   static constexpr double kNotRefined = 1.0;

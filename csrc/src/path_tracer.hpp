@@ -62,9 +62,11 @@ class PathTracer {
   static constexpr double kSamePoint = 1e-11;
   // Memory of segments, which are small and many, is asked for in portions of so many bytes.
   static constexpr double kRoom = 64e6;
-  static constexpr long kMaxRestarts = 300;
-  // How far beyond the present point a restart solves.
-  static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3};
+  // So many restarts while mu doubles are rounding.
+  static constexpr int kMaxRestarts = 50;
+  // How far beyond the present point a restart solves, and how independent the columns are to be there.
+  static constexpr double kApart = 1e-6;
+  static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2};
 
   bool is_relu() const { return problem_.formulation() == Formulation::relu; }
   double lam_of(double mu) const { return problem_.lam_unit() / mu; }
@@ -72,7 +74,8 @@ class PathTracer {
   Status follow() {
     bool selected = begin();
     int n_at_point = 0;
-    long n_restarts = 0;
+    int n_restarts = 0;  // since mu was:
+    double counted_from = at_.mu();
     while (at_.mu() < mu_end_ * (1.0 - 1e-14)) {
       if (static_cast<long>(segments.size()) >= options_.max_segments) return Status::max_iter;
       monitor_.report("path", static_cast<long>(segments.size()), objective_, gap_);
@@ -85,6 +88,10 @@ class PathTracer {
       }
       n_at_point = at_.mu() > before * (1.0 + kSamePoint) ? 0 : n_at_point + 1;
       if (!selected || n_at_point > kMaxEventsAtPoint) {
+        if (at_.mu() > 2.0 * counted_from) {
+          counted_from = at_.mu();
+          n_restarts = 0;
+        }
         if (++n_restarts > kMaxRestarts || !restart()) return Status::stalled;
         selected = true;
         n_at_point = 0;
@@ -265,45 +272,57 @@ class PathTracer {
     events.push_back({kind, lam, block, sample});
   }
 
+  // Goes on from a solution a little further ahead, of the least distance at which the columns are apart; or,
+  // where they are nowhere, at which there is a piece of the path.
   bool restart() {
     // Soon after another restart, further ahead.
     restart_level_ = at_.mu() < restarted_until_
                          ? std::min(restart_level_ + 1, std::size(kRestartSteps) - 1)
                          : 0;
-    for (std::size_t level = restart_level_; level < std::size(kRestartSteps); ++level) {
-      const double step = kRestartSteps[level];
-      const double mu = std::min(at_.mu() * (1.0 + step), mu_end_);
-      const double lam = mu < mu_end_ ? lam_of(mu) : options_.lam_min;
-      SolveOptions options;
-      options.tol = 1e-10;
-      options.n_threads = options_.n_threads;
-      const Solution solution = convexrelu::solve(caller_, lam, options, monitor_);
-      monitor_.check();
-      if (solution.gap > 1e-8) continue;
-      const double begin = at_.mu();
-      const std::vector<Member> before = at_.members();
-      const Vector z_before = at_.z();
-      at_.mu() = mu;
-      if (adopt(solution)) {
-        // The series holds on this side of the point too.
-        events_.scan();
-        if (pieces_.select()) {
-          record(EventKind::restart, {-1, 0});
-          restarted_until_ = at_.mu() * (1.0 + 100.0 * step);
+    for (const double independence : {kApart, 0.0}) {
+      for (std::size_t level = restart_level_; level < std::size(kRestartSteps); ++level) {
+        if (restart_at(kRestartSteps[level], independence)) {
+          restarted_until_ = at_.mu() * (1.0 + 100.0 * kRestartSteps[level]);
           restart_level_ = level;
           n_cut_ = 0;
-          Series s = at_.start_series(options_.max_order);
-          at_.extend(s, std::min(kFirstOrder, options_.max_order));
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  bool restart_at(double step, double independence) {
+    const double begin = at_.mu();
+    const double mu = std::min(begin * (1.0 + step), mu_end_);
+    const double lam = mu < mu_end_ ? lam_of(mu) : options_.lam_min;
+    SolveOptions options;
+    options.tol = 1e-10;
+    options.n_threads = options_.n_threads;
+    const Solution solution = convexrelu::solve(caller_, lam, options, monitor_);
+    monitor_.check();
+    if (solution.gap > 1e-8) return false;
+    const std::vector<Member> before = at_.members();
+    const Vector z_before = at_.z();
+    at_.mu() = mu;
+    if (adopt(solution) && at_.independence() >= independence) {
+      events_.scan();
+      if (pieces_.select()) {
+        // The series holds on this side of the point too.
+        Series s = at_.start_series(options_.max_order);
+        at_.extend(s, std::min(kFirstOrder, options_.max_order));
+        if (independence == 0.0 || fits(s, begin / mu - 1.0)) {
+          record(EventKind::restart, {-1, 0});
           append_segment(s, 0.0);
           certify_point();
           segments.back().gap = gap_;
           return true;
         }
       }
-      at_.mu() = begin;
-      at_.members() = before;
-      at_.z() = z_before;
     }
+    at_.mu() = begin;
+    at_.members() = before;
+    at_.z() = z_before;
     return false;
   }
 
