@@ -250,11 +250,10 @@ Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& 
   const Index n = at_->solution.problem.n_samples();
   Vector result = problem.from_scaled(d_y - dr);
   if (problem.n_samples() == n) return result;
-  const Vector by_weights =
-      scope_ == Scope::fit_in_lam
-          ? Vector::Constant(n, kNaN)
-          : fitted_values(at_->solution.problem, active_set_,
-                          of_active_set(piece_->weights_of(dr, dalpha)));
+  const Vector by_weights = scope_ == Scope::fit_in_lam
+                                ? Vector::Constant(n, kNaN)
+                                : fitted_values(at_->solution.problem, active_set_,
+                                                of_active_set(piece_->weights_of(dr, dalpha)));
   for (Index k = 0, next = 0; k < n; ++k) {
     if (next < problem.n_samples() && problem.rows()[at(next)] == k) {
       ++next;
