@@ -65,8 +65,8 @@ class PathTracer {
   // So many restarts while mu doubles are rounding.
   static constexpr int kMaxRestarts = 50;
   // How far beyond the present point a restart solves, and how independent the columns are to be there.
-  static constexpr double kApart = 1e-6;
   static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2};
+  static constexpr double kApart = 1e-6;
 
   bool is_relu() const { return problem_.formulation() == Formulation::relu; }
   double lam_of(double mu) const { return problem_.lam_unit() / mu; }
