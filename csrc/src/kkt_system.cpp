@@ -447,7 +447,7 @@ class KktSystem::Impl {
     for (Slot& slot : slots_) order.push_back(&slot);
     const auto first_fresh = std::stable_partition(
         order.begin(), order.end(), [](const Slot* slot) { return slot->offset >= 0; });
-    if (first_fresh == order.end() && z_.cols() == m_) return;
+    if (first_fresh == order.end() && z_.rows() == n() && z_.cols() == m_) return;
     std::sort(order.begin(), first_fresh,
               [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
     require_entries(m_form_entries(), {&z_, &spare_z_, &gram_, &spare_gram_, &matrix_});
