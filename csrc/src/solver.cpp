@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "convexrelu/kkt_system.hpp"
+#include "convexrelu/memory.hpp"
+#include "interior_point.hpp"
 #include "optimality_newton.hpp"
 #include "proximal_objective.hpp"
 
@@ -27,13 +29,27 @@ constexpr double kFinestPolishStep = 1e-7;
 constexpr double kCoarsestPolishStep = 1e-5;
 // Newton steps of full length that leave more than half of the residual are rounding.
 constexpr int kMaxSlowSteps = 3;
-constexpr int kMaxNewtonSteps = 60;
-// First and largest sigma ||X||^2/n, and its growth from one proximal step to the next.
+constexpr int kMaxNewtonSteps = 20;
+// A proximal step with this many steps of its line search in a row below this length is too large: faces of
+// cones change all along it. (From .005 to .1, and from 2 to 5, the counts are within 5 %.)
+constexpr double kShortStep = 0.02;
+constexpr int kMaxShortSteps = 3;
+// Interior points: the relative gap asked of them, and how many factorisations at most (they take 15 to 75).
+constexpr double kInteriorTolerance = 1e-6;
+constexpr long kMaxInteriorIterations = 100;
+// Where the start violates the conditions by this factor, times the columns over the samples where there are
+// more, they come first: below it proximal steps alone take as few factorisations, and smaller ones.
+constexpr double kFarAway = 300.0;
+// Later, once the proximal steps that were given up have cost this part of what they would.
+constexpr double kShareLost = 0.2;
+constexpr double kTypicalIterations = 30.0;
+// First, least and largest sigma ||X||^2/n, and its growth from one proximal step to the next: the square of it
+// after a step of few directions, none after one of many.
 constexpr double kFirstSigma = 30.0;
 constexpr double kLargestSigma = 1e12;
 constexpr double kSigmaGrowth = 6.0;
-// The square of it after a step of so few directions.
 constexpr int kFewDirections = 2;
+constexpr int kManyDirections = 10;
 // Within the tolerance: what is left to do there is to move weight between blocks that are nearly
 // the same neuron, whose ||q_b|| differ in the square of their distance.
 constexpr double kLastSigmaGrowth = 100.0;
@@ -56,6 +72,8 @@ constexpr double kChordAccepted = 1e-13;
 // nearly twins it first rises, by the square of what moves from one to the other.
 constexpr double kPatient = 1e-5;
 constexpr int kMaxPatience = 8;
+// So many steps with a matrix that is used again may fail to gain, before none is any more.
+constexpr int kMaxFailedChords = 3;
 // Below this residual a factored matrix is used again while it still gains a digit a step.
 constexpr double kChord = 1e-4;
 constexpr double kChordGain = 0.1;
@@ -70,8 +88,8 @@ constexpr double kLeastRegularisation = 1e-14;
 constexpr double kStationary = 1e-11;
 // Rounding of primal and dual value, relative to them.
 constexpr double kSmallestGap = 1e-15;
-// Rounds without progress after which the answer is as good as it gets: within the tolerance, and
-// short of it.
+// Rounds without progress after which the answer is as good as it gets: within the tolerance, where progress
+// is a halving, and short of it, where it is anything beyond rounding.
 constexpr int kMaxStalledOptimal = 6;
 constexpr int kMaxStalled = 12;
 
@@ -107,23 +125,14 @@ class Solver {
     set_.weights.resize(problem.n_features(), 0);
     best_ = set_;
     best_r_ = r_;
-    sigma_ = x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0;
+    sigma_ = least_sigma();
   }
 
   // Takes over the weights of another solution, unless zero is better, and of its dual point, moved
   // to the present lam, and its residual the better one.
   void start_from(const Solution& solution) {
-    WorkingSet warm;
-    warm.blocks = solution.active_set;
-    warm.weights = solution.weights / problem_.weight_unit();
-    warm.faces.resize(warm.blocks.size());
-    if (warm.size() == 0 || !warm.weights.allFinite()) return;
-    for (Index j = 0; j < warm.size(); ++j) {
-      Vector q(warm.weights.rows());
-      projector_.project(warm.blocks[static_cast<std::size_t>(j)], warm.weights.col(j),
-                         warm.faces[static_cast<std::size_t>(j)], q);
-      warm.weights.col(j) = q;
-    }
+    if (solution.active_set.empty() || !solution.weights.allFinite()) return;
+    WorkingSet warm = projected(solution.active_set, solution.weights / problem_.weight_unit());
     const Vector residual = problem_.y() - fitted(warm);
     const double primal = objective(residual, warm);
     if (!(primal < problem_.y().squaredNorm() / (2.0 * n_))) return;
@@ -161,21 +170,26 @@ class Solver {
   Status iterate() {
     int n_stalled = 0;
     bool untried = false;  // Newton's method at this point
-    double best_gap = kInfinity, best_deviation = kInfinity;
+    double best_gap = kInfinity, best_deviation = kInfinity, bracket = kInfinity;
     if (newton_first_) newton_first_ = polish(false);
-    for (;;) {
+    for (bool first = !newton_first_;; first = false) {
       const std::vector<BlockNorm> violated =
           blocks_above(problem_, r_, lam_ * (1.0 + stationary()), options_.n_threads, monitor_);
       const double gap = relative_gap(violated);
       if (!std::isfinite(gap)) return Status::numerical_failure;
-      // Short of the tolerance progress is a smaller gap, then digits of the directions.
+      // Short of the tolerance progress is a smaller distance between the best primal and dual values, which
+      // only falls, then digits of the directions.
       const bool within = gap <= options_.tol;
       const double deviation = within ? largest_deviation(violated) : kInfinity;
-      const bool progress =
-          std::max(gap, kSmallestGap) < 0.5 * best_gap || deviation < 0.5 * best_deviation;
+      keep_best(deviation, best_deviation);
+      const bool halved = std::max(gap, kSmallestGap) < 0.5 * best_gap;
+      const bool closer = best_primal_ - best_dual_ < bracket - value_rounding();
+      const bool converging = std::min(deviation, best_deviation) == kInfinity && closer;
+      const bool progress = halved || converging || deviation < 0.5 * last_deviation_;
       n_stalled = progress ? 0 : n_stalled + 1;
       best_gap = std::min(best_gap, gap);
-      keep_best(deviation, best_deviation);
+      bracket = std::min(bracket, best_primal_ - best_dual_);
+      last_deviation_ = std::min(last_deviation_, deviation);
       monitor_.report("solve", n_iter_, primal_ * problem_.y_unit() * problem_.y_unit(), gap);
       if (deviation <= stationary() || (within && !options_.polished)) return Status::optimal;
       const bool exhausted = n_iter_ >= options_.max_iter;
@@ -194,16 +208,91 @@ class Solver {
       // Where Newton's method has just converged, few blocks more are no reason to leave it.
       if (newton_first_ && few && n_stalled == 0 && polish(true)) continue;
       newton_first_ = false;
+      if ((first && is_far(violated)) ||
+          work_lost_ > kShareLost * kTypicalIterations * inside_work()) {
+        work_lost_ = 0.0;
+        if (jump_inside()) continue;
+      }
       if (proximal_step()) {
         untried = !(gap < polish_gap());
         if (!untried) newton_first_ = polish(false);
-        const double growth = std::pow(kSigmaGrowth, n_directions_ <= kFewDirections ? 2 : 1);
+        const double growth = n_directions_ <= kFewDirections    ? kSigmaGrowth * kSigmaGrowth
+                              : n_directions_ <= kManyDirections ? kSigmaGrowth
+                                                                 : 1.0;
         grow_sigma(within ? kLastSigmaGrowth : growth);
       } else {
-        sigma_ /= kSigmaGrowth;
+        sigma_ = std::max(sigma_ / kSigmaGrowth, least_sigma());
+        work_lost_ += static_cast<double>(n_directions_) * flops(kkt_.size());
       }
     }
   }
+
+  // Of a factorisation with so many columns, the cheaper way.
+  double flops(Index n_columns) const {
+    const double m = static_cast<double>(n_columns), less = std::min(n_, m);
+    return n_ * m * less + less * less * less / 3.0;
+  }
+
+  // Of one for an interior point over all blocks.
+  double inside_work() const {
+    if (problem_.formulation() != Formulation::relu) return kInfinity;
+    return flops(problem_.n_patterns() * problem_.n_features());
+  }
+
+  // Whether the start is so far from optimal that proximal steps would change the faces of the cones too often.
+  bool is_far(const std::vector<BlockNorm>& violated) const {
+    if (problem_.formulation() != Formulation::relu) return false;
+    double largest = 0.0;
+    for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
+    const double columns = static_cast<double>(problem_.n_patterns() * problem_.n_features());
+    return largest > kFarAway * std::max(1.0, columns / n_) * lam_;
+  }
+
+  // Goes on from an interior point of the program over all blocks, if that is a better one. Once: it is as near
+  // to the optimum as another would be.
+  bool jump_inside() {
+    if (std::exchange(has_jumped_, true) || n_iter_ >= options_.max_iter) return false;
+    std::vector<Block> blocks;
+    for (Index i = 0; i < problem_.n_patterns(); ++i) {
+      blocks.push_back({i, +1});
+      blocks.push_back({i, -1});
+    }
+    // Half of what there is, so that the rest of the process keeps some.
+    if (interior_point_memory(problem_, blocks) > 0.5 * available_memory()) return false;
+    const long n_left = std::min(kMaxInteriorIterations, options_.max_iter - n_iter_);
+    InteriorPoint point = find_interior_point(problem_, lam_, blocks, kInteriorTolerance, n_left,
+                                              options_.n_threads, monitor_);
+    n_iter_ += point.n_iterations;
+    WorkingSet inside = projected(std::move(blocks), point.weights);
+    const double before = restricted_gap(set_, r_);
+    std::swap(set_, inside);
+    if (!(restricted_gap(set_, point.r) < before)) {
+      std::swap(set_, inside);
+      return false;
+    }
+    r_ = std::move(point.r);
+    sigma_ = std::max(least_sigma(), set_.weights.colwise().norm().mean() / lam_);
+    return true;
+  }
+
+  // Blocks with the projections of given weights (d, k) onto their cones.
+  WorkingSet projected(std::vector<Block> blocks, const Matrix& weights) {
+    WorkingSet set;
+    set.blocks = std::move(blocks);
+    set.weights.resizeLike(weights);
+    set.faces.resize(set.blocks.size());
+    for (Index j = 0; j < set.size(); ++j) {
+      monitor_.check();
+      projector_.project(set.blocks[static_cast<std::size_t>(j)], weights.col(j),
+                         set.faces[static_cast<std::size_t>(j)], set.weights.col(j));
+    }
+    return set;
+  }
+
+  double least_sigma() const { return x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0; }
+
+  // Of the distance between two values of the order of ||y||^2/2n.
+  double value_rounding() const { return 16.0 * kEpsilon * std::abs(best_primal_); }
 
   void grow_sigma(double factor) {
     const double mean_norm = set_.size() > 0 ? set_.weights.colwise().norm().mean() : 0.0;
@@ -329,9 +418,21 @@ class Solver {
     const Vector start = r_;
     phi_.start(set_, sigma_);
     phi_.evaluate(r_, at_);
+    if (carried_.size() > 0) {
+      phi_.evaluate(carried_, next_);
+      if (next_.value < at_.value) {
+        r_ = carried_;
+        std::swap(at_, next_);
+      }
+      carried_.resize(0);
+    }
+    const bool must_end = sigma_ <= least_sigma();  // by its accuracy or by rounding
+    const auto too_long = [&](int n_short) {
+      return !must_end && (n_short >= kMaxShortSteps || n_directions_ >= kMaxNewtonSteps);
+    };
     bool accurate = false;
-    int n_slow = 0;
-    for (n_directions_ = 0; !accurate && n_slow < kMaxSlowSteps && n_directions_ < kMaxNewtonSteps;
+    int n_slow = 0, n_short = 0;
+    for (n_directions_ = 0; !accurate && n_slow < kMaxSlowSteps && !too_long(n_short);
          ++n_directions_) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter || !newton_direction()) break;
@@ -345,6 +446,7 @@ class Solver {
       } while (step > kSmallestStep && !decreased(step * slope));
       if (step <= kSmallestStep) break;
       r_.swap(trial_r_);
+      n_short = step < kShortStep ? n_short + 1 : 0;
       const double residual = next_.gradient.norm();
       const bool slow = (step == 1.0 || std::abs(next_.value - at_.value) <= noise()) &&
                         residual > 0.5 * at_.gradient.norm();
@@ -358,7 +460,7 @@ class Solver {
     if (accurate || restricted_gap(moved, r_) <= restricted_gap(set_, start)) {
       set_ = std::move(moved);
     } else {
-      r_ = start;
+      carried_ = std::exchange(r_, start);
     }
     return accurate;
   }
@@ -399,10 +501,13 @@ class Solver {
     int patience = kMaxPatience;
     Activations activations = Activations::unknown;
     bool chord = false;  // the last step used the matrix of an earlier one
+    int n_failed_chords = 0;
+    // Ends: every step halves the residual but for kMaxPatience and kMaxFailedChords of them, and
+    // starts anew only when a block has left.
     for (;;) {
       const double size = newton_.evaluate();
       if (!std::isfinite(size)) return false;
-      const bool slow = size > 0.25 * last;
+      const bool slow = size > 0.25 * std::min(last, least);
       if (size <= kPolishTolerance ||
           (slow && size <= (chord ? kChordAccepted : kPolishAccepted))) {
         break;
@@ -411,9 +516,10 @@ class Solver {
         if (!(least < kPatient && patience-- > 0)) return false;
         regularisation = std::max(0.1 * regularisation, kLeastRegularisation);
       }
+      if (chord && !(size < 0.5 * last)) ++n_failed_chords;
       least = std::min(least, size);
-      chord = activations == Activations::independent && !by_iteration() && size < kChord &&
-              size < kChordGain * last;
+      chord = n_failed_chords < kMaxFailedChords && activations == Activations::independent &&
+              !by_iteration() && size < kChord && size < kChordGain * last;
       last = size;
       if (!chord && !factor_for_polish(activations, regularisation)) return false;
       const double accuracy =
@@ -422,7 +528,7 @@ class Solver {
       if (!newton_.step(kkt_, accuracy)) return false;
       // Leaving at a weight other than zero, they leave the fit with a jump.
       if (newton_.drop_negative()) {
-        last = kInfinity;
+        last = least = kInfinity;
         activations = Activations::unknown;
       }
     }
@@ -487,6 +593,10 @@ class Solver {
   WorkingSet best_;
   Vector best_r_;
   bool newton_first_ = false;  // the point is one of Newton's method on the optimality conditions
+  bool has_jumped_ = false;    // to an interior point
+  double work_lost_ = 0.0;     // in proximal steps that were given up, flops
+  Vector carried_;             // where the last of them got to
+  double last_deviation_ = kInfinity;
   double sigma_ = 0.0;
   double room_ = 0.0;  // for violated blocks to join the working set
   double primal_ = 0.0, dual_ = 0.0;
