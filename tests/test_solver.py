@@ -303,6 +303,91 @@ class TestDegenerateGeometry:
                 assert solution.n_iter <= 40
 
 
+def far_problem(seed: int) -> Problem:
+    """Few gates or many, features of the kinds that tables have, for starts far from the optimum."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(40, 400)), int(rng.integers(1, 14))
+    X = {
+        0: lambda: rng.standard_normal((n, d)),
+        1: lambda: np.exp(rng.standard_normal((n, d))) - 1.6,
+        2: lambda: rng.integers(0, 2, (n, d)).astype(float),
+        3: lambda: np.round(rng.standard_normal((n, d)), 1),
+        4: lambda: rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-2, 2, d),
+    }[seed % 5]()
+    if rng.random() < 0.5:
+        X[:, -1] = 1.0
+    y = np.abs(X @ rng.standard_normal(d)) + X[:, 0]
+    y += y.std() * rng.choice([0.1, 1.0]) * rng.standard_normal(n)
+    return Problem(X, y, sample_patterns(X, int(rng.integers(2, 41)), rng=seed))
+
+
+class TestFromFar:
+    """Cold starts at small lam: thousands of faces of cones lie between zero and the optimum."""
+
+    @pytest.mark.parametrize("ratio", [1e-2, 1e-3, 1e-4, 1e-6, 1e-8])
+    @pytest.mark.parametrize("seed", range(0, 60, 5))
+    def test_arrives_within_few_factorisations(self, seed: int, ratio: float) -> None:
+        counts = []
+        for problem in map(far_problem, range(seed, seed + 5)):
+            lam = ratio * problem.lambda_max
+            solution = solve(problem, lam, max_iter=1000)
+            # A dual point is feasible up to the rounding of X'r.
+            rounding = 4 * np.finfo(float).eps * np.linalg.norm(problem.X, 2) / len(problem.y)
+            gap = max(1e-8, rounding * float(np.linalg.norm(solution.residual)) / lam)
+            assert solution.status == "optimal" or (ratio < 1e-6 and solution.gap < gap), problem
+            assert certify(solution).gap <= gap
+            counts.append(solution.n_iter)
+        assert np.median(counts) <= 150
+
+    @pytest.mark.parametrize("seed", range(100, 106))
+    def test_agrees_with_a_warm_grid(self, seed: int) -> None:
+        problem = far_problem(seed)
+        lam = 1e-4 * problem.lambda_max
+        warm = None
+        for step in np.geomspace(0.1 * problem.lambda_max, lam, 13):
+            warm = solve(problem, float(step), warm_start=warm)
+        cold = solve(problem, lam)
+        assert warm is not None
+        assert cold.objective == pytest.approx(warm.objective, rel=1e-9)
+
+    def test_many_gates(self) -> None:
+        rng = np.random.default_rng(0)
+        X = with_ones(rng.standard_normal((120, 6)))
+        problem = Problem(X, np.sin(3 * X[:, 0]) + X[:, 1], sample_patterns(X, 300, rng=0))
+        for ratio in (1e-3, 1e-5):
+            solution = solve(problem, ratio * problem.lambda_max, max_iter=500)
+            assert (solution.status, certify(solution).gap <= 1e-8) == ("optimal", True)
+
+    def test_one_feature(self) -> None:
+        """Newton's method on the conditions went up and down at the last digit, for ever."""
+        rng = np.random.default_rng(0)
+        for _ in range(400):
+            n = int(rng.integers(2, 12))
+            X, y = rng.standard_normal((n, 1)), rng.standard_normal(n)
+            problem = Problem(X, y, enumerate_patterns(X))
+            lam = problem.lambda_max * 10 ** rng.uniform(-6, -3)
+            assert solve(problem, lam, max_iter=200).status == "optimal"
+
+    def test_cones_without_interior(self) -> None:
+        """A bit of a duplicated row that contradicts the other confines the cone to a hyperplane."""
+        rng = np.random.default_rng(1)
+        X = np.repeat(rng.standard_normal((30, 4)), 2, axis=0)
+        X[1::2] *= -1  # opposite rows, both on: only where the row is orthogonal
+        gates = rng.standard_normal((4, 6))
+        gates[:, :3] -= np.outer(X[0], X[0] @ gates[:, :3]) / (X[0] @ X[0])
+        problem = Problem(X, np.abs(X[:, 0]) + X[:, 1], patterns_from_gates(X, gates))
+        for ratio in (1e-3, 1e-5):
+            solution = solve(problem, ratio * problem.lambda_max, max_iter=1000)
+            assert (solution.status, certify(solution).gap <= 1e-8) == ("optimal", True)
+
+    def test_bits_do_not_depend_on_threads(self) -> None:
+        problem = far_problem(3)
+        one, two = (
+            solve(problem, 1e-4 * problem.lambda_max, n_threads=threads) for threads in (1, 2)
+        )
+        assert np.array_equal(one.weights, two.weights)
+
+
 class TestScale:
     """The scaled answer to 1e-8, or numerical_failure; never NaN."""
 

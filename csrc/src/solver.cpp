@@ -35,7 +35,7 @@ constexpr int kMaxNewtonSteps = 20;
 constexpr double kShortStep = 0.02;
 constexpr int kMaxShortSteps = 3;
 // Interior points: the relative gap asked of them, and how many factorisations at most (they take 15 to 75).
-constexpr double kInteriorTolerance = 1e-6;
+constexpr double kInteriorTolerance = 1e-9;
 constexpr long kMaxInteriorIterations = 100;
 // Where the start violates the conditions by this factor, times the columns over the samples where there are
 // more, they come first: below it proximal steps alone take as few factorisations, and smaller ones.
@@ -291,8 +291,8 @@ class Solver {
 
   double least_sigma() const { return x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0; }
 
-  // Of the distance between two values of the order of ||y||^2/2n.
-  double value_rounding() const { return 16.0 * kEpsilon * std::abs(best_primal_); }
+  // What the dual value is known to: r is feasible up to the rounding of X'r.
+  double value_rounding() const { return stationary() * best_primal_; }
 
   void grow_sigma(double factor) {
     const double mean_norm = set_.size() > 0 ? set_.weights.colwise().norm().mean() : 0.0;

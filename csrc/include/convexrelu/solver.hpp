@@ -9,7 +9,8 @@
 // smooths it: phi is convex and once differentiable with piecewise smooth gradient, so Newton's
 // method with a line search converges from anywhere, and cone faces and zero blocks are whatever the
 // projection says they are. sigma grows, and the steps converge faster than linearly (Rockafellar
-// 1976; Li, Sun & Toh 2018 for the lasso). Once blocks and faces have settled, Newton's method
+// 1976; Li, Sun & Toh 2018 for the lasso). Far from the optimum, where faces change with every step, an
+// interior point method goes ahead. Once blocks and faces have settled, Newton's method
 // on the optimality conditions themselves, in (r, alpha), finishes to rounding.
 #pragma once
 
