@@ -235,6 +235,7 @@ class TestLevels:
             ("v4", "v3", BUILT, r"'v4' needs a better CPU than this one \(v3\); usable here: base"),
             ("v3", "v4", ("v4",), "'v3' was not built; usable here: v4"),
             (None, "v3", ("v4",), "levels up to 'v3', none of which was built; reinstall"),
+            (None, "baseline", ("v3",), "to 'baseline', none .*; reinstall .* --no-cache-dir"),
         ],
     )
     def test_error_teaches(
