@@ -10,6 +10,7 @@ set_target_properties(
                         WINDOWS_EXPORT_ALL_SYMBOLS ON)
 target_link_libraries(convexrelu PUBLIC convexrelu_options
                                  PRIVATE $<BUILD_INTERFACE:convexrelu_build_options>)
+target_precompile_headers(convexrelu PRIVATE ${core_headers})
 
 install(TARGETS convexrelu convexrelu_options EXPORT convexrelu-targets COMPONENT library)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/csrc/include/convexrelu

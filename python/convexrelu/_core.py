@@ -1,9 +1,9 @@
 """The compiled core: one of the extension modules, chosen at import.
 
 Each holds the same core, compiled for one instruction-set level of x86-64 (elsewhere there is only
-``baseline``). The best one that this CPU can run is taken; the environment variable
-``CONVEXRELU_LEVEL`` asks for another. Results agree to rounding between levels and bit for bit
-within one.
+``baseline``). A wheel carries all of them, a build from source the one of its machine. The best one
+that this CPU can run is taken; the environment variable ``CONVEXRELU_LEVEL`` asks for another.
+Results agree to rounding between levels and bit for bit within one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Collection
 from convexrelu import _cpu
 
 _LEVELS = ("baseline", "v3", "v4")
+# pip keeps the wheels that it builds: without the options it may take the other machine's again.
+_REINSTALL = "reinstall convexrelu here (pip install --force-reinstall --no-cache-dir)"
 
 
 def _choose(asked: str | None, cpu: str, built: Collection[str]) -> str:
@@ -35,7 +37,7 @@ def _choose(asked: str | None, cpu: str, built: Collection[str]) -> str:
         problem = f"CONVEXRELU_LEVEL={asked!r} needs a better CPU than this one ({cpu})"
     else:
         problem = f"CONVEXRELU_LEVEL={asked!r} was not built"
-    remedy = f"usable here: {', '.join(candidates)}" if candidates else "reinstall convexrelu here"
+    remedy = f"usable here: {', '.join(candidates)}" if candidates else _REINSTALL
     raise ImportError(f"{problem}; {remedy}")
 
 
