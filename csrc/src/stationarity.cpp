@@ -185,6 +185,59 @@ void set_side(Words& words, const Hyperplanes& planes, Index l, bool positive) {
   }
 }
 
+// Lists the patterns of cells around w (d), of length 1: of single crossings where all are more than max_sides,
+// from which those listed are taken off. Whether they were all.
+bool add_sides(ConstMatrixRef X, const Hyperplanes& planes, const Vector& w, double kink_tol,
+               PatternList& list, double& max_sides, Monitor& monitor) {
+  bool has_all_sides = true;
+  const Vector slacks = planes.normals.transpose() * w;
+  std::vector<Index> tight;
+  for (Index l = 0; l < slacks.size(); ++l) {
+    if (std::abs(slacks(l)) <= kink_tol) tight.push_back(l);
+  }
+  if (tight.empty()) return true;
+  const TightPlanes around(planes, tight, w);
+  // One cell of each component, that of w itself if it is one; then those of one after the other.
+  Words here = words_of(patterns_from_gates(X, w).masks(), 0);
+  Vector values(static_cast<Index>(tight.size()));
+  for (Index i = 0; i < values.size(); ++i) values(i) = slacks(tight[at(i)]) < 0.0 ? -1.0 : 1.0;
+  const std::vector<std::vector<Index>> components = around.components();
+  std::vector<Matrix> cells;
+  const auto enter = [&](Words& words, Vector& off, const std::vector<Index>& component,
+                         ConstVectorRef cell) {
+    for (std::size_t i = 0; i < component.size(); ++i) {
+      off(component[i]) = cell(static_cast<Index>(i));
+      set_side(words, planes, tight[at(component[i])], off(component[i]) > 0.0);
+    }
+  };
+  for (const std::vector<Index>& component : components) {
+    std::vector<Index> members;
+    for (const Index i : component) members.push_back(tight[at(i)]);
+    const Vector sides = values(component);
+    Surroundings found = surroundings(X, planes, members, max_sides, monitor);
+    if (!found.is_complete) {
+      has_all_sides = false;
+      found.values = across_each(sides);
+    }
+    max_sides -= static_cast<double>(found.values.cols());
+    Index own = 0;
+    for (Index c = found.values.cols(); c-- > 0;) {
+      if ((found.values.col(c).array() * sides.array() > 0.0).all()) own = c;
+    }
+    enter(here, values, component, found.values.col(own));
+    cells.push_back(std::move(found.values));
+  }
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    for (const auto& cell : cells[i].colwise()) {
+      Words there = here;
+      Vector off = values;
+      enter(there, off, components[i], cell);
+      list.add(there, around.leave(off));
+    }
+  }
+  return has_all_sides;
+}
+
 struct Point {
   std::vector<Block> blocks;
   Matrix weights;
@@ -229,61 +282,18 @@ Solution certified(const Problem& problem, double lam, const Point& point, int n
 }  // namespace
 
 OwnPatterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol,
-                         double max_sides, Monitor& monitor) {
+                         Monitor& monitor) {
   PatternList list(X.rows());
   list.add(to_blocks(network, X).patterns);
   if (network.gates()) return {list.patterns(X.cols()), true};
   bool has_all_sides = true;
+  double max_sides = kMaxSides * std::min(1.0, 1000.0 / static_cast<double>(X.rows()));
   const Hyperplanes planes = find_hyperplanes(X);
   for (Index j = 0; j < network.n_neurons(); ++j) {
     monitor.check();
     const Vector w = network.hidden().row(j).transpose().stableNormalized();
     if (w.isZero(0.0) || network.output()(j) == 0.0) continue;
-    const Vector slacks = planes.normals.transpose() * w;
-    std::vector<Index> tight;
-    for (Index l = 0; l < slacks.size(); ++l) {
-      if (std::abs(slacks(l)) <= kink_tol) tight.push_back(l);
-    }
-    if (tight.empty()) continue;
-    const TightPlanes around(planes, tight, w);
-    // One cell of each component, that of w itself if it is one; then those of one after the other.
-    Words here = words_of(patterns_from_gates(X, w).masks(), 0);
-    Vector values(static_cast<Index>(tight.size()));
-    for (Index i = 0; i < values.size(); ++i) values(i) = slacks(tight[at(i)]) < 0.0 ? -1.0 : 1.0;
-    const std::vector<std::vector<Index>> components = around.components();
-    std::vector<Matrix> cells;
-    const auto enter = [&](Words& words, Vector& off, const std::vector<Index>& component,
-                           ConstVectorRef cell) {
-      for (std::size_t i = 0; i < component.size(); ++i) {
-        off(component[i]) = cell(static_cast<Index>(i));
-        set_side(words, planes, tight[at(component[i])], off(component[i]) > 0.0);
-      }
-    };
-    for (const std::vector<Index>& component : components) {
-      std::vector<Index> members;
-      for (const Index i : component) members.push_back(tight[at(i)]);
-      const Vector sides = values(component);
-      Surroundings found = surroundings(X, planes, members, max_sides, monitor);
-      if (!found.is_complete) {
-        has_all_sides = false;
-        found.values = across_each(sides);
-      }
-      max_sides -= static_cast<double>(found.values.cols());
-      Index own = 0;
-      for (Index c = found.values.cols(); c-- > 0;) {
-        if ((found.values.col(c).array() * sides.array() > 0.0).all()) own = c;
-      }
-      enter(here, values, component, found.values.col(own));
-      cells.push_back(std::move(found.values));
-    }
-    for (std::size_t i = 0; i < components.size(); ++i) {
-      for (const auto& cell : cells[i].colwise()) {
-        Words there = here;
-        Vector off = values;
-        enter(there, off, components[i], cell);
-        list.add(there, around.leave(off));
-      }
-    }
+    has_all_sides &= add_sides(X, planes, w, kink_tol, list, max_sides, monitor);
   }
   return {list.patterns(X.cols()), has_all_sides};
 }
@@ -298,7 +308,7 @@ NetworkReport check_network(const Network& network, const Matrix& X, const Vecto
   require_not_negative(kink_tol, "kink_tol");
   const double objective = network.objective(X, y, lam, sample_weight, n_threads, monitor);
   Network merged = network.balance().merge();
-  OwnPatterns patterns = own_patterns(merged, X, kink_tol, kMaxSides, monitor);
+  OwnPatterns patterns = own_patterns(merged, X, kink_tol, monitor);
   const Problem problem(X, y, std::move(patterns.patterns), network.formulation(), sample_weight);
   Solution own = certified(problem, lam, point_of(merged, problem), n_threads, monitor);
   SolveOptions options;
@@ -348,7 +358,7 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
   require_at_least(1, n_steps, "n_steps");
   const Network balanced = network.balance();
   PatternList list(X.rows());
-  list.add(own_patterns(balanced, X, kKinkTolerance, kMaxSides, monitor).patterns);
+  list.add(own_patterns(balanced, X, kKinkTolerance, monitor).patterns);
   list.add(more);
   const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight);
   const Point start = point_of(balanced, problem);

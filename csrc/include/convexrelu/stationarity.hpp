@@ -25,8 +25,8 @@ namespace convexrelu {
 // A kink lies on x_k where |x_k.W_j| <= this times ||x_k|| ||W_j||.
 inline constexpr double kKinkTolerance = 1e-9;
 
-// Cells around the neurons of a network that check_network looks at: so many take it some seconds (2.7 at
-// n = 100, 5 at n = 500, d = 6), in proportion.
+// Cells around the neurons of a network that check_network looks at, and fewer for more than a thousand
+// samples, in proportion: then it takes some seconds (2.7 at n = 100, 5 at n = 500, d = 6).
 inline constexpr double kMaxSides = 20000;
 
 struct OwnPatterns {
@@ -37,10 +37,10 @@ struct OwnPatterns {
 // The patterns of the neurons (gated: of their gates). A neuron with kinks on samples lies on the
 // hyperplanes of these, and all cells around it count, in sets of hyperplanes that depend on one another:
 // what descends across several sets descends across one (docs/theory/stationarity.md). Where they are
-// more than max_sides together, those across single kinks. Without repetitions; neurons that are zero
+// more than kMaxSides together, those across single kinks. Without repetitions; neurons that are zero
 // on all samples have none.
 OwnPatterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol,
-                         double max_sides, Monitor& monitor);
+                         Monitor& monitor);
 
 struct NetworkReport {
   double objective;    // of the network as it is
