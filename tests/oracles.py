@@ -260,3 +260,48 @@ def exact_bounds(
     rr, yr = dot(weighted, r), dot(weighted, y)
     kappa = max(-limit, min(limit, yr / rr)) if rr else Fraction(0)
     return primal, kappa * yr - kappa**2 * rr / 2
+
+
+def largest_price_squared(X: Any, r: Any) -> Fraction:
+    """max (n F(u) / ||u||)^2, F(u) = r'(Xu)_+ / n, in rational arithmetic.
+
+    At a maximum u lies on a flat, the intersection of some of the hyperplanes x_k . u = 0, and is
+    the projection onto it of the gradient of F or -F in its cell. So the largest value over the
+    projections of all sums of r_k x_k, whether they are gradients there or not, is the maximum.
+    """
+    rows = [[Fraction(float(x)) for x in row] for row in X]
+    weights = [Fraction(float(x)) for x in r]
+    n, d = len(rows), len(rows[0])
+
+    def dot(a: list[Fraction], b: list[Fraction]) -> Fraction:
+        return sum((x * y for x, y in zip(a, b, strict=True)), Fraction(0))
+
+    def without(v: list[Fraction], basis: list[list[Fraction]]) -> list[Fraction]:
+        for b in basis:
+            share = dot(v, b) / dot(b, b)
+            v = [x - share * y for x, y in zip(v, b, strict=True)]
+        return v
+
+    best = Fraction(0)
+    for k in range(d):
+        for flat in itertools.combinations(range(n), k):
+            basis: list[list[Fraction]] = []
+            for i in flat:
+                rest = without(rows[i], basis)
+                if any(rest):
+                    basis.append(rest)
+            parts = [
+                [weights[i] * x for x in without(rows[i], basis)] for i in range(n) if i not in flat
+            ]
+            for chosen in itertools.product([0, 1], repeat=len(parts)):
+                gradient = [
+                    sum((p[j] for p, c in zip(parts, chosen, strict=True) if c), Fraction(0))
+                    for j in range(d)
+                ]
+                for u in (gradient, [-x for x in gradient]):
+                    if any(u):
+                        products = (
+                            w * max(dot(x, u), 0) for w, x in zip(weights, rows, strict=True)
+                        )
+                        best = max(best, sum(products, Fraction(0)) ** 2 / dot(u, u))
+    return best

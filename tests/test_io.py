@@ -25,6 +25,7 @@ from convexrelu import (
     StandardizedNetwork,
     Standardizer,
     certify,
+    enumerate_patterns,
     load,
     sample_patterns,
     save,
@@ -161,6 +162,17 @@ class TestRoundTrip:
         save(model, path)
         assert np.array_equal(load(path).predict(X), model.predict(X))
 
+    def test_an_earlier_file_of_complete_patterns(self, path: Path) -> None:
+        """It does not say of which data: they are not complete any more."""
+        every = enumerate_patterns(X)
+        path.write_bytes(
+            rewritten(saved(every, path), header=lambda h: h["value"].pop("fingerprint") and None)
+        )
+        again = load(path)
+        assert every.is_complete
+        assert not again.is_complete
+        assert np.array_equal(again.packed, every.packed)
+
     def test_a_loaded_solution_is_a_start(self, path: Path) -> None:
         save(SOLUTIONS[0], path)
         again = solve(PROBLEMS[0], SOLUTIONS[0].lam, warm_start=load(path))
@@ -251,6 +263,14 @@ class TestErrors:
             (lambda h: h["value"]["problem"]["patterns"].update(n_samples=10**9), "packed has"),
             (lambda h: h["value"]["problem"]["patterns"].update(n_samples=69), "beyond the last"),
             (lambda h: h["value"]["problem"]["patterns"].update(is_complete=2), "is_complete must"),
+            (
+                lambda h: h["value"]["problem"]["patterns"].update(fingerprint=-1),
+                "fingerprint must",
+            ),
+            (
+                lambda h: h["value"]["problem"]["patterns"].update(fingerprint=1 << 64),
+                "fingerprint must",
+            ),
             (lambda _: [], "list indices"),
             (lambda h: {**h, "filler": 70_000 * "x"}, r"its header has \d+ bytes"),
         ],

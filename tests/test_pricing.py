@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracles, strategies
 
-from convexrelu import Problem, enumerate_patterns, price_patterns
+from convexrelu import Problem, _core, enumerate_patterns, price_patterns
 
 Array = NDArray[np.float64]
 
@@ -76,6 +77,68 @@ class TestMaximum:
         assert price_patterns(X, y, tol=1e-10).value == pytest.approx(problem.lambda_max, rel=1e-9)
 
 
+class TestUnits:
+    """Columns and rows in any units, against rational arithmetic."""
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        d = int(rng.integers(2, 4))
+        n = int(rng.integers(d, 7 - d // 2))
+        X: Array = rng.standard_normal((n, d))
+        kind = rng.integers(4)
+        if kind == 1:
+            X = rng.integers(-2, 3, (n, d)).astype(float)
+        elif kind == 2:
+            X = rng.integers(0, 2, (n, d)).astype(float)
+        elif kind == 3:  # nearly tied
+            X = rng.integers(-1, 2, (n, d)) + 10.0 ** rng.uniform(-15, -4) * X
+        X = X * 10.0 ** rng.integers(-8, 9, d)
+        if rng.random() < 0.3:
+            X = X * 10.0 ** rng.integers(-8, 9, (n, 1))
+        r: Array = rng.standard_normal(n) if rng.random() < 0.5 else rng.integers(-2, 3, n) / 1.0
+        return X, r * 10.0 ** rng.integers(-12, 1, n) if rng.random() < 0.3 else r
+
+    def test_bounds_hold(self) -> None:
+        """Whether they are tight or not; directions attain what is claimed."""
+        n_exact = 0
+        for seed in range(200):
+            X, r = self.draw(np.random.default_rng(seed))
+            truth = oracles.largest_price_squared(X, r)
+            priced = price_patterns(X, r, tol=1e-9, rng=0)
+            assert (Fraction(priced.upper_bound) * len(r)) ** 2 >= truth, seed
+            room = rounding(X, r)
+            assert priced.value <= float(truth) ** 0.5 / len(r) * (1 + 1e-12) + room, seed
+            n_exact += priced.is_exact
+        assert n_exact >= 130
+
+    @pytest.mark.parametrize("d", range(2, 5))
+    def test_raw_bounds_hold_in_ordinary_units(self, d: int) -> None:
+        """Before rounding is allowed for, and before they are cut to what was found."""
+        rng = np.random.default_rng(d)
+        for trial in range(30):
+            X, r = rng.standard_normal((6 - d // 2, d)), rng.standard_normal(6 - d // 2)
+            if trial % 2:
+                X = rng.integers(-1, 2, X.shape).astype(float)
+            truth = float(oracles.largest_price_squared(X, r)) ** 0.5 / len(r)
+            raw = _core.price_patterns(
+                X, r, tol=1e-9, threshold=0.0, max_cones=None, time_limit=None, seed=trial,
+                n_threads=1, callback=None,
+            ).raw_bound  # fmt: skip
+            assert raw >= truth * (1 - 1e-13) - rounding(X, r) / 100
+
+    @given(pricings())
+    @settings(max_examples=100)
+    def test_a_raw_bound_is_never_below_what_was_found(
+        self, case: tuple[Array, Array, Array | None]
+    ) -> None:
+        X, r, _ = case
+        found = _core.price_patterns(
+            X, r, tol=1e-9, threshold=0.0, max_cones=None, time_limit=None, seed=0, n_threads=1,
+            callback=None,
+        )  # fmt: skip
+        assert found.raw_bound >= found.value * (1 - 1e-12) - rounding(X, r) / 10
+
+
 class TestEffort:
     X = np.random.default_rng(1).standard_normal((200, 6))
     r = np.random.default_rng(2).standard_normal(200)
@@ -111,6 +174,29 @@ class TestEffort:
         assert one.value == two.value
         assert one.upper_bound == two.upper_bound
         assert (one.direction == two.direction).all()
+
+    def test_no_time_at_all(self) -> None:
+        """Then the bound is the sum of |r_k| ||x_k|| over rows of one sign."""
+        X, r = np.random.default_rng(4).standard_normal((300, 60)), self.r[:200].repeat(2)[:300]
+        priced = price_patterns(X, r, time_limit=0)
+        lengths = np.linalg.norm(X, axis=1) / 300
+        crude = max(np.maximum(r, 0) @ lengths, np.maximum(-r, 0) @ lengths)
+        assert priced.upper_bound == pytest.approx(crude, rel=1e-8)
+        assert price_patterns(X, r).upper_bound < 0.9 * crude
+
+    def test_what_cannot_come_to_anything_is_not_begun(self) -> None:
+        """2^20 root cones of 480 hyperplanes, or more cones than may be looked at."""
+        rng = np.random.default_rng(5)
+        X, r = rng.standard_normal((500, 20)), rng.standard_normal(500)
+        for Z, max_cones in ((X, None), (X[:, :6], 63.0)):
+            found = _core.price_patterns(
+                Z, r, tol=1e-3, threshold=0.0, max_cones=max_cones, time_limit=None, seed=0,
+                n_threads=1, callback=None,
+            )  # fmt: skip
+            assert found.n_cones == 0
+            assert not found.is_exact
+            assert found.upper_bound > found.value
+        assert price_patterns(np.eye(20), np.ones(20)).is_exact  # cells, all of them
 
     def test_high_dimensions(self) -> None:
         X = np.random.default_rng(3).standard_normal((50, 300))

@@ -13,10 +13,20 @@ import joblib
 import numpy as np
 import pytest
 from hypothesis import given
+from numpy.typing import NDArray
 from tests import oracles
 from tests.strategies import Case, cases
 
-from convexrelu import Problem, patterns_from_gates, sample_patterns, solve
+from convexrelu import (
+    Problem,
+    enumerate_patterns,
+    find_optimal_set,
+    load,
+    patterns_from_gates,
+    sample_patterns,
+    save,
+    solve,
+)
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.integers(-2, 3, (7, 3)).astype(float)
@@ -108,6 +118,64 @@ def assert_same_optimum(here: Case, there: Case) -> None:
     lam = here.lam
     values = [solve(case.problem, lam).objective for case in (here, there)]
     assert values[1] == pytest.approx(values[0], rel=2e-8, abs=1e-300)
+
+
+class TestCompleteness:
+    """Of patterns for the very X they were enumerated from, and of nothing else."""
+
+    EVERY = enumerate_patterns(X)
+
+    def claims(self, problem: Problem) -> list[bool]:
+        solution = solve(problem, 0.1 * problem.lambda_max)
+        return [
+            problem.is_complete,
+            solution.is_global,
+            not np.isnan(solution.global_lower_bound),
+            not np.isnan(solution.global_gap),
+            find_optimal_set(solution).is_complete,
+        ]
+
+    def test_of_the_same_data(self) -> None:
+        for same in (X, X.copy(order="F"), X + 0.0, np.where(X == 0, -0.0, X), X.tolist()):
+            assert all(self.claims(Problem(same, Y, self.EVERY)))
+        assert all(self.claims(Problem(X, Y, self.EVERY, sample_weight=np.arange(7.0))))
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            X - X.mean(axis=0),
+            X * [1.0, 2.0, 1.0],
+            X * np.arange(1.0, 8.0)[:, None],
+            X[::-1],
+            X[:, ::-1],
+            -X,
+            np.nextafter(X, 9.0),
+        ],
+        ids=["centred", "columns", "rows", "order", "order of columns", "mirrored", "last digits"],
+    )
+    def test_of_other_data(self, other: NDArray[np.float64]) -> None:
+        assert not any(self.claims(Problem(other, Y, self.EVERY)))
+
+    def test_needs_a_fine_tolerance(self) -> None:
+        assert enumerate_patterns(X, tol=1e-11).is_complete
+        coarse = enumerate_patterns(X, tol=1.1e-11)
+        assert not coarse.is_complete
+        assert coarse.fingerprint is None
+        assert not any(self.claims(Problem(X, Y, coarse)))
+
+    def test_goes_with_copies_and_files(self, tmp_path: Path) -> None:
+        problem = Problem(X, Y, self.EVERY)
+        save(problem, tmp_path / "problem.npz")
+        save(self.EVERY, tmp_path / "patterns.npz")
+        again = pickle.loads(pickle.dumps(self.EVERY))
+        assert again == self.EVERY
+        assert again.fingerprint == self.EVERY.fingerprint == enumerate_patterns(X).fingerprint
+        for patterns in (again, load(tmp_path / "patterns.npz"), copy.deepcopy(self.EVERY)):
+            assert all(self.claims(Problem(X, Y, patterns)))
+            assert not any(self.claims(Problem(2 * X, Y, patterns)))
+        for copied in (load(tmp_path / "problem.npz"), pickle.loads(pickle.dumps(problem))):
+            assert all(self.claims(copied))
+        assert sample_patterns(X, 5, rng=0).fingerprint is None
 
 
 class TestValue:

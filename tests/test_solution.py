@@ -27,6 +27,7 @@ from convexrelu import (
     sample_patterns,
     solve,
 )
+from convexrelu.solution import _restore
 
 GENERATOR = np.random.default_rng(1)
 X = GENERATOR.integers(-2, 3, (8, 3)).astype(float)
@@ -229,6 +230,37 @@ class TestGarbage:
     def test_a_sign_that_the_gated_problem_has_not(self) -> None:
         with pytest.raises(ValueError, match="block"):
             candidate(PROBLEMS["gated"], 0.1, [[0, -1]], np.ones((1, 3)), np.zeros(8))
+
+
+class TestContradiction:
+    """A lower bound above the objective proves nothing."""
+
+    def test_over_all_patterns(self) -> None:
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+        problem = Problem(X, y, sample_patterns(X, 10, rng=0))
+        solution = solve(problem, 0.1)
+        objective = solution.objective
+        parts = (problem, 0.1, "optimal", solution.active_set, solution.weights.T, solution.dual, 1)
+        for bound in (0.5 * objective, objective, objective * (1 + 5e-10)):
+            again = _restore(*parts, bound)
+            assert again.global_lower_bound == min(bound, objective)
+            assert again.global_gap == max(0.0, 1 - bound / objective)
+            assert again.is_global
+        for bound in (objective * (1 + 2e-9), 2 * objective, np.inf):
+            again = _restore(*parts, bound)
+            assert np.isnan(again.global_lower_bound)
+            assert np.isnan(again.global_gap)
+            assert not again.is_global
+
+    @given(cases())
+    @settings(max_examples=100)
+    def test_none_is_raw_either(self, case: Case) -> None:
+        """Rounding is taken off before the bound is compared with the objective."""
+        solution = solve(case.problem, case.lam)
+        certificate = certify(solution)
+        assert certificate.dual <= certificate.primal * (1 + 1e-14)
+        assert solution.lower_bound <= solution.objective * (1 + 1e-14)
 
 
 class TestNetwork:

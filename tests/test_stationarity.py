@@ -358,6 +358,117 @@ class TestAnyNetwork:
             assert report.is_global == (lam > lambda_max)
 
 
+def tied_networks(seed: int) -> tuple[Network, Array, Array, float]:
+    """On 0/1 data: neurons on several hyperplanes, which depend on one another."""
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(3, 5))
+    n, m = int(rng.integers(d + 1, 3 * d)), int(rng.integers(1, 4))
+    X = rng.integers(0, 2, (n, d)).astype(float)
+    if seed % 2:
+        X[:, -1] = 1.0
+    choices = [c for c in itertools.product([-1.0, 0.0, 1.0], repeat=d) if any(c)]
+    W = np.array([choices[i] for i in rng.integers(len(choices), size=m)])
+    y = rng.integers(-3, 6, n).astype(float)
+    return Network(W, rng.choice([-1.0, 1.0], m)), X, y, 10.0 ** rng.uniform(-2, 0)
+
+
+class TestDependentKinks:
+    """Stationary is what no direction improves, over all sides of all kinks."""
+
+    def test_what_no_single_crossing_improves_need_not_be_stationary(self) -> None:
+        """Three kinks whose rows are of rank two: (0, 0, 1), (1, 1, 0), (1, 1, 1)."""
+        h = 1 / np.sqrt(2)
+        X = np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1], [h - 1, -h - 1, -1]])
+        y = np.array([-2.0, -2.0, 0.0, 5.0])
+        network = Network([[h, -h, 0.0]], [1.0])
+        report = check_network(network, X, y, 1.0)
+        assert report.has_all_sides
+        assert not report.is_stationary
+        assert report.gap > 0.2
+        steps = np.random.default_rng(0).standard_normal((1000, 3))
+        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+        values = [Network(network.hidden + 1e-3 * v, [1.0]).objective(X, y, 1.0) for v in steps]
+        assert min(values) < report.objective - 1.5e-3
+
+    @pytest.mark.parametrize("seed", range(60))
+    def test_no_direction_descends_from_a_stationary_network(self, seed: int) -> None:
+        network, X, y, lam = tied_networks(seed)
+        report = check_network(network, X, y, lam, tol=1e-9)
+        for _ in range(30):
+            if report.is_stationary:
+                break
+            network = to_network(report.best)
+            report = check_network(network, X, y, lam, tol=1e-9)
+        assert report.has_all_sides
+        assert report.is_stationary
+        rng = np.random.default_rng(seed)
+        network, value = report.merged, report.objective
+        W, a = network.hidden, network.output
+        scale = np.abs(W).max(initial=0.0)
+        slacks = np.abs(X @ W.T)
+        room = slacks[slacks > 1e-8 * scale].min(initial=scale) / (10 * X.shape[1])
+        for _ in range(300):
+            # Each neuron as two halves, which may part; directions onto and off the hyperplanes.
+            halves = np.vstack([W, W]) / np.sqrt(2)
+            step = rng.standard_normal(halves.shape)
+            if rng.random() < 0.5:
+                step = rng.integers(-1, 2, halves.shape).astype(float)
+            moved = Network(
+                halves + room * rng.random() * step,
+                np.r_[a, a] / np.sqrt(2) * (1 + 0.1 * room * rng.standard_normal(2 * len(a))),
+            )
+            assert moved.objective(X, y, lam) >= value * (1 - 3e-9)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_all_cells_around_are_patterns(self, seed: int) -> None:
+        """Of a neuron whose kinks have rows a, b, a + b (six cells) or a grid of them."""
+        rng = np.random.default_rng(seed)
+        w = np.array([0.0, 0.0, 1.0])
+        rows = rng.integers(-2, 3, (6, 2)).astype(float)
+        X = np.vstack(
+            [np.c_[rows, np.zeros(6)], [[1, 1, 0], [1, 0, 0], [0, 1, 0], [0.3, 0.2, 1.0]]]
+        )
+        report = check_network(Network([w], [1.0]), X, np.ones(10), 0.01)
+        assert report.has_all_sides
+        masks = {tuple(m) for m in report.best.problem.patterns.masks.T.tolist()}
+        steps = np.c_[rng.standard_normal((500, 2)), np.zeros(500)]
+        assert {tuple(m) for m in (X @ (w + 1e-6 * steps).T >= 0).T.tolist()} <= masks
+        for gate, mask in zip(
+            report.best.problem.patterns.gates.T, report.best.problem.patterns.masks.T, strict=True
+        ):
+            if not np.array_equal(gate, w):
+                np.testing.assert_array_equal(X @ gate >= 0, mask)
+
+    def test_independent_kinks_are_crossed_one_by_one(self) -> None:
+        """20 of them have a million sides, of which 21 matter."""
+        X = np.eye(21)
+        network = Network([[0.0] * 20 + [1.0]], [1.0])
+        report = check_network(network, X, np.r_[np.zeros(20), 1.1], 0.1 / 21, time_limit=1)
+        assert report.has_all_sides
+        assert len(report.best.problem.patterns) == 21
+
+    def test_more_sides_than_can_be_looked_at(self) -> None:
+        """127 kinks of rank 8: then only what is proven global is called stationary."""
+        X, y = bits(9)[1:], np.linspace(-1.0, 2.0, 511)
+        network = Network([[1.0, -1.0] + [0.0] * 7], [1.0])
+        report = check_network(network, X, y, 0.01, time_limit=1)
+        assert not report.has_all_sides
+        assert not report.is_stationary
+
+    def test_without_all_sides_only_global_networks_are_called_stationary(self) -> None:
+        X, y = data(0, 9)
+        problem = Problem(X, y, enumerate_patterns(X))
+        report = check_network(to_network(solve(problem, 0.05)), X, y, 0.05)
+        parts = (report.merged, report.solution, report.best)
+        for has_all_sides in (True, False):
+            for bound in (report.global_lower_bound, 0.9 * report.objective, np.nan):
+                again = NetworkReport(report.objective, has_all_sides, *parts, bound, report.tol)
+                is_global = bound == report.global_lower_bound
+                assert again.is_global == is_global
+                assert again.is_stationary == (has_all_sides or is_global)
+                assert ("not all sides" in repr(again)) == (not again.is_stationary)
+
+
 class TestDescentPath:
     @given(networks())
     @settings(max_examples=75)

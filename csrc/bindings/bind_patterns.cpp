@@ -24,14 +24,16 @@ BitMatrix from_words(const WordArray& words, Index n_samples) {
 
 void bind_patterns(py::module_& m) {
   py::class_<Patterns>(m, "Patterns")
-      .def(py::init([](const WordArray& packed, Index n_samples, Matrix gates, bool is_complete) {
-             return Patterns(from_words(packed, n_samples), std::move(gates), is_complete);
+      .def(py::init([](const WordArray& packed, Index n_samples, Matrix gates,
+                       std::optional<std::uint64_t> complete_for) {
+             return Patterns(from_words(packed, n_samples), std::move(gates), complete_for);
            }),
-           py::arg("packed"), py::arg("n_samples"), py::arg("gates"), py::arg("is_complete"))
+           py::arg("packed"), py::arg("n_samples"), py::arg("gates"), py::arg("complete_for"))
       .def("__len__", &Patterns::size)
       .def_property_readonly("n_samples", &Patterns::n_samples)
       .def_property_readonly("n_features", &Patterns::n_features)
       .def_property_readonly("is_complete", &Patterns::is_complete)
+      .def_property_readonly("complete_for", &Patterns::complete_for)
       .def_property_readonly(
           "gates",
           [](const Patterns& self) -> const Matrix& {

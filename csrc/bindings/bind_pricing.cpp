@@ -7,6 +7,7 @@ void bind_pricing(py::module_& m) {
   py::class_<Pricing>(m, "Pricing")
       .def_readonly("value", &Pricing::value)
       .def_readonly("upper_bound", &Pricing::upper_bound)
+      .def_readonly("raw_bound", &Pricing::raw_bound)
       .def_readonly("direction", &Pricing::direction)
       .def_readonly("sign", &Pricing::sign)
       .def_readonly("is_exact", &Pricing::is_exact)

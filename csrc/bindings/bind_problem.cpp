@@ -24,6 +24,7 @@ void bind_problem(py::module_& m) {
       .def_property_readonly("patterns", &Problem::patterns)
       .def_property_readonly("formulation", &Problem::formulation)
       .def_property_readonly("n_blocks", &Problem::n_blocks)
+      .def_property_readonly("is_complete", &Problem::is_complete)
       .def("lambda_max", [](const Problem& problem) {
         return watched(std::nullopt, py::none(),
                        [&](Monitor& monitor) { return problem.lambda_max(monitor); });

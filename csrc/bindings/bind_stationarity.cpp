@@ -13,7 +13,8 @@ void bind_stationarity(py::module_& m) {
           return check_network(network, X, y, lam, sample_weight, tol, kink_tol, n_threads,
                                monitor);
         });
-        return py::make_tuple(report.objective, report.merged, report.own, report.best);
+        return py::make_tuple(report.objective, report.has_all_sides, report.merged, report.own,
+                              report.best);
       },
       py::arg("network"), py::arg("X"), py::arg("y"), py::arg("lam"), py::arg("sample_weight"),
       py::arg("tol"), py::arg("kink_tol"), py::arg("time_limit"), py::arg("n_threads"));

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -25,6 +26,7 @@
 #include "convexrelu/parallel.hpp"
 #include "expected_room.hpp"
 #include "lanes.hpp"
+#include "preconditions.hpp"
 #include "quadrants.hpp"
 #include "random.hpp"
 #include "root_cones.hpp"
@@ -87,6 +89,7 @@ class CellVisitor {
   void fix(NoState, int hyperplane, bool positive) {
     bits_.write(pattern_.data(), hyperplane, positive);
   }
+  void neglect(NoState, int, double) {}
 
  protected:
   void find_conflicts(const ConeView& cone, const std::vector<int>& candidates,
@@ -463,14 +466,18 @@ class RaySampler {
 }  // namespace
 
 Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options, Monitor& monitor) {
+  require_not_negative(options.tol, "tol");
   BitMatrix masks = find_masks(arrange(X), X.rows(), options, monitor);
   const auto gates = [X = Matrix(X), options](Monitor& watch) {
     return find_gates(X, options, watch);
   };
-  return Patterns(std::move(masks), X.cols(), gates, true);
+  std::optional<std::uint64_t> complete_for;
+  if (options.tol <= kCompleteTolerance) complete_for = fingerprint(X);
+  return Patterns(std::move(masks), X.cols(), gates, complete_for);
 }
 
 Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed, Monitor& monitor) {
+  require_at_least(0, n_gates, "n_gates");
   const Arrangement arrangement = arrange(X);
   const int r = arrangement.rank();
   if (r == 0) return Matrix(X.cols(), 0);

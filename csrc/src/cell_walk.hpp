@@ -14,6 +14,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -263,6 +264,7 @@ class StoredNode {
 //   kNeedsCells                looks at the geometry of cells: nodes of one conflict are split too
 //   kNeedsFacets               ConeView::facets is kept
 //   fix(state, l, positive)    the node lies on that side of hyperplane l
+//   neglect(state, l, depth)   but for rays that count as on it, whose values are up to depth
 //   examine(cone, candidates, state, conflicts) -> bool
 //                              finds out which candidates cut the cone, and fixes the others. True: go
 //                              on below.
@@ -290,6 +292,9 @@ class CellWalk {
       const bool positive = level.n_visited++ == 0;
       State child_state = level.state;
       visitor_.fix(child_state, level.hyperplane, positive);
+      if (level.neglected > 0.0) {
+        visitor_.neglect(child_state, level.hyperplane, level.neglected);
+      }
       const ConeView child = level.child(positive);
       const std::vector<int>& child_candidates = level.store.candidates;
       conflicts_.clear(static_cast<int>(child_candidates.size()));
@@ -306,6 +311,7 @@ class CellWalk {
     int hyperplane, slot;
     int n_positive, n_shared, n_negative;  // rays
     int n_visited;
+    double neglected;  // the largest value on the hyperplane that counts as zero
     State state;
 
     ConeView child(bool positive) {
@@ -333,8 +339,11 @@ class CellWalk {
         [&](int i) { store.candidates.push_back(candidates[static_cast<std::size_t>(i)]); });
 
     ConeStore::grow(split_values_, cone.n_rays);
+    level.neglected = 0.0;
     for (int j = 0; j < cone.n_rays; ++j) {
-      split_values_[static_cast<std::size_t>(j)] = cone.values_of(j)[split];
+      const double value = cone.values_of(j)[split];
+      split_values_[static_cast<std::size_t>(j)] = value;
+      if (std::abs(value) <= tol_) level.neglected = std::max(level.neglected, std::abs(value));
     }
     splitter_.split(split_values_.data(), cone.incidence, cone.n_words, cone.n_rays, tol_);
     level.n_positive = splitter_.n_positive();

@@ -15,6 +15,7 @@
 #include "convexrelu/solver.hpp"
 #include "distinct_rows.hpp"
 #include "growing_network.hpp"
+#include "preconditions.hpp"
 
 namespace convexrelu {
 
@@ -471,14 +472,14 @@ class GlobalSolver {
       bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual));
     }
     Solution solution = certified(problem, status, active_set, weights, dual);
-    if (status == Status::numerical_failure) return solution;
-    double bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
-    if (solution.objective == 0.0) bound = 0.0;
-    bound = std::min(bound, solution.objective);
-    solution.global_lower_bound = bound;
-    const double gap =
-        solution.objective > 0.0 ? (solution.objective - bound) / solution.objective : 0.0;
-    if (gap <= options_.tol) solution.status = Status::optimal;
+    if (solution.status == Status::numerical_failure) return solution;
+    solution.global_lower_bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
+    if (solution.objective == 0.0) solution.global_lower_bound = 0.0;
+    if (contradicts(solution.global_lower_bound, solution.objective)) {
+      solution.status = Status::numerical_failure;
+    } else if (relative_gap(solution.objective, solution.global_lower_bound) <= options_.tol) {
+      solution.status = Status::optimal;
+    }
     return solution;
   }
 
@@ -509,6 +510,13 @@ class GlobalSolver {
 
 Solution solve_global(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
                       const GlobalSolverOptions& options, Monitor& monitor) {
+  require_size(y.size(), X.rows(), "y", "entries");
+  if (X.size() == 0) throw_invalid("X must have rows and columns");
+  require_finite(X, "X");
+  require_finite(y, "y");
+  require_sample_weight(sample_weight, X.rows());
+  require_positive(lam, "lam");
+  require_positive(options.tol, "tol");
   return GlobalSolver(X, y, lam, sample_weight, options, monitor).run();
 }
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "preconditions.hpp"
+
 namespace convexrelu {
 
 namespace {
@@ -94,6 +96,7 @@ Hyperplanes find_hyperplanes(ConstMatrixRef X) {
 }
 
 Hyperplanes find_hyperplanes(ConstMatrixRef X, const std::vector<Index>& rows) {
+  require_finite(X, "X");  // NaN has no place in an order
   const Index n = X.rows(), d = X.cols();
   Hyperplanes planes;
   planes.plane.assign(static_cast<std::size_t>(n), -1);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "convexrelu/hyperplanes.hpp"
+#include "preconditions.hpp"
 #include "watched_for.hpp"
 
 namespace convexrelu {
@@ -299,6 +300,10 @@ LocalSearch::LocalSearch(ConstMatrixRef X)
 std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef starts,
                                                 const LocalSearchOptions& options,
                                                 Monitor& monitor) const {
+  require_size(r.size(), n_, "r", "entries");
+  require_finite(r, "r");
+  if (starts.rows() != d_) throw_invalid("starts must have a row per column of X");
+  require_finite(starts, "starts");
   const Target target(*this, r);
   if (target.unit == 0.0) return {};
 

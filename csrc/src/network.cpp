@@ -289,6 +289,7 @@ Network Network::split(Index neuron, const Vector& shares) const {
 
 Network to_network(const Solution& solution) {
   const Problem& problem = solution.problem;
+  require_parts_of(problem, solution, "solution");
   const Index k = solution.weights.cols();
   Matrix hidden = Matrix::Zero(k, problem.n_features());
   Vector output(k);

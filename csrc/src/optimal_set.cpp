@@ -11,6 +11,7 @@
 #include "convexrelu/cone.hpp"
 #include "convexrelu/error.hpp"
 #include "equicorrelation.hpp"
+#include "preconditions.hpp"
 #include "random.hpp"
 
 namespace convexrelu {
@@ -63,8 +64,10 @@ Matrix select(const Matrix& A, const std::vector<Index>& columns) { return A(Eig
 
 OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& options,
                             Monitor& monitor) {
+  require_parts_of(solution.problem, solution, "solution");
+  require_positive(options.tol, "tol");
   const bool is_relu = solution.problem.formulation() == Formulation::relu;
-  const bool has_all = solution.problem.patterns().is_complete();
+  const bool has_all = solution.problem.is_complete();
   if (options.all_patterns && !is_relu) {
     throw_invalid("all_patterns must not be asked for with a gated problem, whose gates are given");
   }

@@ -8,6 +8,7 @@
 #include "convexrelu/error.hpp"
 #include "convexrelu/network.hpp"
 #include "path_tracer.hpp"
+#include "preconditions.hpp"
 
 namespace convexrelu {
 
@@ -199,6 +200,11 @@ Solution Path::solution(double lam, int n_threads, Monitor& monitor) const {
 }
 
 Path trace_path(const Problem& problem, const PathOptions& options, Monitor& monitor) {
+  require_positive(options.lam_min, "lam_min");
+  require_positive(options.tol, "tol");
+  require_at_least(0, options.max_segments, "max_segments");
+  require_at_least(4, options.max_order, "max_order");
+  if (options.start != nullptr) require_parts_of(problem, *options.start, "start");
   const ScaledProblem& scaled = problem.scaled();
   if (!scaled.in_range() || scaled.scaled_lam(options.lam_min) == 0.0) {
     return {problem, options.lam_min, options.tol, Status::numerical_failure, {}, {}, 0};

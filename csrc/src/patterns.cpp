@@ -11,6 +11,7 @@
 #include "convexrelu/error.hpp"
 #include "convexrelu/parallel.hpp"
 #include "exact_sign.hpp"
+#include "preconditions.hpp"
 
 namespace convexrelu {
 
@@ -76,19 +77,13 @@ void set_bits(ConstMatrixRef X, ConstMatrixRef all_gates, Index first, Index cou
   }
 }
 
-void check_finite(ConstMatrixRef values, const char* name) {
-  if (!values.allFinite()) {
-    throw_invalid(std::string(name) + " must be finite, but holds NaN or infinity");
-  }
-}
-
 BitMatrix masks_of(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
   if (gates.rows() != X.cols()) {
     throw_invalid("gates must have one row per column of X (" + std::to_string(X.cols()) +
                   "), but has " + std::to_string(gates.rows()));
   }
-  check_finite(X, "X");
-  check_finite(gates, "gates");
+  require_finite(X, "X");
+  require_finite(gates, "gates");
   BitMatrix masks(X.rows(), gates.cols());
   const Index n_blocks = (gates.cols() + kGateBlock - 1) / kGateBlock;
   parallel_for(n_blocks, n_threads, [&](Index block) {
@@ -132,36 +127,60 @@ std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks) {
 }  // namespace
 
 struct Patterns::Data {
-  Data(BitMatrix masks_in, Index n_features_in, bool is_complete_in)
-      : masks(std::move(masks_in)), n_features(n_features_in), is_complete(is_complete_in) {}
+  Data(BitMatrix masks_in, Index n_features_in, std::optional<std::uint64_t> complete_for_in)
+      : masks(std::move(masks_in)), n_features(n_features_in), complete_for(complete_for_in) {}
 
   BitMatrix masks;
   Index n_features;
-  bool is_complete;
+  std::optional<std::uint64_t> complete_for;
   GateSource gate_source;  // empty: the gates are there
   mutable Matrix gates;
   mutable std::once_flag gates_made;
 };
 
-Patterns::Patterns(BitMatrix masks, Matrix gates, bool is_complete) {
+std::uint64_t fingerprint(ConstMatrixRef X) {
+  std::uint64_t hash = 0;
+  const auto add = [&hash](std::uint64_t word) {  // one to one for any word
+    hash = (hash ^ word) * 0x9E3779B97F4A7C15;
+    hash ^= hash >> 32;
+  };
+  add(static_cast<std::uint64_t>(X.rows()));
+  add(static_cast<std::uint64_t>(X.cols()));
+  for (Index j = 0; j < X.cols(); ++j) {
+    for (Index k = 0; k < X.rows(); ++k) {
+      const double entry = X(k, j) + 0.0;  // -0 becomes 0
+      std::uint64_t word;
+      std::memcpy(&word, &entry, sizeof word);
+      add(word);
+    }
+  }
+  return hash;
+}
+
+Patterns::Patterns(BitMatrix masks, Matrix gates, std::optional<std::uint64_t> complete_for) {
   if (gates.cols() != masks.n_cols()) {
     throw_invalid("gates must have a column per pattern: " + std::to_string(gates.cols()) +
                   " and " + std::to_string(masks.n_cols()));
   }
-  auto data = std::make_shared<Data>(std::move(masks), gates.rows(), is_complete);
+  auto data = std::make_shared<Data>(std::move(masks), gates.rows(), complete_for);
   data->gates = std::move(gates);
   data_ = std::move(data);
 }
 
-Patterns::Patterns(BitMatrix masks, Index n_features, GateSource gates, bool is_complete) {
-  auto data = std::make_shared<Data>(std::move(masks), n_features, is_complete);
+Patterns::Patterns(BitMatrix masks, Index n_features, GateSource gates,
+                   std::optional<std::uint64_t> complete_for) {
+  auto data = std::make_shared<Data>(std::move(masks), n_features, complete_for);
   data->gate_source = std::move(gates);
   data_ = std::move(data);
 }
 
 Index Patterns::n_features() const { return data_->n_features; }
 const BitMatrix& Patterns::masks() const { return data_->masks; }
-bool Patterns::is_complete() const { return data_->is_complete; }
+std::optional<std::uint64_t> Patterns::complete_for() const { return data_->complete_for; }
+
+bool Patterns::is_complete_for(ConstMatrixRef X) const {
+  return is_complete() && *complete_for() == fingerprint(X);
+}
 
 const Matrix& Patterns::gates() const {
   Monitor unwatched;

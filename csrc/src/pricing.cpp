@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 #include <memory>
-#include <queue>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,6 +18,7 @@
 #include "convexrelu/local_search.hpp"
 #include "convexrelu/parallel.hpp"
 #include "lanes.hpp"
+#include "preconditions.hpp"
 #include "root_cones.hpp"
 #include "shortest_majorant.hpp"
 
@@ -27,7 +28,11 @@ namespace {
 
 constexpr int kMaxRank = 20;
 constexpr Index kRowsAtOnce = 256;  // of a product
-constexpr double kRelativeSlack = 1e-9, kAbsoluteSlack = 1e-11;
+// What is added to bounds (docs/theory/pricing.md): kRelativeSlack of the bound; kRounding for each unit
+// in which values at rays and majorants are known, four hundred roundings; kAbsoluteSlack of those at
+// all rows. A bound is called exact if it is so to kExactRounding of sum_k |r_k| ||x_k||.
+constexpr double kRelativeSlack = 1e-9, kRounding = 1e-13, kAbsoluteSlack = 1e-12;
+constexpr double kExactRounding = 2e-11;
 
 // The power of two in (a/2, a], a the largest magnitude; 1 where all are zero.
 int exponent_of_largest(const double* entries, Index size) {
@@ -64,12 +69,18 @@ void check(ConstMatrixRef X, ConstVectorRef r) {
     throw_invalid("r must have as many entries as X has rows (" + std::to_string(X.rows()) +
                   "), got " + std::to_string(r.size()));
   }
-  if (!X.allFinite()) throw_invalid("X must be finite");
-  if (!r.allFinite()) throw_invalid("r must be finite");
+  require_finite(X, "X");
+  require_finite(r, "r");
+}
+
+// |F| <= the sum of |r_k| ||x_k|| over rows of one sign, for F and -F.
+std::array<double, 2> crude_bounds(const ScaledData& data) {
+  const Vector lengths = data.X.rowwise().norm();
+  return {data.r.cwiseMax(0.0).dot(lengths), (-data.r).cwiseMax(0.0).dot(lengths)};
 }
 
 // sum_k |w_k| |x_k.u| <= sqrt(sum |w_k| ||x_k|| . u'(sum |w_k| x_k x_k' / ||x_k||) u), over rows of one sign.
-double bound_of_one_sign(const ScaledData& data, double sign) {
+double bound_of_one_sign(const ScaledData& data, double sign, Monitor& monitor) {
   const Index d = data.X.cols();
   Matrix gram = Matrix::Zero(d, d);
   double total = 0.0;
@@ -81,6 +92,7 @@ double bound_of_one_sign(const ScaledData& data, double sign) {
       total += w * length;
     }
     if (m < rows.cols() && k + 1 < data.X.rows()) continue;
+    monitor.check();
     gram.selfadjointView<Eigen::Lower>().rankUpdate(rows.leftCols(m));
     m = 0;
   }
@@ -89,10 +101,10 @@ double bound_of_one_sign(const ScaledData& data, double sign) {
 }
 
 // F(u) = r'Xu / 2 + sum r_k |x_k.u| / 2.
-std::array<double, 2> global_bounds(const ScaledData& data) {
+std::array<double, 2> global_bounds(const ScaledData& data, Monitor& monitor) {
   const double linear = (data.X.transpose() * data.r).norm();
-  return {0.5 * (linear + bound_of_one_sign(data, 1.0)),
-          0.5 * (linear + bound_of_one_sign(data, -1.0))};
+  return {0.5 * (linear + bound_of_one_sign(data, 1.0, monitor)),
+          0.5 * (linear + bound_of_one_sign(data, -1.0, monitor))};
 }
 
 // The largest |F| found so far, of all threads together or of one.
@@ -101,19 +113,25 @@ struct Incumbent {
   Vector direction;
 };
 
-// The arrangement and F on it, in coordinates in which lengths are those of R^d.
-//   value_l(u) = N_l.u, in the units of the cell walk;  F(u) = sum_l w_l (N_l.u)_+ + constant.u
+// The arrangement and F on it, up to rank kMaxRank. Points are known by their root coordinates c (rho),
+// those along the root rays: u = basis rays c. The rays of a root cone and all that come of them have
+// coordinates of the signs of that cone: neither they nor values of rows suffer from cancellation.
+//   value_l(u) = V_l.c, V_l = roots.values column l;  F(u) = sum_l w_l (V_l.c)_+ + constant.c
 struct PricedArrangement {
-  Arrangement cells;
-  Matrix basis;    // (d, rho) orthonormal, u in R^rho stands for basis u
-  Matrix normals;  // N (rho, h)
-  Vector weights;  // w (h)
-  Vector constant;
+  const ScaledData& data;
+  Arrangement cells;  // its roots.rays are the identity: points of the walk are root coordinates
+  Matrix basis;       // (d, rho) orthonormal
+  Matrix rays;        // (rho, rho) the root rays by columns, in this basis
+  Vector base_norms;  // (rho) ||b_i||, b_i the dual basis of the rays: c_i = b_i.u
+  Vector weights;     // w (h)
+  Vector constant;    // (rho)
+  Vector loads;       // t (rho) = sum_k |r_k| |x_k.ray_i|
+  double model_error = 0.0;  // bounds the difference of F and what it is here, on the unit ball
 
-  explicit PricedArrangement(const ScaledData& data) : cells(arrange(data.X)) {
+  explicit PricedArrangement(const ScaledData& scaled) : data(scaled), cells(arrange(data.X)) {
     const Matrix& X = data.X;
     const Index d = X.cols(), rank = cells.rank(), h = cells.planes.size();
-    if (rank == 0) return;
+    if (rank == 0 || rank > kMaxRank) return;
     basis = Matrix::Identity(d, d);
     if (rank < d) {
       Matrix rows = X.transpose();
@@ -125,34 +143,54 @@ struct PricedArrangement {
       basis = Matrix(qr.householderQ() * Matrix::Identity(d, rank));
     }
     RootCones& roots = cells.roots;
-    const Matrix rays = expand(roots.rays, d);
-    roots.rays = basis.transpose() * rays;
+    const Matrix rays_in_features = expand(roots.rays, d);
+    rays = basis.transpose() * rays_in_features;
+    roots.rays.setIdentity();
 
-    normals.resize(rank, h);
-    weights.setZero(h);
-    Vector constant_in_features = Vector::Zero(d);
+    // value_l = scale_l times the product with the first row of hyperplane l.
+    const auto first = [&](Index l) {
+      const Index begin = cells.planes.offsets[static_cast<std::size_t>(l)];
+      return X.row(cells.planes.samples[static_cast<std::size_t>(begin)]);
+    };
+    Vector scales(h);
     for (Index l = 0; l < h; ++l) {
-      const Hyperplanes& planes = cells.planes;
-      const Index begin = planes.offsets[static_cast<std::size_t>(l)];
-      const Index end = planes.offsets[static_cast<std::size_t>(l) + 1];
-      const Vector first = X.row(planes.samples[static_cast<std::size_t>(begin)]);
       Index j;
       roots.values.col(l).cwiseAbs().maxCoeff(&j);
-      const double scale = roots.values(j, l) / first.dot(rays.col(j));
-      normals.col(l) = scale * (basis.transpose() * first);
-      for (Index i = begin; i < end; ++i) {
+      scales(l) = roots.values(j, l) / first(l).dot(rays_in_features.col(j));
+    }
+    Matrix base(rank, rank);
+    for (Index i = 0; i < rank; ++i) {
+      const Index l = roots.base[static_cast<std::size_t>(i)];
+      base.col(i) = scales(l) * (basis.transpose() * first(l).transpose());
+    }
+    base_norms = base.colwise().norm();
+
+    weights.setZero(h);
+    constant.setZero(rank);
+    loads.setZero(rank);
+    for (Index l = 0; l < h; ++l) {
+      const Hyperplanes& planes = cells.planes;
+      const auto values = roots.values.col(l);
+      const Vector row = basis * (base * values) / scales(l);
+      for (Index i = planes.offsets[static_cast<std::size_t>(l)];
+           i < planes.offsets[static_cast<std::size_t>(l) + 1]; ++i) {
         const Index k = planes.samples[static_cast<std::size_t>(i)];
-        weights(l) += data.r(k) * (X.row(k).norm() / first.norm()) / scale;
+        const double ratio = X.row(k).norm() / first(l).norm();
+        const double w = data.r(k) * ratio / scales(l);
+        const double side = planes.orientation[static_cast<std::size_t>(k)];
+        weights(l) += w;
         // (x.u)_+ = (-x.u)_+ + x.u
-        if (planes.orientation[static_cast<std::size_t>(k)] < 0) {
-          constant_in_features += data.r(k) * X.row(k).transpose();
-        }
+        if (side < 0) constant -= w * values;
+        loads += std::abs(w) * values.cwiseAbs();
+        model_error += std::abs(data.r(k)) * (X.row(k).transpose() - side * ratio * row).norm();
       }
     }
-    constant = basis.transpose() * constant_in_features;
   }
 
   int rank() const { return cells.rank(); }
+
+  // Rounding of values, coordinates and F on the unit ball: |b_i.u| <= ||b_i|| there.
+  double slack() const { return kAbsoluteSlack * loads.dot(base_norms) + model_error; }
 
   // Points of the walk as vectors in R^d, up to one common factor.
   Matrix expand(const Matrix& points, Index d) const {
@@ -179,8 +217,10 @@ struct PricedArrangement {
 
 // What goes from a cone to the parts of it.
 struct ConeState {
-  std::array<double, kMaxRank> c;  // gradient of the part of F that is linear on the cone
-  std::array<double, 2> bounds;    // of F and -F, 0 where they do not matter any more
+  // Gradient of the part of F that is linear on the cone, in root coordinates.
+  std::array<double, kMaxRank> c;
+  double neglected;  // sum of |w_l| times what values of fixed rows of the wrong sign may be
+  std::array<double, 2> bounds;  // of F and -F, 0 where they do not matter any more
   double bound() const { return std::max(bounds[0], bounds[1]); }
 };
 
@@ -213,8 +253,14 @@ class ConeBounds {
   void fix(ConeState& state, int hyperplane, bool positive) const {
     if (!positive) return;
     const double w = arrangement_.weights(hyperplane);
-    const double* normal = arrangement_.normals.col(hyperplane).data();
-    for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] += w * normal[i];
+    const double* values = arrangement_.cells.roots.values.col(hyperplane).data();
+    for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] += w * values[i];
+  }
+
+  // Rays of the walk have sum_i |c_i| = 1, so that on the unit ball the row is wrong by this times
+  // sum_i ||b_i|| at most.
+  void neglect(ConeState& state, int hyperplane, double depth) const {
+    state.neglected += std::abs(arrangement_.weights(hyperplane)) * depth;
   }
 
  protected:
@@ -247,6 +293,12 @@ class ConeBounds {
         w[lane] = arrangement_.weights(candidates[static_cast<std::size_t>(first + lane)]);
       }
       const unsigned fixed = ~unsigned{cuts} & ((1U << n_here) - 1);
+      const unsigned neglected = (depth > zero) & (high > zero);
+      for (unsigned mask = fixed & neglected; mask != 0; mask &= mask - 1) {
+        const int at = first + lowest_bit(mask);
+        neglect(state, candidates[static_cast<std::size_t>(at)],
+                balance_[static_cast<std::size_t>(at)]);
+      }
       for (unsigned mask = fixed & positive; mask != 0; mask &= mask - 1) {
         fix(state, candidates[static_cast<std::size_t>(first + lowest_bit(mask))], true);
       }
@@ -260,22 +312,42 @@ class ConeBounds {
     }
   }
 
-  // Unit rays, one coordinate after the other.
+  // Unit rays and their root coordinates, one coordinate after the other; and delta_j = kRounding t.|c_j|,
+  // which is at least kRounding sum_k |r_k| |x_k.v_j|.
   void load_rays(const ConeView& cone) {
     n_rays_ = cone.n_rays;
     ray_stride_ = (n_rays_ + 3) / 4 * 4;
     ConeStore::grow(rays_, Index{ray_stride_} * rank_);
-    ConeStore::grow(lengths_, ray_stride_);
-    for (auto& values : majorant_) ConeStore::grow(values, ray_stride_);
+    ConeStore::grow(roots_, Index{ray_stride_} * rank_);
+    for (auto* values : {&lengths_, &delta_, &noise_, &majorant_[0], &majorant_[1]}) {
+      ConeStore::grow(*values, ray_stride_);
+    }
     for (int j = 0; j < n_rays_; ++j) {
-      const double* v = cone.coordinates_of(j);
+      const double* c = cone.coordinates_of(j);
       double squares = 0.0;
-      for (int c = 0; c < rank_; ++c) squares += v[c] * v[c];
+      for (int i = 0; i < rank_; ++i) {
+        double x = 0.0;
+        for (int l = 0; l < rank_; ++l) x += arrangement_.rays(i, l) * c[l];
+        squares += x * x;
+        rays_[static_cast<std::size_t>(i * ray_stride_ + j)] = x;
+      }
       const double length = std::sqrt(squares);
       lengths_[static_cast<std::size_t>(j)] = length;
-      for (int c = 0; c < rank_; ++c) {
-        rays_[static_cast<std::size_t>(c * ray_stride_ + j)] = v[c] / length;
+      for (int i = 0; i < rank_; ++i) {
+        rays_[static_cast<std::size_t>(i * ray_stride_ + j)] /= length;
+        roots_[static_cast<std::size_t>(i * ray_stride_ + j)] = c[i] / length;
       }
+    }
+    find_delta(arrangement_.loads.data(), delta_.data());
+  }
+
+  // delta_j = kRounding scale.|c_j|, scale (rho).
+  void find_delta(const double* scale, double* delta) const {
+    std::fill_n(delta, n_rays_, 0.0);
+    for (int i = 0; i < rank_; ++i) {
+      const double* c = roots_.data() + i * ray_stride_;
+      const double factor = kRounding * scale[i];
+      for (int j = 0; j < n_rays_; ++j) delta[j] += factor * std::abs(c[j]);
     }
   }
 
@@ -304,18 +376,33 @@ class ConeBounds {
         double fixed = 0.0;
         for (int c = 0; c < rank_; ++c) {
           fixed += state.c[static_cast<std::size_t>(c)] *
-                   rays_[static_cast<std::size_t>(c * ray_stride_ + j + k)];
+                   roots_[static_cast<std::size_t>(c * ray_stride_ + j + k)];
         }
         majorant_[s][at] = (sign == 0 ? fixed : -fixed) + sum[k].sum() / lengths_[at];
       }
     }
   }
 
-  double solve(int sign) {
+  // A bound by the shortest majorant p. Of p.v_j = sum_i c_ij rays_i.p no more is known than each term
+  // to rounding: kRounding pi.|c_j|, pi = |rays|'|p|. What that can do to p.u, u = rays c of length 1,
+  // is kRounding pi.|c| <= kRounding sum_i pi_i ||b_i||.
+  double solve(int sign, double neglected) {
     ShortestMajorant& solver = solvers_[static_cast<std::size_t>(sign)];
     solver.solve(rays_.data(), ray_stride_, n_rays_,
-                 majorant_[static_cast<std::size_t>(sign)].data());
-    return solver.bound();
+                 majorant_[static_cast<std::size_t>(sign)].data(), delta_.data());
+    std::array<double, kMaxRank> scale;
+    double noise = 0.0;
+    for (int i = 0; i < rank_; ++i) {
+      double pi = 0.0;
+      for (int l = 0; l < rank_; ++l) {
+        pi += std::abs(arrangement_.rays(l, i) * solver.point()[static_cast<std::size_t>(l)]);
+      }
+      noise += (kRounding * pi + neglected) * arrangement_.base_norms(i);
+      scale[static_cast<std::size_t>(i)] = arrangement_.loads(i) + pi;
+    }
+    find_delta(scale.data(), noise_.data());
+    const double bound = solver.stretch(noise_.data()) * (solver.norm() + noise);
+    return std::isnan(bound) ? kInfinity : bound;
   }
 
   // at_point_: the values of the candidates at the point where the majorant is largest on the ball (times
@@ -335,11 +422,13 @@ class ConeBounds {
         multiply_add(weight, Lanes::load(v + block * Lanes::kSize), Lanes::load(out)).store(out);
       }
     }
-    double value = 0.0, squares = 0.0;
-    for (int c = 0; c < rank_; ++c) {
-      const double x = solver.point()[static_cast<std::size_t>(c)];
-      value += state.c[static_cast<std::size_t>(c)] * x;
-      squares += x * x;
+    double value = 0.0;
+    for (std::size_t i = 0; i < solver.support().size(); ++i) {
+      const int j = solver.support()[i];
+      for (int c = 0; c < rank_; ++c) {
+        value += solver.weights()[i] * state.c[static_cast<std::size_t>(c)] *
+                 roots_[static_cast<std::size_t>(c * ray_stride_ + j)];
+      }
     }
     if (sign == 1) value = -value;
     Lanes sum = Lanes::all(0.0);
@@ -348,7 +437,8 @@ class ConeBounds {
       sum = multiply_add(w, max(Lanes::load(point.data() + i), Lanes::all(0.0)), sum);
     }
     value += sum.sum();
-    return squares > 0.0 ? value / std::sqrt(squares) : 0.0;
+    const double norm = solver.norm();
+    return norm > 0.0 ? value / norm : 0.0;
   }
 
   // Linear parts as at the point, and the majorant with them; whether any changed.
@@ -435,7 +525,7 @@ class ConeBounds {
   std::vector<std::pair<int, double>> moved_;
 
   int n_rays_ = 0, ray_stride_ = 0;
-  std::vector<double> rays_, lengths_;
+  std::vector<double> rays_, roots_, lengths_, delta_, noise_;
   std::array<std::vector<double>, 2> majorant_;
 };
 
@@ -449,34 +539,64 @@ struct OpenCone {
   double bytes() const { return node ? node->bytes() : 0.0; }
 };
 
-// Searches below one cone, depth first, until its share of work is done.
-class Searcher : public ConeBounds {
- public:
-  Searcher(const PricedArrangement& arrangement, Limits limits, bool is_listing, Monitor& monitor)
-      : ConeBounds(arrangement, kTol),
-        limits_(limits),
-        is_listing_(is_listing),
-        monitor_(monitor),
-        owner_(std::this_thread::get_id()),
-        walk_(rank_, kTol, *this) {}
-
-  Searcher(const Searcher&) = delete;
-  Searcher& operator=(const Searcher&) = delete;
-
-  // Results of one task.
+// What became of one cone.
+struct Found {
   std::vector<OpenCone> open;
   std::vector<ListedCell> cells;
   Incumbent best;
   double closed_bound = 0.0;  // the largest of what was not looked into further
   long n_cones = 0;
+};
 
-  void search(const OpenCone& task, std::array<double, 2> bounds, double best_value, double work,
-              double max_cones) {
-    open.clear();
-    cells.clear();
-    best = {best_value, Vector()};
-    closed_bound = 0.0;
-    n_cones = 0;
+// Searches below one cone, depth first, until its share of work is done.
+class Searcher : public ConeBounds {
+ public:
+  Searcher(const PricedArrangement& arrangement, Limits limits, bool is_listing, Monitor& monitor,
+           std::thread::id owner)
+      : ConeBounds(arrangement, kTol),
+        limits_(limits),
+        is_listing_(is_listing),
+        monitor_(monitor),
+        owner_(owner),
+        walk_(rank_, kTol, *this) {}
+
+  Searcher(const Searcher&) = delete;
+  Searcher& operator=(const Searcher&) = delete;
+
+  Found search(const OpenCone& task, std::array<double, 2> bounds, double best_value, double work,
+               double max_cones) {
+    found_ = Found();
+    found_.best.value = best_value;
+    look_below(task, bounds, work, max_cones);
+    return std::move(found_);
+  }
+
+  bool examine(const ConeView& cone, const std::vector<int>& candidates, ConeState& state,
+               Conflicts& conflicts) {
+    watch();
+    ++found_.n_cones;
+    work_left_ -= static_cast<double>(cone.n_rays + 4) * static_cast<double>(cone.stride + 16);
+    find_conflicts(cone, candidates, state);
+    load_rays(cone);
+    for (int sign = 0; sign < 2; ++sign) bound_sign(cone, state, sign);
+    if (!is_open(state)) return false;
+    if (n_conflicts_ == 0) {
+      if (is_listing_) list(state);
+      found_.closed_bound = std::max(found_.closed_bound, state.bound());
+      return false;
+    }
+    find_scores(cone, state.bounds[0] >= state.bounds[1] ? 0 : 1);
+    set_conflicts(conflicts);
+    const bool has_time = work_left_ > 0.0 && static_cast<double>(found_.n_cones) < max_cones_;
+    if (has_time && !monitor_.stop_requested()) return true;
+    found_.open.push_back(
+        {state.bound(), 0, root_, std::make_unique<Node>(cone, candidates, conflicts, state)});
+    return false;
+  }
+
+ private:
+  void look_below(const OpenCone& task, std::array<double, 2> bounds, double work,
+                  double max_cones) {
     work_left_ = work;
     max_cones_ = max_cones;
     root_ = task.root;
@@ -485,7 +605,7 @@ class Searcher : public ConeBounds {
       if (is_open(node.state())) {
         walk_.run(node.cone(), node.candidates(), node.conflicts(), node.state());
       } else {
-        closed_bound = node.state().bound();
+        found_.closed_bound = node.state().bound();
       }
       return;
     }
@@ -493,6 +613,7 @@ class Searcher : public ConeBounds {
     const RootCone root(roots, task.root, true);
     ConeState state;
     state.bounds = bounds;
+    state.neglected = 0.0;
     for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] = arrangement_.constant(i);
     for (int j = 0; j < rank_; ++j) {
       fix(state, roots.base[static_cast<std::size_t>(j)], RootCone::is_positive(task.root, j));
@@ -504,34 +625,10 @@ class Searcher : public ConeBounds {
     }
   }
 
-  bool examine(const ConeView& cone, const std::vector<int>& candidates, ConeState& state,
-               Conflicts& conflicts) {
-    watch();
-    ++n_cones;
-    work_left_ -= static_cast<double>(cone.n_rays + 4) * static_cast<double>(cone.stride + 16);
-    find_conflicts(cone, candidates, state);
-    load_rays(cone);
-    for (int sign = 0; sign < 2; ++sign) bound_sign(cone, state, sign);
-    if (!is_open(state)) return false;
-    if (n_conflicts_ == 0) {
-      if (is_listing_) list(state);
-      closed_bound = std::max(closed_bound, state.bound());
-      return false;
-    }
-    find_scores(cone, state.bounds[0] >= state.bounds[1] ? 0 : 1);
-    set_conflicts(conflicts);
-    const bool has_time = work_left_ > 0.0 && static_cast<double>(n_cones) < max_cones_;
-    if (has_time && !monitor_.stop_requested()) return true;
-    open.push_back(
-        {state.bound(), 0, root_, std::make_unique<Node>(cone, candidates, conflicts, state)});
-    return false;
-  }
-
- private:
   static constexpr double kTol = 1e-12;
   static constexpr int kRounds = 1;  // of moving the linear parts
 
-  double limit() const { return is_listing_ ? limits_.threshold : limits_.at(best.value); }
+  double limit() const { return is_listing_ ? limits_.threshold : limits_.at(found_.best.value); }
   bool is_open(double bound) const { return is_listing_ ? bound >= limit() : bound > limit(); }
   bool is_open(const ConeState& state) const { return is_open(state.bound()); }
 
@@ -540,23 +637,27 @@ class Searcher : public ConeBounds {
     if (bound == 0.0) return;
     if (is_open(bound)) {
       find_majorant(cone, state, sign);
-      bound = std::min(bound, solve(sign));
+      bound = std::min(bound, solve(sign, state.neglected));
       for (int round = 0; is_open(bound); ++round) {
         offer(evaluate_at_point(cone, state, sign), sign);
         if (n_conflicts_ == 0 || round == kRounds || !move_linear_parts(cone, sign)) break;
-        bound = std::min(bound, solve(sign));
+        bound = std::min(bound, solve(sign, state.neglected));
       }
     }
     if (is_open(bound)) return;
-    closed_bound = std::max(closed_bound, bound);
+    found_.closed_bound = std::max(found_.closed_bound, bound);
     bound = 0.0;
   }
 
+  // The point where a bound is attained. What counts is F there: in root coordinates the point may be
+  // another one by rounding, where rays are nearly opposite.
   void offer(double value, int sign) {
-    if (is_listing_ || value <= best.value) return;
-    best.value = value;
-    best.direction =
-        Eigen::Map<const Vector>(solvers_[static_cast<std::size_t>(sign)].point().data(), rank_);
+    if (is_listing_ || !(value > found_.best.value)) return;
+    const Eigen::Map<const Vector> point(solvers_[static_cast<std::size_t>(sign)].point().data(),
+                                         rank_);
+    const Vector direction = arrangement_.basis * point.stableNormalized();
+    value = std::abs(arrangement_.data.evaluate(direction));
+    if (value > found_.best.value) found_.best = {value, direction};
   }
 
   void list(const ConeState& state) {
@@ -567,7 +668,7 @@ class Searcher : public ConeBounds {
     }
     for (int sign = 0; sign < 2; ++sign) {
       const double norm = state.bounds[static_cast<std::size_t>(sign)];
-      if (norm > 0.0) cells.push_back({gate, sign == 0 ? 1 : -1, norm});
+      if (norm > 0.0) found_.cells.push_back({gate, sign == 0 ? 1 : -1, norm});
     }
   }
 
@@ -585,6 +686,7 @@ class Searcher : public ConeBounds {
   Monitor& monitor_;
   std::thread::id owner_;
   CellWalk<Searcher> walk_;
+  Found found_;
   std::uint64_t root_ = 0;
   double work_left_ = 0.0, max_cones_ = 0.0;
 };
@@ -595,11 +697,18 @@ class Search {
  public:
   Search(const PricedArrangement& arrangement, Limits limits, bool is_listing, int n_threads,
          Monitor& monitor)
-      : arrangement_(arrangement), limits_(limits), n_threads_(n_threads), monitor_(monitor) {
-    for (std::size_t i = 0; i < kRoundSize; ++i) {
-      searchers_.push_back(std::make_unique<Searcher>(arrangement, limits, is_listing, monitor));
-    }
+      : arrangement_(arrangement),
+        limits_(limits),
+        is_listing_(is_listing),
+        n_threads_(n_threads),
+        monitor_(monitor) {}
+
+  // Bytes of all root cones. The bound is the largest of all, so that it falls only after each has been
+  // looked at; where they do not fit the memory for open cones this is far off.
+  static double bytes_of_roots(const PricedArrangement& arrangement) {
+    return std::ldexp(bytes_of_root(arrangement), arrangement.rank());
   }
+  static constexpr double kMaxBytes = 5e8;
 
   Incumbent best;
   std::vector<ListedCell> cells;
@@ -623,11 +732,14 @@ class Search {
           (max_cones - static_cast<double>(n_cones)) / static_cast<double>(round.size());
       const double work = n_unseen > 0.0 ? 0.0 : kTaskWork;
       n_unseen -= static_cast<double>(round.size());
+      std::vector<Found> found(round.size());
       parallel_for(static_cast<Index>(round.size()), n_threads_, [&](Index i) {
         const std::size_t at = static_cast<std::size_t>(i);
-        searchers_[at]->search(round[at], bounds, best.value, work, share);
+        std::unique_ptr<Searcher> searcher = borrow();
+        found[at] = searcher->search(round[at], bounds, best.value, work, share);
+        give_back(std::move(searcher));
       });
-      for (std::size_t i = 0; i < round.size(); ++i) collect(*searchers_[i]);
+      for (Found& part : found) collect(std::move(part));
       after_round(*this);
     }
   }
@@ -638,16 +750,38 @@ class Search {
   static constexpr std::size_t kRoundSize = 64;
   static constexpr double kTaskWork = 4e6;
   // A task leaves some tens of cones of the size of its own.
-  static constexpr double kRoundBytes = 16e6, kMaxBytes = 1e9;
+  static constexpr double kRoundBytes = 16e6;
+
+  static double bytes_of_root(const PricedArrangement& arrangement) {
+    return 8.0 *
+           static_cast<double>(arrangement.cells.roots.others.size() * arrangement.rays.rows());
+  }
+
+  // One for each thread that is at work: their work space can be large.
+  std::unique_ptr<Searcher> borrow() {
+    const std::lock_guard<std::mutex> hold(lock_);
+    if (idle_.empty()) {
+      return std::make_unique<Searcher>(arrangement_, limits_, is_listing_, monitor_, owner_);
+    }
+    std::unique_ptr<Searcher> searcher = std::move(idle_.back());
+    idle_.pop_back();
+    return searcher;
+  }
+
+  void give_back(std::unique_ptr<Searcher> searcher) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    idle_.push_back(std::move(searcher));
+  }
 
   // The cones of the largest bounds, or of the smallest ones, which are done soonest, while memory is short.
   std::vector<OpenCone> take_round() {
     const bool is_full = bytes_ > kMaxBytes;
     if (is_full) std::sort(open_.begin(), open_.end(), is_later);
     std::vector<OpenCone> round;
-    double bytes = 0.0;
+    double bytes = 0.0, bytes_taken = 0.0;
     const auto take = [&](OpenCone& cone) {
-      bytes += cone.bytes();
+      bytes += cone.node ? cone.bytes() : bytes_of_root(arrangement_);
+      bytes_taken += cone.bytes();
       round.push_back(std::move(cone));
     };
     const auto has_room = [&] { return round.size() < kRoundSize && bytes < kRoundBytes; };
@@ -663,7 +797,7 @@ class Search {
         open_.pop_back();
       }
     }
-    bytes_ -= bytes;
+    bytes_ -= bytes_taken;
     return round;
   }
 
@@ -678,19 +812,22 @@ class Search {
     std::push_heap(open_.begin(), open_.end(), is_later);
   }
 
-  void collect(Searcher& searcher) {
-    if (searcher.best.value > best.value) best = searcher.best;
-    closed_bound = std::max(closed_bound, searcher.closed_bound);
-    n_cones += searcher.n_cones;
-    for (OpenCone& cone : searcher.open) push(std::move(cone));
-    for (ListedCell& cell : searcher.cells) cells.push_back(std::move(cell));
+  void collect(Found found) {
+    if (found.best.value > best.value) best = std::move(found.best);
+    closed_bound = std::max(closed_bound, found.closed_bound);
+    n_cones += found.n_cones;
+    for (OpenCone& cone : found.open) push(std::move(cone));
+    for (ListedCell& cell : found.cells) cells.push_back(std::move(cell));
   }
 
   const PricedArrangement& arrangement_;
   Limits limits_;
+  bool is_listing_;
   int n_threads_;
   Monitor& monitor_;
-  std::vector<std::unique_ptr<Searcher>> searchers_;
+  const std::thread::id owner_ = std::this_thread::get_id();
+  std::mutex lock_;  // of idle_
+  std::vector<std::unique_ptr<Searcher>> idle_;
   std::vector<OpenCone> open_;
   long n_pushed_ = 0;
   double bytes_ = 0.0;  // of open_
@@ -729,6 +866,7 @@ Incumbent search_locally(const ScaledData& data, const PricingOptions& options, 
   local.n_results = 1;
   local.n_threads = options.n_threads;
   try {
+    monitor.check();
     const std::vector<LocalMaximum> found =
         LocalSearch(data.X).maximise(data.r, starts, local, monitor);
     for (const LocalMaximum& maximum : found) offer(maximum.direction);
@@ -737,23 +875,40 @@ Incumbent search_locally(const ScaledData& data, const PricingOptions& options, 
   return best;
 }
 
-double above_rounding(const ScaledData& data, double bound) {
-  return bound * (1.0 + kRelativeSlack) + kAbsoluteSlack * data.total;
+// Whether branch and bound can bring the bound down: its rank is one that it handles, and neither memory
+// nor the number of cones that may be looked at ends it before all root cones are.
+bool is_worth_a_search(const PricedArrangement& arrangement, double max_cones) {
+  return arrangement.rank() <= kMaxRank && std::ldexp(1.0, arrangement.rank()) <= max_cones &&
+         Search::bytes_of_roots(arrangement) <= Search::kMaxBytes;
 }
 
-Pricing finish(const ScaledData& data, const Incumbent& best, double bound,
+// slack: what rounding can have taken from the bound of branch and bound.
+struct Bound {
+  double value;
+  double slack = 0.0;
+
+  double above_rounding(const ScaledData& data) const {
+    return value * (1.0 + kRelativeSlack) + std::max(slack, kAbsoluteSlack * data.total);
+  }
+};
+
+Pricing finish(const ScaledData& data, const Incumbent& best, Bound bound, double formula,
                const PricingOptions& options) {
   Pricing pricing;
   pricing.direction =
       unit(best.direction.size() > 0 ? best.direction : Vector::Zero(data.X.cols()));
-  const double F = data.evaluate(pricing.direction);
+  const double F = data.evaluate(pricing.direction), value = std::abs(F);
   pricing.sign = F < 0.0 ? -1 : 1;
-  const double slack = kAbsoluteSlack * data.total;
-  const double upper = above_rounding(data, std::max(std::abs(F), bound));
-  pricing.value = data.to_caller(std::abs(F));
+  pricing.value = data.to_caller(value);
+  pricing.raw_bound = data.to_caller(bound.value);
+  double upper = bound.above_rounding(data);
+  // A bound below what is attained is wrong, NaN says nothing: the formula, of which either is unlikely.
+  const bool is_wrong = !(upper >= value);
+  if (is_wrong) upper = Bound{formula}.above_rounding(data);
+  upper = std::max(value, upper);
   pricing.upper_bound = data.to_caller(upper);
-  pricing.is_exact =
-      upper <= (1.0 + options.tol + 2.0 * kRelativeSlack) * std::abs(F) + 2.0 * slack;
+  pricing.is_exact = !is_wrong && upper <= (1.0 + options.tol + 2.0 * kRelativeSlack) * value +
+                                               kExactRounding * data.total;
   return pricing;
 }
 
@@ -765,32 +920,42 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
   if (options.starts.cols() > 0 && options.starts.rows() != X.cols()) {
     throw_invalid("starts must have a row per column of X");
   }
+  require_finite(options.starts, "starts");
+  require_not_negative(options.tol, "tol");
+  require_not_negative(options.threshold, "threshold");
   const ScaledData data(X, r);
   Incumbent best = search_locally(data, options, monitor);
-  const std::array<double, 2> bounds = global_bounds(data);
-  double bound = std::max(bounds[0], bounds[1]);
+  std::array<double, 2> bounds = crude_bounds(data);
+  double formula = std::max(bounds[0], bounds[1]);
+  Bound bound{formula};
   long n_cones = 0;
   const Limits limits{options.tol, data.from_caller(options.threshold)};
-  if (bound > limits.at(best.value)) {
-    const PricedArrangement arrangement(data);
-    if (arrangement.rank() <= kMaxRank) {
-      Search search(arrangement, limits, false, options.n_threads, monitor);
-      search.best = {best.value, Vector()};
-      try {
-        search.run(bounds, options.max_cones, [&](const Search& now) {
-          const double open = std::max(now.open_bound(), now.closed_bound);
-          monitor.report("price", now.n_cones, data.to_caller(now.best.value),
-                         std::max(0.0, open / now.best.value - 1.0));
-        });
-      } catch (const Stopped&) {
+  try {
+    monitor.check();
+    bounds = global_bounds(data, monitor);
+    bound.value = formula = std::min(formula, std::max(bounds[0], bounds[1]));
+    monitor.check();
+    if (formula > limits.at(best.value)) {
+      const PricedArrangement arrangement(data);
+      if (is_worth_a_search(arrangement, options.max_cones)) {
+        Search search(arrangement, limits, false, options.n_threads, monitor);
+        search.best = {best.value, Vector()};
+        try {
+          search.run(bounds, options.max_cones, [&](const Search& now) {
+            const double open = std::max(now.open_bound(), now.closed_bound);
+            monitor.report("price", now.n_cones, data.to_caller(now.best.value),
+                           std::max(0.0, open / now.best.value - 1.0));
+          });
+        } catch (const Stopped&) {
+        }
+        bound = {std::max(search.open_bound(), search.closed_bound), arrangement.slack()};
+        if (search.best.direction.size() > 0) best = search.best;
+        n_cones = search.n_cones;
       }
-      bound = std::max(search.open_bound(), search.closed_bound);
-      if (search.best.direction.size() > 0)
-        best.direction = arrangement.basis * search.best.direction;
-      n_cones = search.n_cones;
     }
+  } catch (const Stopped&) {
   }
-  Pricing pricing = finish(data, best, bound, options);
+  Pricing pricing = finish(data, best, bound, formula, options);
   pricing.n_cones = n_cones;
   return pricing;
 }
@@ -798,8 +963,9 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
 double price_bound(ConstMatrixRef X, ConstVectorRef r) {
   check(X, r);
   const ScaledData data(X, r);
-  const std::array<double, 2> bounds = global_bounds(data);
-  return data.to_caller(above_rounding(data, std::max(bounds[0], bounds[1])));
+  Monitor unwatched;
+  const std::array<double, 2> bounds = global_bounds(data, unwatched);
+  return data.to_caller(Bound{std::max(bounds[0], bounds[1])}.above_rounding(data));
 }
 
 PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, double max_cells,
@@ -818,7 +984,7 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
   if (arrangement.rank() > 0) {
     Search search(arrangement, {0.0, data.from_caller(threshold)}, true, options.n_threads,
                   monitor);
-    search.run(global_bounds(data), kInfinity, [&](const Search& now) {
+    search.run(global_bounds(data, monitor), kInfinity, [&](const Search& now) {
       if (static_cast<double>(now.cells.size()) > max_cells) {
         throw LimitExceeded(
             "more than max_cells = " + std::to_string(static_cast<long long>(max_cells)) +

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <mutex>
 #include <numeric>
-#include <string>
 #include <utility>
 
 #include "bits.hpp"
-#include "convexrelu/error.hpp"
+#include "extended_dot.hpp"
+#include "preconditions.hpp"
 #include "watched_for.hpp"
 
 namespace convexrelu {
@@ -66,6 +66,7 @@ ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sam
   }
   if (formulation == Formulation::relu) hyperplanes_ = find_hyperplanes(unweighted);
   X_ = row_factors_.asDiagonal() * unweighted;
+  X_norm_ = X_.norm();
   masks_ = select_rows(patterns.masks(), rows_);
   products_ = std::make_unique<MaskProduct>(X_, masks_);
 }
@@ -99,9 +100,10 @@ Vector ScaledProblem::from_scaled(const Vector& v) const {
 
 double ScaledProblem::dual_value(const Vector& r, double lam, double largest_norm) const {
   const double n = static_cast<double>(n_samples());
-  const double limit = largest_norm > lam ? lam / largest_norm : 1.0;
-  const double rr = r.squaredNorm();
-  const double yr = y_.dot(r);
+  const double rr = extended_dot(r, r);
+  const double yr = extended_dot(y_, r);
+  const double largest = largest_norm + 8.0 * kEpsilon * std::sqrt(rr) * X_norm_ / n;
+  const double limit = largest > lam ? lam / largest : 1.0;
   const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
   return kappa * yr / n - kappa * kappa * rr / (2.0 * n);
 }
@@ -303,12 +305,14 @@ struct Problem::Data {
         y(std::move(y_)),
         sample_weight(std::move(weight)),
         patterns(std::move(patterns_)),
+        is_complete(patterns.is_complete_for(X)),
         scaled(X, y, sample_weight, patterns, formulation) {}
 
   Matrix X;
   Vector y;
   Vector sample_weight;
   Patterns patterns;
+  bool is_complete;
   ScaledProblem scaled;
   mutable std::once_flag lambda_max_once;
   mutable double lambda_max = 0.0;
@@ -316,24 +320,12 @@ struct Problem::Data {
 
 Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
                  Vector sample_weight) {
-  const auto check_size = [](const char* name, Index size, const char* what, Index expected) {
-    if (size != expected) {
-      throw_invalid(std::string(name) + " has " + std::to_string(size) + " " + what +
-                    ", but X has " + std::to_string(expected));
-    }
-  };
-  check_size("y", y.size(), "entries", X.rows());
-  check_size("patterns", patterns.n_samples(), "samples", X.rows());
-  check_size("patterns", patterns.n_features(), "features", X.cols());
-  if (sample_weight.size() > 0) {
-    check_size("sample_weight", sample_weight.size(), "entries", X.rows());
-    if (!(sample_weight.array() >= 0.0).all() || !sample_weight.allFinite()) {
-      throw_invalid("sample_weight must be finite and non-negative");
-    }
-    if (!(sample_weight.array() > 0.0).any()) {
-      throw_invalid("sample_weight must have a positive entry, but all are zero");
-    }
-  }
+  require_size(y.size(), X.rows(), "y", "entries");
+  require_size(patterns.n_samples(), X.rows(), "patterns", "samples");
+  require_size(patterns.n_features(), X.cols(), "patterns", "features");
+  require_finite(X, "X");
+  require_finite(y, "y");
+  require_sample_weight(sample_weight, X.rows());
   data_ = std::make_shared<const Data>(std::move(X), std::move(y), std::move(patterns), formulation,
                                        std::move(sample_weight));
 }
@@ -344,6 +336,7 @@ const Vector& Problem::sample_weight() const { return data_->sample_weight; }
 const Patterns& Problem::patterns() const { return data_->patterns; }
 Formulation Problem::formulation() const { return data_->scaled.formulation(); }
 const ScaledProblem& Problem::scaled() const { return data_->scaled; }
+bool Problem::is_complete() const { return data_->is_complete; }
 Index Problem::n_patterns() const { return patterns().size(); }
 Index Problem::n_blocks() const {
   return formulation() == Formulation::relu ? 2 * n_patterns() : n_patterns();

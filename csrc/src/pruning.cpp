@@ -255,6 +255,7 @@ class Pruner {
 }  // namespace
 
 PrunedSolution prune(const Solution& solution, const PruningOptions& options, Monitor& monitor) {
+  require_parts_of(solution.problem, solution, "solution");
   const ScaledProblem& scaled = solution.problem.scaled();
   const Matrix weights = solution.weights / scaled.weight_unit();
   Pruner pruner(scaled, solution.active_set, weights, weights.colwise().norm(),

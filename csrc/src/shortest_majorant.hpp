@@ -7,6 +7,10 @@
 // negative), attained at u = p / ||p||: p = sum a_j v_j over the rays where p.v_j = f_j. The dual active-set
 // method of Goldfarb & Idnani (1983), from p = 0: the ray that is most violated enters, those whose
 // weight a_j would become negative leave. ||p|| grows from below.
+//
+// What may be missing is said for each ray, delta_j >= 0: rays can be nearly opposite, so that u is a large
+// combination of them, and a tolerance relative to the largest ray would say nothing of u. With
+// p.v_j >= f_j - delta_j the maximum is at most ||p|| + the largest sum a_j delta_j of such a u.
 #pragma once
 
 #include <algorithm>
@@ -28,9 +32,9 @@ class ShortestMajorant {
         step_(static_cast<std::size_t>(rank)),
         rest_(static_cast<std::size_t>(rank)) {}
 
-  // rays: coordinate c of ray j at rays[c * stride + j]. f (n_rays). Entries [n_rays, stride) are ignored.
-  // O(n_rays r) a step, some r steps.
-  void solve(const double* rays, int stride, int n_rays, const double* f) {
+  // rays: coordinate c of ray j at rays[c * stride + j]. f, delta (n_rays). Entries [n_rays, stride) are
+  // ignored. O(n_rays r) a step, some r steps.
+  void solve(const double* rays, int stride, int n_rays, const double* f, const double* delta) {
     rays_ = rays;
     stride_ = stride;
     n_rays_ = n_rays;
@@ -38,45 +42,68 @@ class ShortestMajorant {
     active_.clear();
     weights_.clear();
     std::fill(p_.begin(), p_.end(), 0.0);
-    double scale = 0.0;
-    for (int j = 0; j < n_rays; ++j) scale = std::max(scale, std::abs(f[j]));
-    tolerance_ = kTolerance * scale;
     if (static_cast<int>(values_.size()) < stride) values_.resize(static_cast<std::size_t>(stride));
     const int max_steps = 50 + 10 * rank_;
     for (int step = 0; step < max_steps; ++step) {
-      const int worst = find_most_violated();
-      if (f_[worst] - values_[static_cast<std::size_t>(worst)] <= tolerance_ || !enter(worst))
-        break;
+      const int worst = find_most_violated(delta);
+      if (worst < 0 || !enter(worst)) break;
     }
-    find_bound();
   }
 
-  // At least ||p||, also where rounding or the limit of steps leaves p short of f.
-  double bound() const { return bound_; }
+  // The least s >= 1 with s p.v_j >= f_j - delta_j for all j, where rounding or the limit of steps left p
+  // short of it; infinity where there is none, or anything is NaN.
+  double stretch(const double* delta) {
+    evaluate();
+    double s = 1.0;
+    for (int j = 0; j < n_rays_; ++j) {
+      const double value = values_[static_cast<std::size_t>(j)], wanted = f_[j] - delta[j];
+      if (wanted <= value) continue;
+      if (!(value > 0.0) || !(wanted / value < kInfinity)) return kInfinity;
+      s = std::max(s, wanted / value);
+    }
+    // Stretching lowers p where it is negative.
+    for (int j = 0; j < n_rays_ && s > 1.0; ++j) {
+      const double value = values_[static_cast<std::size_t>(j)];
+      if (value < 0.0 && !(f_[j] - delta[j] <= s * value)) return kInfinity;
+    }
+    return s;
+  }
+
+  double norm() const {
+    double squares = 0.0;
+    for (const double x : p_) squares += x * x;
+    return std::sqrt(squares);
+  }
   const std::vector<double>& point() const { return p_; }
   // p = sum_i weights()[i] v_{support()[i]}, weights > 0.
   const std::vector<int>& support() const { return active_; }
   const std::vector<double>& weights() const { return weights_; }
 
  private:
-  static constexpr double kTolerance = 1e-13, kDependent = 1e-11;
+  static constexpr double kDependent = 1e-11;
 
   int size() const { return static_cast<int>(active_.size()); }
   double ray(int j, int c) const { return rays_[c * stride_ + j]; }
   double* column(int i) { return q_.data() + i * rank_; }
   double& r(int i, int j) { return r_[static_cast<std::size_t>(j * rank_ + i)]; }
 
-  int find_most_violated() {
+  // values_: p.v_j
+  void evaluate() {
     std::fill_n(values_.data(), n_rays_, 0.0);
     for (int c = 0; c < rank_; ++c) {
       const double* along = rays_ + c * stride_;
       const double x = p_[static_cast<std::size_t>(c)];
       for (int j = 0; j < n_rays_; ++j) values_[static_cast<std::size_t>(j)] += x * along[j];
     }
-    int worst = 0;
-    double largest = -kInfinity;
+  }
+
+  // -1 where no ray is violated.
+  int find_most_violated(const double* delta) {
+    evaluate();
+    int worst = -1;
+    double largest = 0.0;
     for (int j = 0; j < n_rays_; ++j) {
-      const double violation = f_[j] - values_[static_cast<std::size_t>(j)];
+      const double violation = f_[j] - values_[static_cast<std::size_t>(j)] - delta[j];
       if (violation > largest) {
         largest = violation;
         worst = j;
@@ -178,29 +205,10 @@ class ShortestMajorant {
     y = b;
   }
 
-  void find_bound() {
-    find_most_violated();
-    double squares = 0.0;
-    for (const double x : p_) squares += x * x;
-    double stretch = 1.0;
-    for (int j = 0; j < n_rays_; ++j) {
-      const double value = values_[static_cast<std::size_t>(j)];
-      if (f_[j] - value <= 10.0 * tolerance_) continue;
-      stretch = value > 0.0 ? std::max(stretch, f_[j] / value) : kInfinity;
-    }
-    // Stretching lowers p where it is negative.
-    for (int j = 0; j < n_rays_ && stretch > 1.0; ++j) {
-      const double value = stretch * values_[static_cast<std::size_t>(j)];
-      if (!(f_[j] - value <= 10.0 * tolerance_)) stretch = kInfinity;
-    }
-    bound_ = stretch == kInfinity ? kInfinity : stretch * std::sqrt(squares);
-  }
-
-  int rank_;
+  const int rank_;
   const double* rays_ = nullptr;
   int stride_ = 0, n_rays_ = 0;
   const double* f_ = nullptr;
-  double tolerance_ = 0.0, bound_ = 0.0;
   std::vector<double> p_, values_;
   std::vector<int> active_;
   std::vector<double> weights_;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "convexrelu/error.hpp"
+#include "extended_dot.hpp"
+#include "preconditions.hpp"
 
 namespace convexrelu {
 
@@ -30,6 +32,15 @@ const char* to_string(Status status) {
       return "numerical_failure";
   }
   return "";
+}
+
+bool contradicts(double lower_bound, double objective) {
+  return lower_bound > objective * (1.0 + kContradiction) + std::numeric_limits<double>::min();
+}
+
+double relative_gap(double objective, double lower_bound) {
+  if (!(objective < kInfinity) || contradicts(lower_bound, objective)) return 1.0;
+  return objective > 0.0 ? std::clamp((objective - lower_bound) / objective, 0.0, 1.0) : 0.0;
 }
 
 namespace {
@@ -92,8 +103,9 @@ double largest_cone_violation(const Problem& problem, const std::vector<Block>& 
 }
 
 // That blocks, weights and dual point are those of some solution of the problem.
-void check_parts(const Problem& problem, const std::vector<Block>& active_set,
+void check_parts(const Problem& problem, double lam, const std::vector<Block>& active_set,
                  const Matrix& weights, const Vector& dual) {
+  require_not_negative(lam, "lam");
   for (const Block& b : active_set) {
     const bool sign_exists =
         b.sign == +1 || (b.sign == -1 && problem.formulation() == Formulation::relu);
@@ -113,14 +125,10 @@ void check_parts(const Problem& problem, const std::vector<Block>& active_set,
 
 double primal_value(const ScaledProblem& problem, double lam, const Matrix& weights,
                     const Vector& residual) {
-  const double primal = residual.squaredNorm() / (2.0 * static_cast<double>(problem.n_samples())) +
-                        lam * weights.colwise().norm().sum();
+  const double n = static_cast<double>(problem.n_samples());
+  const double primal =
+      extended_dot(residual, residual) / (2.0 * n) + lam * weights.colwise().norm().sum();
   return std::isnan(primal) ? kInfinity : primal;
-}
-
-double relative_gap(double primal, double dual) {
-  if (!(primal > 0.0)) return 0.0;
-  return primal < kInfinity ? std::max(0.0, (primal - dual) / primal) : 1.0;
 }
 
 // Of weights whose fit is known.
@@ -156,6 +164,15 @@ Certificate certify_fit(const Problem& problem, double lam, const std::vector<Bl
 
 }  // namespace
 
+void require_parts_of(const Problem& problem, const Solution& solution, const char* name) {
+  try {
+    require_positive(solution.lam, "lam");
+    check_parts(problem, solution.lam, solution.active_set, solution.weights, solution.dual);
+  } catch (const std::invalid_argument& reason) {
+    throw_invalid(std::string(name) + " is no solution of the problem: its " + reason.what());
+  }
+}
+
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights) {
   constexpr Index kStripe = 256;  // samples at a time
@@ -177,7 +194,7 @@ Vector fitted_values(const Problem& problem, const std::vector<Block>& active_se
 
 Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
                     const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
-  check_parts(problem, active_set, weights, dual);
+  check_parts(problem, lam, active_set, weights, dual);
   return certify_fit(problem, lam, active_set, weights, dual,
                      fitted_values(problem, active_set, weights), n_threads, monitor);
 }
@@ -185,11 +202,12 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
 Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
                        int n_threads, Monitor& monitor) {
-  check_parts(problem, active_set, weights, dual);
+  check_parts(problem, lam, active_set, weights, dual);
   Vector fitted = fitted_values(problem, active_set, weights);
   const Certificate certificate =
       certify_fit(problem, lam, active_set, weights, dual, fitted, n_threads, monitor);
   Vector residual = problem.y() - fitted;
+  if (contradicts(certificate.dual, certificate.primal)) status = Status::numerical_failure;
   return {problem,
           lam,
           status,
@@ -207,13 +225,14 @@ Solution make_solution(const Problem& problem, double lam, Status status,
 Solution make_bounded_solution(const Problem& problem, double lam, Status status,
                                std::vector<Block> active_set, Matrix weights, Vector dual,
                                long n_iter, double lower_bound) {
-  check_parts(problem, active_set, weights, dual);
+  check_parts(problem, lam, active_set, weights, dual);
   const ScaledProblem& scaled = problem.scaled();
   const double unit = scaled.y_unit() * scaled.y_unit();
   Vector fitted = fitted_values(problem, active_set, weights);
   Vector residual = problem.y() - fitted;
   const double primal = primal_value(scaled, scaled.scaled_lam(lam), weights / scaled.weight_unit(),
                                      scaled.to_scaled(residual));
+  if (contradicts(lower_bound / unit, primal)) status = Status::numerical_failure;
   return {problem,
           lam,
           status,

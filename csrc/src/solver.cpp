@@ -10,6 +10,7 @@
 #include "convexrelu/memory.hpp"
 #include "interior_point.hpp"
 #include "optimality_newton.hpp"
+#include "preconditions.hpp"
 #include "proximal_objective.hpp"
 
 namespace convexrelu {
@@ -614,6 +615,10 @@ Solution zero_for_failure(const Problem& problem, double lam, long n_iter, Monit
 }  // namespace
 
 Solution solve(const Problem& problem, double lam, const SolveOptions& options, Monitor& monitor) {
+  require_positive(lam, "lam");
+  require_positive(options.tol, "tol");
+  require_at_least(0, options.max_iter, "max_iter");
+  if (options.warm_start != nullptr) require_parts_of(problem, *options.warm_start, "warm_start");
   const ScaledProblem& scaled = problem.scaled();
   const double scaled_lam = scaled.scaled_lam(lam);
   if (!scaled.in_range() || scaled_lam == 0.0) return zero_for_failure(problem, lam, 0, monitor);
@@ -647,6 +652,7 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
     return zero_for_failure(problem, lam, solver.n_iter(), monitor);
   }
   // The certificate has the last word.
+  if (solution.status == Status::numerical_failure) return solution;
   if (solution.gap <= options.tol) {
     solution.status = Status::optimal;
   } else if (status == Status::optimal) {

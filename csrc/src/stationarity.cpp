@@ -1,15 +1,19 @@
 #include "convexrelu/stationarity.hpp"
 
+#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 
+#include "convexrelu/cell_tree.hpp"
 #include "convexrelu/error.hpp"
 #include "convexrelu/hyperplanes.hpp"
 #include "convexrelu/pricing.hpp"
 #include "convexrelu/solver.hpp"
+#include "preconditions.hpp"
 
 namespace convexrelu {
 
@@ -67,27 +71,171 @@ class PatternList {
   std::vector<Vector> gates_;
 };
 
-// A vector on the given side of the tight hyperplane l, and where w is of all others: along what the
-// normal has that the other tight ones do not.
-Vector beside(const Hyperplanes& planes, const Vector& slacks, const std::vector<Index>& tight,
-              Index l, int side, const Vector& w) {
-  const auto normal = planes.normals.col(l);
-  Vector direction = normal;
-  double room = 1.0;  // to the nearest hyperplane that is not tight; w has length 1
-  for (int pass = 0; pass < 2; ++pass) {
-    for (const Index t : tight) {
-      if (t != l) direction -= planes.normals.col(t) * planes.normals.col(t).dot(direction);
+// Hyperplanes on which a neuron lies, and how to leave them.
+class TightPlanes {
+ public:
+  // w (d) of length 1; tight: hyperplanes, at least one.
+  TightPlanes(const Hyperplanes& planes, const std::vector<Index>& tight, const Vector& w)
+      : planes_(planes), normals_(planes.normals(Eigen::all, tight)), solve_(normals_.transpose()) {
+    base_ = w - solve_.solve(normals_.transpose() * w);
+    values_ = planes.normals.transpose() * base_;
+    for (const Index l : tight) values_(l) = 0.0;
+  }
+
+  // The hyperplanes (positions in tight) in sets such that the normals of one are independent of those of
+  // all others: the components of their linear matroid. They are those of the graph in which every
+  // normal outside a basis is joined to the members of the basis of which it is a combination.
+  std::vector<std::vector<Index>> components() const {
+    const Index k = normals_.cols();
+    Eigen::ColPivHouseholderQR<Matrix> qr(normals_.rows(), k);
+    qr.setThreshold(kDependent);
+    qr.compute(normals_);
+    const Index rank = qr.rank();
+    const auto R = qr.matrixR().topLeftCorner(rank, rank).triangularView<Eigen::Upper>();
+    const Matrix coefficients = R.solve(qr.matrixR().topRightCorner(rank, k - rank));
+    const auto plane = [&](Index i) { return qr.colsPermutation().indices()[i]; };
+    std::vector<Index> set(at(k));
+    std::iota(set.begin(), set.end(), Index{0});
+    for (Index j = rank; j < k; ++j) {
+      for (Index i = 0; i < rank; ++i) {
+        const Index old = set[at(plane(i))], joined = set[at(plane(j))];
+        if (old == joined || std::abs(coefficients(i, j - rank)) <= kNoCombination) continue;
+        std::replace(set.begin(), set.end(), old, joined);
+      }
+    }
+    std::map<Index, std::vector<Index>> members;
+    for (Index l = 0; l < k; ++l) members[set[at(l)]].push_back(l);
+    std::vector<std::vector<Index>> components;
+    for (auto& [name, positions] : members) components.push_back(std::move(positions));
+    return components;
+  }
+
+  // A vector off the tight hyperplanes, n_l.v being in the proportion of the given values (k), and where w
+  // is of all others.
+  Vector leave(const Vector& values) const {
+    const Vector direction = solve_.solve(values);
+    const Vector along = planes_.normals.transpose() * direction;
+    double step = 1.0;
+    for (Index l = 0; l < along.size(); ++l) {
+      const double distance = std::abs(values_(l));
+      if (distance > 0.0 && along(l) != 0.0) {
+        step = std::min(step, 0.5 * distance / std::abs(along(l)));
+      }
+    }
+    return base_ + step * direction;
+  }
+
+ private:
+  // As hyperplanes.hpp and cell_tree.hpp tell ranks; below the other one coefficients are rounding.
+  static constexpr double kDependent = 1e-11, kNoCombination = 1e-12;
+
+  const Hyperplanes& planes_;
+  const Matrix normals_;  // (d, k)
+  const Eigen::CompleteOrthogonalDecomposition<Matrix> solve_;
+  Vector base_;    // w moved onto all of them
+  Vector values_;  // of all hyperplanes there
+};
+
+// The cells around a neuron in one component of its tight hyperplanes: N'v (size, cells) of vectors inside.
+struct Surroundings {
+  Matrix values;
+  bool is_complete;
+};
+
+Surroundings surroundings(ConstMatrixRef X, const Hyperplanes& planes,
+                          const std::vector<Index>& tight, double max_cells, Monitor& monitor) {
+  const Index k = static_cast<Index>(tight.size());
+  if (k == 1) return {(Matrix(1, 2) << 1.0, -1.0).finished(), true};
+  // The rows of X themselves, so that integers stay integers.
+  Matrix rows(k, X.cols());
+  for (Index i = 0; i < k; ++i) {
+    rows.row(i) = X.row(planes.samples[at(planes.offsets[at(tight[at(i)])])]);
+  }
+  EnumerationOptions options;
+  options.max_patterns = max_cells;
+  try {
+    const Patterns cells = enumerate_patterns(rows, options, monitor);
+    Matrix values = planes.normals(Eigen::all, tight).transpose() * cells.gates(monitor);
+    for (Index c = 0; c < cells.size(); ++c) {
+      for (Index i = 0; i < k; ++i) {
+        // The sign is that of the pattern, whatever rounding makes of it.
+        const double size = std::max(std::abs(values(i, c)), kEpsilon);
+        values(i, c) = cells.masks().test(i, c) ? size : -size;
+      }
+    }
+    return {std::move(values), true};
+  } catch (const LimitExceeded&) {
+    return {Matrix(k, 0), false};
+  }
+}
+
+// The given sides (k), then with each of them changed.
+Matrix across_each(const Vector& sides) {
+  Matrix cells = sides.replicate(1, sides.size() + 1);
+  for (Index i = 0; i < sides.size(); ++i) cells(i, i + 1) = -sides(i);
+  return cells;
+}
+
+void set_side(Words& words, const Hyperplanes& planes, Index l, bool positive) {
+  for (Index i = planes.offsets[at(l)]; i < planes.offsets[at(l) + 1]; ++i) {
+    const Index k = planes.samples[at(i)];
+    const BitMatrix::Word bit = BitMatrix::Word{1} << (k % BitMatrix::kWordBits);
+    BitMatrix::Word& word = words[at(k / BitMatrix::kWordBits)];
+    word = (planes.orientation[at(k)] > 0) == positive ? word | bit : word & ~bit;
+  }
+}
+
+// Lists the patterns of cells around w (d), of length 1: of single crossings where all are more than max_sides,
+// from which those listed are taken off. Whether they were all.
+bool add_sides(ConstMatrixRef X, const Hyperplanes& planes, const Vector& w, double kink_tol,
+               PatternList& list, double& max_sides, Monitor& monitor) {
+  bool has_all_sides = true;
+  const Vector slacks = planes.normals.transpose() * w;
+  std::vector<Index> tight;
+  for (Index l = 0; l < slacks.size(); ++l) {
+    if (std::abs(slacks(l)) <= kink_tol) tight.push_back(l);
+  }
+  if (tight.empty()) return true;
+  const TightPlanes around(planes, tight, w);
+  // One cell of each component, that of w itself if it is one; then those of one after the other.
+  Words here = words_of(patterns_from_gates(X, w).masks(), 0);
+  Vector values(static_cast<Index>(tight.size()));
+  for (Index i = 0; i < values.size(); ++i) values(i) = slacks(tight[at(i)]) < 0.0 ? -1.0 : 1.0;
+  const std::vector<std::vector<Index>> components = around.components();
+  std::vector<Matrix> cells;
+  const auto enter = [&](Words& words, Vector& off, const std::vector<Index>& component,
+                         ConstVectorRef cell) {
+    for (std::size_t i = 0; i < component.size(); ++i) {
+      off(component[i]) = cell(static_cast<Index>(i));
+      set_side(words, planes, tight[at(component[i])], off(component[i]) > 0.0);
+    }
+  };
+  for (const std::vector<Index>& component : components) {
+    std::vector<Index> members;
+    for (const Index i : component) members.push_back(tight[at(i)]);
+    const Vector sides = values(component);
+    Surroundings found = surroundings(X, planes, members, max_sides, monitor);
+    if (!found.is_complete) {
+      has_all_sides = false;
+      found.values = across_each(sides);
+    }
+    max_sides -= static_cast<double>(found.values.cols());
+    Index own = 0;
+    for (Index c = found.values.cols(); c-- > 0;) {
+      if ((found.values.col(c).array() * sides.array() > 0.0).all()) own = c;
+    }
+    enter(here, values, component, found.values.col(own));
+    cells.push_back(std::move(found.values));
+  }
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    for (const auto& cell : cells[i].colwise()) {
+      Words there = here;
+      Vector off = values;
+      enter(there, off, components[i], cell);
+      list.add(there, around.leave(off));
     }
   }
-  if (direction.norm() < 1e-6) direction = normal;
-  for (Index t = 0; t < slacks.size(); ++t) {
-    if (std::find(tight.begin(), tight.end(), t) == tight.end()) {
-      room = std::min(room, std::abs(slacks(t)));
-    }
-  }
-  direction.normalize();
-  const double step = std::max(0.5 * room, 2.0 * std::abs(slacks(l)) / direction.dot(normal));
-  return w + side * step * direction;
+  return has_all_sides;
 }
 
 struct Point {
@@ -133,59 +281,50 @@ Solution certified(const Problem& problem, double lam, const Point& point, int n
 
 }  // namespace
 
-Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol) {
+OwnPatterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol,
+                         Monitor& monitor) {
   PatternList list(X.rows());
   list.add(to_blocks(network, X).patterns);
-  if (network.gates()) return list.patterns(X.cols());
+  if (network.gates()) return {list.patterns(X.cols()), true};
+  bool has_all_sides = true;
+  double max_sides = kMaxSides * std::min(1.0, 1000.0 / static_cast<double>(X.rows()));
   const Hyperplanes planes = find_hyperplanes(X);
   for (Index j = 0; j < network.n_neurons(); ++j) {
+    monitor.check();
     const Vector w = network.hidden().row(j).transpose().stableNormalized();
     if (w.isZero(0.0) || network.output()(j) == 0.0) continue;
-    const Vector slacks = planes.normals.transpose() * w;
-    std::vector<Index> tight;
-    for (Index l = 0; l < slacks.size(); ++l) {
-      if (std::abs(slacks(l)) <= kink_tol) tight.push_back(l);
-    }
-    if (tight.empty()) continue;
-    const Words here = words_of(patterns_from_gates(X, w).masks(), 0);
-    for (const Index l : tight) {
-      for (const int side : {+1, -1}) {
-        Words there = here;
-        for (Index i = planes.offsets[at(l)]; i < planes.offsets[at(l) + 1]; ++i) {
-          const Index k = planes.samples[at(i)];
-          const BitMatrix::Word bit = BitMatrix::Word{1} << (k % BitMatrix::kWordBits);
-          BitMatrix::Word& word = there[at(k / BitMatrix::kWordBits)];
-          word = planes.orientation[at(k)] == side ? word | bit : word & ~bit;
-        }
-        list.add(there, beside(planes, slacks, tight, l, side, w));
-      }
-    }
+    has_all_sides &= add_sides(X, planes, w, kink_tol, list, max_sides, monitor);
   }
-  return list.patterns(X.cols());
+  return {list.patterns(X.cols()), has_all_sides};
 }
 
 NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
                             const Vector& sample_weight, double tol, double kink_tol, int n_threads,
                             Monitor& monitor) {
+  require_finite(X, "X");
+  require_finite(y, "y");
+  require_positive(lam, "lam");
+  require_positive(tol, "tol");
+  require_not_negative(kink_tol, "kink_tol");
   const double objective = network.objective(X, y, lam, sample_weight, n_threads, monitor);
   Network merged = network.balance().merge();
-  const Problem problem(X, y, own_patterns(merged, X, kink_tol), network.formulation(),
-                        sample_weight);
+  OwnPatterns patterns = own_patterns(merged, X, kink_tol, monitor);
+  const Problem problem(X, y, std::move(patterns.patterns), network.formulation(), sample_weight);
   Solution own = certified(problem, lam, point_of(merged, problem), n_threads, monitor);
   SolveOptions options;
   options.n_threads = n_threads;
   options.warm_start = &own;
   Solution best = solve(problem, lam, options, monitor);
   own.lower_bound = std::max(own.lower_bound, best.lower_bound);
-  if (own.objective > 0.0) {
-    own.gap = std::max(0.0, (own.objective - own.lower_bound) / own.objective);
-  }
+  own.gap = relative_gap(own.objective, own.lower_bound);
   if (own.gap <= tol) own.status = Status::optimal;
-  return {objective, std::move(merged), std::move(own), std::move(best)};
+  return {objective, patterns.has_all_sides, std::move(merged), std::move(own), std::move(best)};
 }
 
 Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n_threads,
                         Monitor& monitor) {
+  require_parts_of(solution.problem, solution, "solution");
+  require_positive(tol, "tol");
   if (solution.problem.formulation() == Formulation::gated) return solution;
   const ScaledProblem& problem = solution.problem.scaled();
   const double lam = problem.scaled_lam(solution.lam);
@@ -200,8 +339,7 @@ Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n
   // Rows and residual both carry the factors of the sample weights, as the loss does.
   const double largest = price_patterns(problem.X(), r, options, monitor).upper_bound;
   const double bound = problem.dual_value(r, lam, largest);
-  solution.global_lower_bound =
-      std::min(solution.objective, std::max(0.0, bound) * problem.y_unit() * problem.y_unit());
+  solution.global_lower_bound = std::max(0.0, bound) * problem.y_unit() * problem.y_unit();
   return solution;
 }
 
@@ -213,9 +351,14 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
                   std::to_string(more.n_features()) + " features, but X has " +
                   std::to_string(X.rows()) + " and " + std::to_string(X.cols()));
   }
+  require_size(y.size(), X.rows(), "y", "entries");
+  require_finite(X, "X");
+  require_finite(y, "y");
+  require_positive(lam, "lam");
+  require_at_least(1, n_steps, "n_steps");
   const Network balanced = network.balance();
   PatternList list(X.rows());
-  list.add(own_patterns(balanced, X));
+  list.add(own_patterns(balanced, X, kKinkTolerance, monitor).patterns);
   list.add(more);
   const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight);
   const Point start = point_of(balanced, problem);

@@ -32,7 +32,7 @@ def enumerate_patterns(
         there are often far fewer, and only those there are count here.
     tol : float
         Cells thinner than this may be missed. It is relative, in coordinates in which rank X of the
-        hyperplanes are those of the axes.
+        hyperplanes are those of the axes. Above 1e-11 the patterns do not count as complete.
     n_threads : int
         Does not change the result.
     callback : callable, optional
@@ -42,9 +42,10 @@ def enumerate_patterns(
     Returns
     -------
     Patterns
-        Complete. The second half are the mirror images of the first, in the same order: the bits of
-        non-zero rows complemented. A zero row has bit 1. ``gates`` are points inside the cells;
-        they are computed, by a second walk, when first asked for.
+        Complete for this X (`Problem.is_complete`). The second half are the mirror images of the
+        first, in the same order: the bits of non-zero rows complemented. A zero row has bit 1.
+        ``gates`` are points inside the cells; they are computed, by a second walk, when first asked
+        for.
 
     Raises
     ------

@@ -55,6 +55,7 @@ class _Kind(NamedTuple):
     type: type
     fields: tuple[str, ...]  # its attributes, which are the arguments of build
     build: Callable[..., Any]
+    newer: tuple[str, ...] = ()  # those that a file of an earlier version lacks: None there
 
 
 def save(value: Any, path: str | os.PathLike[str]) -> None:
@@ -126,10 +127,12 @@ def _take_apart(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dic
 
 def _put_together(tree: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
     kind = _KINDS[tree.pop("kind")]
-    fields = {}
+    fields: dict[str, Any] = {}
     for name in kind.fields:
         if prefix + name in arrays:
             fields[name] = arrays.pop(prefix + name)
+        elif name in kind.newer and name not in tree:
+            fields[name] = None
         elif isinstance(field := tree.pop(name), dict):
             fields[name] = _put_together(field, f"{prefix}{name}/", arrays)
         elif isinstance(field, list):
@@ -181,7 +184,9 @@ def _read_array(member: bytes) -> NDArray[Any]:
     return native.reshape(shape, order="F" if header[2] == b"True" else "C")
 
 
-def _make_patterns(packed: Any, n_samples: Any, gates: Any, is_complete: Any) -> Patterns:
+def _make_patterns(
+    packed: Any, n_samples: Any, gates: Any, is_complete: Any, fingerprint: Any
+) -> Patterns:
     n_samples = _validate.integer(n_samples, "n_samples", low=1)
     packed = _array(packed, "packed", "u", (None, -(-n_samples // 64)))
     gates = _array(gates, "gates", "f", (None, len(packed)))
@@ -191,7 +196,9 @@ def _make_patterns(packed: Any, n_samples: Any, gates: Any, is_complete: Any) ->
         raise ValueError("packed has bits beyond the last sample")
     if not isinstance(is_complete, bool):
         raise ValueError(f"is_complete must be true or false, got {is_complete!r:.60}")
-    return patterns._restore(packed, n_samples, gates, is_complete)
+    if fingerprint is not None and not (type(fingerprint) is int and 0 <= fingerprint < 1 << 64):
+        raise ValueError(f"fingerprint must be null or 64 bits, got {fingerprint!r:.60}")
+    return patterns._restore(packed, n_samples, gates, is_complete, fingerprint)
 
 
 def _make_solution(
@@ -294,7 +301,12 @@ _KINDS = {
         _Kind(Network, ("hidden", "output", "gates"), Network),
         _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
         _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
-        _Kind(Patterns, ("packed", "n_samples", "gates", "is_complete"), _make_patterns),
+        _Kind(
+            Patterns,
+            ("packed", "n_samples", "gates", "is_complete", "fingerprint"),
+            _make_patterns,
+            newer=("fingerprint",),
+        ),
         _Kind(Problem, ("X", "y", "patterns", "formulation", "sample_weight"), Problem),
         _Kind(
             Solution,

@@ -282,7 +282,7 @@ class OptimalSet:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        all_patterns = self.is_complete and not self.problem.patterns.is_complete
+        all_patterns = self.is_complete and not self.problem.is_complete
         find = partial(find_optimal_set, all_patterns=all_patterns, tol=self._tol)
         return find, (Solution(self._core.solution, self.problem),)
 

@@ -39,8 +39,16 @@ class Patterns:
 
     @property
     def is_complete(self) -> bool:
-        """Whether these are the patterns of all cells of the arrangement of the data."""
+        """Whether these are the patterns of all cells of the arrangement of the data that they were
+        made from. A `Problem` on any other data is not complete with them: see
+        `Problem.is_complete`.
+        """
         return self._core.is_complete
+
+    @property
+    def fingerprint(self) -> int | None:
+        """Where they are complete, a hash of the X (n, d) that they are the patterns of."""
+        return self._core.complete_for
 
     @property
     def gates(self) -> NDArray[np.float64]:
@@ -77,7 +85,7 @@ class Patterns:
             return True
         return (
             self.n_samples == other.n_samples
-            and self.is_complete == other.is_complete
+            and self.fingerprint == other.fingerprint
             and np.array_equal(self.packed, other.packed)
             and np.array_equal(self.gates, other.gates)
         )
@@ -92,8 +100,8 @@ class Patterns:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of the words: the view belongs to this object's memory.
-        state = (self.packed.copy(), self.n_samples, self.gates.copy(order="F"), self.is_complete)
-        return (_restore, state)
+        state = (self.packed.copy(), self.n_samples, self.gates.copy(order="F"))
+        return (_restore, (*state, self.is_complete, self.fingerprint))
 
     def __copy__(self) -> Patterns:
         return self
@@ -103,9 +111,15 @@ class Patterns:
 
 
 def _restore(
-    packed: NDArray[np.uint64], n_samples: int, gates: NDArray[np.float64], is_complete: bool
+    packed: NDArray[np.uint64],
+    n_samples: int,
+    gates: NDArray[np.float64],
+    is_complete: bool,
+    fingerprint: int | None = None,
 ) -> Patterns:
-    return Patterns(_core.Patterns(packed, n_samples, gates, is_complete))
+    """Patterns from their parts. Complete ones of which data is not known are not complete."""
+    complete_for = fingerprint if is_complete else None
+    return Patterns(_core.Patterns(packed, n_samples, gates, complete_for))
 
 
 def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gaussian") -> Patterns:

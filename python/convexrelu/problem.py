@@ -24,7 +24,8 @@ class Problem:
     y : (n,) array
         The targets.
     patterns : Patterns
-        Patterns of n samples and d features. That they are patterns of this X is not checked.
+        Patterns of n samples and d features. Any make a problem, those of other data too; it is
+        complete only with those that were enumerated from this very X.
     formulation : "relu" or "gated"
         "relu" (C-ReLU): both signs, and ``w_b`` in the activation cone
         ``{u : (2 D_i - I) X u >= 0}``; the network is sum_j a_j (W_j . x)_+.
@@ -105,6 +106,13 @@ class Problem:
     def n_blocks(self) -> int:
         """Number of blocks: P patterns with two signs ("relu") or one ("gated")."""
         return self._core.n_blocks
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the patterns are all of the data: `enumerate_patterns` made them from this very
+        X, to the last bit. With columns or rows in other units it is another X.
+        """
+        return self._core.is_complete
 
     @property
     def lambda_max(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,11 @@ from numpy.typing import NDArray
 
 from convexrelu import _core, _validate
 from convexrelu.problem import Problem
+
+
+def _contradicts(bound: float, objective: float) -> bool:
+    """Whether a lower bound exceeds the objective by more than rounding; as in solution.hpp."""
+    return bound > objective * (1 + 1e-9) + sys.float_info.min
 
 
 class Certificate(NamedTuple):
@@ -35,8 +42,9 @@ class Solution:
     (``gap``, of `solve_global` ``global_gap``, is within the tolerance), "max_iter", "time_limit",
     "callback" (stopped early), "stalled" (no further progress in float64), "unproven" (nothing
     violated was found over all patterns, which is no proof), "pruned" (`prune` left fewer neurons
-    than an optimum needs) or "numerical_failure". In every case ``objective``, ``lower_bound`` and
-    ``gap`` are those of the weights here.
+    than an optimum needs) or "numerical_failure" (the data exceed the range of float64; or a lower
+    bound exceeds the objective, so that nothing is proven). In every case ``objective``,
+    ``lower_bound`` and ``gap`` are those of the weights here.
     """
 
     __slots__ = ("_core", "_problem")
@@ -113,9 +121,9 @@ class Solution:
         """A certified lower bound over all patterns, so on every relu network of any width: that of
         `solve_global`, or `lower_bound` where the problem has all patterns; else nan.
         """
-        if self.problem.patterns.is_complete and self.problem.formulation == "relu":
-            return self.lower_bound
-        return self._core.global_lower_bound
+        over_all = self.problem.is_complete and self.problem.formulation == "relu"
+        bound = self.lower_bound if over_all else self._core.global_lower_bound
+        return proven(bound, self.objective)
 
     @property
     def global_gap(self) -> float:
@@ -155,11 +163,24 @@ class Solution:
         return self
 
 
+def proven(bound: float, objective: float) -> float:
+    """A lower bound, cut to the objective where rounding lifted it above; nan where it is nan or
+    contradicts the objective.
+    """
+    return (
+        math.nan if math.isnan(bound) or _contradicts(bound, objective) else min(bound, objective)
+    )
+
+
 def relative_gap(objective: float, bound: float) -> float:
-    """The share of the objective that a bound leaves open, not below 0; nan without a bound."""
+    """The share of the objective that a bound leaves open, not below 0; nan without a bound, 1
+    where it contradicts the objective.
+    """
     if np.isnan(bound) or not objective:
         return 0.0 * bound
-    return max(0.0, (objective - bound) / objective) if objective < np.inf else 1.0
+    if not objective < np.inf or _contradicts(bound, objective):
+        return 1.0
+    return max(0.0, (objective - bound) / objective)
 
 
 def _restore(

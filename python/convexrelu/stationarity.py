@@ -15,7 +15,7 @@ from convexrelu.optimal_set import OptimalSet, find_optimal_set
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import prune
-from convexrelu.solution import Solution, relative_gap
+from convexrelu.solution import Solution, proven, relative_gap
 
 
 class NetworkPlace(NamedTuple):
@@ -51,6 +51,7 @@ class NetworkReport:
     def __init__(
         self,
         objective: float,
+        has_all_sides: bool,
         merged: Network,
         solution: Solution,
         best: Solution,
@@ -58,6 +59,7 @@ class NetworkReport:
         tol: float,
     ) -> None:
         self._objective = objective
+        self._has_all_sides = has_all_sides
         self._merged = merged
         self._solution = solution
         self._best = best
@@ -76,8 +78,8 @@ class NetworkReport:
 
     @property
     def solution(self) -> Solution:
-        """The network as a point of the convex program over its own patterns, those across the
-        kinks that lie on samples included.
+        """The network as a point of the convex program over its own patterns, those on all sides of
+        kinks that lie on samples included (see `has_all_sides`).
         """
         return self._solution
 
@@ -93,15 +95,27 @@ class NetworkReport:
 
     @property
     def gap(self) -> float:
-        """How much of the objective a network with the same patterns can save: 0 iff the network is
-        stationary, balanced and without parallel neurons that cancel or dead ones that cost.
+        """How much of the objective a network with the same patterns can save: 0 where the network
+        is stationary, balanced and without parallel neurons that cancel or dead ones that cost; and
+        only there, if `has_all_sides`.
         """
         return relative_gap(self.objective, self.best.lower_bound)
 
     @property
+    def has_all_sides(self) -> bool:
+        """Whether the network was compared with all others around it. A neuron with many kinks on
+        samples, more than its dimension, can be left to more sides than can be looked at: then
+        those across each of these kinks are.
+        """
+        return self._has_all_sides
+
+    @property
     def is_stationary(self) -> bool:
-        """Whether that is at most tol: no small change of the weights lowers the objective."""
-        return self.gap <= self.tol
+        """Whether it is proven that no small change of the weights lowers the objective by more
+        than tol: the gap is at most that and `has_all_sides`, or `is_global`. Where it is False for
+        want of sides, ``gap <= tol`` still says that no single kink is worth crossing.
+        """
+        return self.gap <= self.tol and (self.has_all_sides or self.is_global)
 
     @property
     def global_lower_bound(self) -> float:
@@ -121,7 +135,7 @@ class NetworkReport:
     def place(self, *, time_limit: float | None = 60.0) -> NetworkPlace:
         """The place of a stationary network in the set of all optima, see `find_optimal_set`.
 
-        A network that is stationary to `tol` is near a point of the set; that point is described.
+        A network with a `gap` of at most `tol` is near a point of the set; that point is described.
         Where it is proven global the set is that over all patterns, unless these are too many to be
         listed in time, or X has a rank above 20: then it is the part of it that the network's own
         patterns hold, and ``optimal_set.is_complete`` is False.
@@ -129,11 +143,12 @@ class NetworkReport:
         Raises
         ------
         ValueError
-            Where the network is not stationary, so that it belongs to no such set.
+            Where the network is not optimal over its own patterns (`gap`), so that it belongs to no
+            such set.
         LimitExceeded
             Where not even that part is found in the same time again; so long may `fewest` take too.
         """
-        if not self.is_stationary:
+        if not self.gap <= self.tol:
             raise ValueError(
                 "the network has no place in an optimal set: its gap to the best with its patterns "
                 f"is {self.gap:.1e}, more than tol = {self.tol:g}"
@@ -159,7 +174,11 @@ class NetworkReport:
         return find_optimal_set(self.best, time_limit=time_limit)
 
     def __repr__(self) -> str:
-        stationary = "stationary" if self.is_stationary else f"gap {self.gap:.1e} to stationary"
+        stationary = f"gap {self.gap:.1e} to stationary"
+        if self.is_stationary:
+            stationary = "stationary"
+        elif self.gap <= self.tol:
+            stationary = "not all sides looked at"
         if np.isnan(self.global_gap):
             place = ""
         else:
@@ -236,7 +255,7 @@ def check_network(
     time_limit = _validate.time_limit(time_limit)
     seed = int(_validate.rng(rng).integers(2**63))
     n_threads = _validate.n_threads(n_threads)
-    objective, merged, own, best = _core.check_network(
+    objective, has_all_sides, merged, own, best = _core.check_network(
         network._core, X, y, lam, weight, tol, kink_tol, time_limit, n_threads
     )
     left = None if time_limit is None else max(0.0, time_limit - (perf_counter() - started))
@@ -244,10 +263,12 @@ def check_network(
     problem = Problem._from_core(best.problem)
     return NetworkReport(
         objective,
+        has_all_sides,
         _wrap(merged),
         Solution(own, problem),
         Solution(best, problem),
-        bounded.global_lower_bound,  # not kept in best, optimal over its own patterns only
+        # Not kept in best, optimal over its own patterns only.
+        proven(bounded.global_lower_bound, best.objective),
         tol,
     )
 

@@ -18,6 +18,10 @@
 
 namespace convexrelu {
 
+// Up to this tol the patterns count as complete: what is missed then is within the tolerance by which
+// hyperplanes and ranks are told apart (hyperplanes.hpp).
+inline constexpr double kCompleteTolerance = 1e-11;
+
 struct EnumerationOptions {
   double max_patterns = 1e7;
   double tol = 1e-12;
@@ -26,8 +30,8 @@ struct EnumerationOptions {
 
 // The patterns of all cells, in depth-first order: first those on the positive side of
 // one sample's hyperplane, then, in the same order, their mirror images (all bits of non-zero rows
-// complemented). The result is complete; its gates, when asked for, are interior points found by
-// a second walk. Time O(P) for given r and n / 64, up to logarithms; memory beyond the answer
+// complemented). The result is complete for X where tol <= kCompleteTolerance; its gates, when asked for,
+// are interior points found by a second walk. Time O(P) for given r and n / 64, up to logarithms; memory beyond the answer
 // one cone per level of the tree and thread.
 // Throws LimitExceeded when there are more than max_patterns patterns or the rank is above 62 (2^r patterns
 // at least), std::bad_alloc when they do not fit the memory, std::invalid_argument when X is not finite or has no rows or columns.

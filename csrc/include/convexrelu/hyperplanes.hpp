@@ -27,7 +27,7 @@ struct Hyperplanes {
   Index size() const { return normals.cols(); }
 };
 
-// O(n d + n log n). X must be finite.
+// O(n d + n log n). Throws std::invalid_argument when X is not finite.
 Hyperplanes find_hyperplanes(ConstMatrixRef X);
 
 // The same of the given rows only (samples of weight zero have none).

@@ -9,14 +9,19 @@
 // needs that no product, scaled to the largest of its row and gate, lies below 1e-290.)
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "convexrelu/bit_matrix.hpp"
 #include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
 
 namespace convexrelu {
+
+// A hash of the shape and the entries of X, the same on every machine; 0 and -0 count as equal.
+std::uint64_t fingerprint(ConstMatrixRef X);
 
 // A list of patterns. Immutable, and a copy shares its data.
 class Patterns {
@@ -25,11 +30,13 @@ class Patterns {
 
   Patterns() : Patterns(BitMatrix(), Matrix()) {}
 
-  // gates (d, P), one per column of masks.
-  Patterns(BitMatrix masks, Matrix gates, bool is_complete = false);
+  // gates (d, P), one per column of masks. complete_for: the fingerprint of the data, where every
+  // full-dimensional cell of their arrangement is here.
+  Patterns(BitMatrix masks, Matrix gates, std::optional<std::uint64_t> complete_for = std::nullopt);
 
   // Gates that are computed when they are first asked for, once.
-  Patterns(BitMatrix masks, Index n_features, GateSource gates, bool is_complete = false);
+  Patterns(BitMatrix masks, Index n_features, GateSource gates,
+           std::optional<std::uint64_t> complete_for = std::nullopt);
 
   Index size() const { return masks().n_cols(); }
   Index n_samples() const { return masks().n_rows(); }
@@ -37,7 +44,12 @@ class Patterns {
   const BitMatrix& masks() const;
   const Matrix& gates() const;
   const Matrix& gates(Monitor& monitor) const;  // watched, where they are yet to be computed
-  bool is_complete() const;  // every full-dimensional cell of the arrangement is here
+
+  bool is_complete() const { return complete_for().has_value(); }
+  // Whether they are complete for this very X: others of its shape, or with columns or rows multiplied
+  // by anything, are other data. O(n d)
+  bool is_complete_for(ConstMatrixRef X) const;
+  std::optional<std::uint64_t> complete_for() const;
 
  private:
   struct Data;

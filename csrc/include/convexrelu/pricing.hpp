@@ -33,6 +33,7 @@ struct PricingOptions {
 struct Pricing {
   double value = 0.0;        // sign * F(direction), the largest found; 0 at least
   double upper_bound = 0.0;  // >= ||q_b|| for every pattern and sign
+  double raw_bound = 0.0;    // what it was before rounding was allowed for: never far below value
   Vector direction;          // (d) unit
   int sign = 1;
   bool is_exact = false;  // upper_bound <= (1 + tol) value, to rounding
@@ -41,8 +42,9 @@ struct Pricing {
 
 // Begins with a local search (local_search.hpp). Complete, upper_bound <= (1 + tol) max(value, threshold).
 // Stopped by the monitor, which stays stopped, it is the largest bound still open: a valid answer too, only
-// weaker. Bounds include 1e-9 relative, and 1e-11 of sum_k |r_k| ||x_k|| / n, for rounding. Above rank 20 no
-// cone is looked at, the bound is one formula.
+// weaker. Bounds include what rounding can have taken from them: 1e-9 relative, and at least 1e-12 of
+// sum_k |r_k| ||x_k|| / n. Above rank 20, where fewer cones may be looked at than the 2^rank that the search
+// begins with, and where these are too large for 500 MB, no cone is looked at: the bound is one formula.
 // Throws std::invalid_argument when X or r is not finite or their sizes differ.
 Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions& options,
                        Monitor& monitor);

@@ -65,7 +65,9 @@ class ScaledProblem {
   Vector to_scaled(const Vector& v) const;
   Vector from_scaled(const Vector& v) const;
 
-  // The dual objective at the best multiple of r (n) that is feasible, given max_b ||q_b|| at r.
+  // The dual objective at the best multiple of r (n) that is feasible, given max_b ||q_b|| at r. That norm
+  // is taken for larger by what rounding can have taken from it, 8 units in the last place of
+  // ||r|| ||X|| / n; sums are in extended precision.
   double dual_value(const Vector& r, double lam, double largest_norm) const;
 
   // columns <- s_b D_b columns, columns (n, any).
@@ -86,6 +88,7 @@ class ScaledProblem {
   Vector row_factors_;
   Matrix X_;
   Vector y_;
+  double X_norm_;  // Frobenius
   BitMatrix masks_;
   std::unique_ptr<MaskProduct> products_;
   Hyperplanes hyperplanes_;
@@ -132,7 +135,8 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
 // Immutable; copies share the data.
 class Problem {
  public:
-  // sample_weight (n) or empty for equal weights. Throws std::invalid_argument when shapes differ.
+  // sample_weight (n) or empty for equal weights. Throws std::invalid_argument when shapes differ or
+  // an entry is not finite.
   Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
           Vector sample_weight = Vector());
 
@@ -145,6 +149,7 @@ class Problem {
   Index n_features() const { return X().cols(); }
   Index n_patterns() const;
   Index n_blocks() const;
+  bool is_complete() const;  // the patterns are complete for this very X
 
   // The smallest lam whose optimum is 0. Computed once, at the first call.
   double lambda_max(Monitor& monitor) const;

@@ -23,15 +23,25 @@ enum class Status {
   stalled,            // no further progress in float64
   unproven,           // nothing violated was found over all patterns, but the bound is open
   pruned,             // below the minimal number of neurons: not an optimum
-  numerical_failure,  // the data exceed the range of float64: the weights are zero
+  numerical_failure,  // the data exceed the range of float64, and the weights are zero; or a lower bound
+                      // exceeds the objective, and nothing is proven
 };
 
 const char* to_string(Status status);
 
+// Rounding aside no lower bound exceeds an objective. One that does by more than this share of it, and more
+// than the smallest normal number, is wrong.
+inline constexpr double kContradiction = 1e-9;
+bool contradicts(double lower_bound, double objective);
+
+// The share of the objective that a lower bound leaves open, in [0, 1]: 0 where both are 0, 1 where the
+// objective is infinite or contradicts the bound.
+double relative_gap(double objective, double lower_bound);
+
 struct Certificate {
   double primal;
-  double dual;
-  double gap;  // (primal - dual) / primal; 0 where both are 0
+  double dual;  // as it was computed: rounding may leave it above primal
+  double gap;   // (primal - dual) / primal; 0 where both are 0
   // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam, q_b at
   // the better dual candidate r, and of ||r - (y - f)|| / ||y||
   double stationarity;
@@ -49,20 +59,26 @@ struct Solution {
   Vector residual;                // (n) y - fitted
   Vector dual;                    // (n) dual candidate in the units of the residual
   double objective;
-  double lower_bound;  // over the patterns of problem
+  double lower_bound;  // over the patterns of problem, as it was computed
   double gap;
   long n_iter;                       // factorisations
-  double global_lower_bound = kNaN;  // over all patterns; NaN: nothing proven
+  double global_lower_bound = kNaN;  // over all patterns, as it was computed; NaN: nothing proven
 };
+
+// Throws std::invalid_argument, naming the solution, unless its blocks, weights and dual point fit the problem:
+// blocks that it has, finite weights of its features for each, an entry of the dual for each sample; and
+// lam is positive.
+void require_parts_of(const Problem& problem, const Solution& solution, const char* name);
 
 // Recomputes everything from X, y and the weights; `dual` and y - fitted are two candidates
 // for the dual point, of which the better is reported. Nothing is NaN: what overflows is
-// infinite, with a gap of 1. Throws std::invalid_argument for blocks that the problem has not and
-// weights that are not finite. Cost 4 n d P and projections.
+// infinite, with a gap of 1. Throws std::invalid_argument for blocks that the problem has not,
+// weights that are not finite and lam < 0. Cost 4 n d P and projections.
 Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
                     const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor);
 
-// Wraps weights as a certified Solution: fills in fitted, residual, objective, bound and gap.
+// Wraps weights as a certified Solution: fills in fitted, residual, objective, bound and gap. A bound that
+// contradicts the objective makes the status numerical_failure.
 Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
                        int n_threads, Monitor& monitor);

@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "best_objective": report.best.objective,
         "gap": report.gap,
         "stationary": report.is_stationary,
+        "has_all_sides": report.has_all_sides,
         "global_lower_bound": report.global_lower_bound,
         "global_gap": report.global_gap,
         "global": report.is_global,

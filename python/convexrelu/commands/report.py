@@ -97,6 +97,7 @@ def check_text(result: dict[str, Any], console: Console) -> str:
     """What a network is worth."""
     r = result
     stationary = console.good("yes") if r["stationary"] else console.bad("no")
+    sides = "" if r["has_all_sides"] else ", but not all sides of its kinks were looked at"
     if r["global"]:
         best = console.good("proven the best of any width")
     elif math.isnan(r["global_gap"]):
@@ -108,7 +109,7 @@ def check_text(result: dict[str, Any], console: Console) -> str:
         ("neurons", f"{r['n_neurons']}, {r['n_merged']} once balanced and merged"),
         ("objective", f"{r['objective']:.8g} at lam {r['lam']:.6g}"),
         ("best", f"{r['best_objective']:.8g} with the same {r['n_patterns']} patterns"),
-        ("stationary", f"{stationary}: relative gap {r['gap']:.1e}"),
+        ("stationary", f"{stationary}: relative gap {r['gap']:.1e}{sides}"),
         ("global", best),
         *([("place", _place_text(r["place"]))] if r["place"] else []),
     ]
