@@ -1,11 +1,11 @@
 #include "convexrelu/pricing.hpp"
 
-#include <Eigen/Eigenvalues>
 #include <Eigen/QR>
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <queue>
 #include <string>
 #include <thread>
@@ -18,8 +18,10 @@
 #include "convexrelu/local_search.hpp"
 #include "convexrelu/parallel.hpp"
 #include "lanes.hpp"
+#include "pivots.hpp"
 #include "root_cones.hpp"
 #include "shortest_majorant.hpp"
+#include "watched_dense.hpp"
 
 namespace convexrelu {
 
@@ -69,7 +71,7 @@ void check(ConstMatrixRef X, ConstVectorRef r) {
 }
 
 // sum_k |w_k| |x_k.u| <= sqrt(sum |w_k| ||x_k|| . u'(sum |w_k| x_k x_k' / ||x_k||) u), over rows of one sign.
-double bound_of_one_sign(const ScaledData& data, double sign) {
+double bound_of_one_sign(const ScaledData& data, double sign, Monitor& monitor) {
   const Index d = data.X.cols();
   Matrix gram = Matrix::Zero(d, d);
   double total = 0.0;
@@ -81,18 +83,28 @@ double bound_of_one_sign(const ScaledData& data, double sign) {
       total += w * length;
     }
     if (m < rows.cols() && k + 1 < data.X.rows()) continue;
+    monitor.check();
     gram.selfadjointView<Eigen::Lower>().rankUpdate(rows.leftCols(m));
     m = 0;
   }
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram, Eigen::EigenvaluesOnly);
-  return std::sqrt(total * std::max(0.0, eigen.eigenvalues()(d - 1)));
+  const Vector eigenvalues = symmetric_eigenvalues(std::move(gram), nullptr, &monitor);
+  return std::sqrt(total * std::max(0.0, eigenvalues(d - 1)));
 }
 
 // F(u) = r'Xu / 2 + sum r_k |x_k.u| / 2.
-std::array<double, 2> global_bounds(const ScaledData& data) {
+std::array<double, 2> global_bounds(const ScaledData& data, Monitor& monitor) {
   const double linear = (data.X.transpose() * data.r).norm();
-  return {0.5 * (linear + bound_of_one_sign(data, 1.0)),
-          0.5 * (linear + bound_of_one_sign(data, -1.0))};
+  return {0.5 * (linear + bound_of_one_sign(data, 1.0, monitor)),
+          0.5 * (linear + bound_of_one_sign(data, -1.0, monitor))};
+}
+
+// Where time is up, |F(u)| <= sum |r_k| ||x_k||.
+std::array<double, 2> bounds_in_time(const ScaledData& data, Monitor& monitor) {
+  try {
+    return global_bounds(data, monitor);
+  } catch (const Stopped&) {
+    return {data.total, data.total};
+  }
 }
 
 // The largest |F| found so far, of all threads together or of one.
@@ -110,10 +122,11 @@ struct PricedArrangement {
   Vector weights;  // w (h)
   Vector constant;
 
-  explicit PricedArrangement(const ScaledData& data) : cells(arrange(data.X)) {
+  PricedArrangement(const ScaledData& data, Monitor& monitor)
+      : cells(arrange(data.X, kMaxRank, false, &monitor)) {
     const Matrix& X = data.X;
     const Index d = X.cols(), rank = cells.rank(), h = cells.planes.size();
-    if (rank == 0) return;
+    if (rank == 0 || rank > kMaxRank) return;
     basis = Matrix::Identity(d, d);
     if (rank < d) {
       Matrix rows = X.transpose();
@@ -121,7 +134,8 @@ struct PricedArrangement {
         const double largest = rows.col(k).cwiseAbs().maxCoeff();
         if (largest > 0.0) rows.col(k) /= largest;
       }
-      const Eigen::ColPivHouseholderQR<Matrix> qr(rows);
+      const Eigen::HouseholderQR<Matrix> qr(
+          Matrix(rows(Eigen::all, pivots(rows, 0.0, rank, &monitor))));
       basis = Matrix(qr.householderQ() * Matrix::Identity(d, rank));
     }
     RootCones& roots = cells.roots;
@@ -176,6 +190,15 @@ struct PricedArrangement {
     return vectors;
   }
 };
+
+// None, where time is up.
+std::optional<PricedArrangement> arrange_in_time(const ScaledData& data, Monitor& monitor) {
+  try {
+    return PricedArrangement(data, monitor);
+  } catch (const Stopped&) {
+    return std::nullopt;
+  }
+}
 
 // What goes from a cone to the parts of it.
 struct ConeState {
@@ -730,7 +753,7 @@ Incumbent search_locally(const ScaledData& data, const PricingOptions& options, 
   local.n_threads = options.n_threads;
   try {
     const std::vector<LocalMaximum> found =
-        LocalSearch(data.X).maximise(data.r, starts, local, monitor);
+        LocalSearch(data.X, &monitor).maximise(data.r, starts, local, monitor);
     for (const LocalMaximum& maximum : found) offer(maximum.direction);
   } catch (const Stopped&) {
   }
@@ -767,13 +790,14 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
   }
   const ScaledData data(X, r);
   Incumbent best = search_locally(data, options, monitor);
-  const std::array<double, 2> bounds = global_bounds(data);
+  const std::array<double, 2> bounds = bounds_in_time(data, monitor);
   double bound = std::max(bounds[0], bounds[1]);
   long n_cones = 0;
   const Limits limits{options.tol, data.from_caller(options.threshold)};
   if (bound > limits.at(best.value)) {
-    const PricedArrangement arrangement(data);
-    if (arrangement.rank() <= kMaxRank) {
+    const std::optional<PricedArrangement> found = arrange_in_time(data, monitor);
+    if (found && found->rank() <= kMaxRank) {
+      const PricedArrangement& arrangement = *found;
       Search search(arrangement, limits, false, options.n_threads, monitor);
       search.best = {best.value, Vector()};
       try {
@@ -795,10 +819,10 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
   return pricing;
 }
 
-double price_bound(ConstMatrixRef X, ConstVectorRef r) {
+double price_bound(ConstMatrixRef X, ConstVectorRef r, Monitor& monitor) {
   check(X, r);
   const ScaledData data(X, r);
-  const std::array<double, 2> bounds = global_bounds(data);
+  const std::array<double, 2> bounds = bounds_in_time(data, monitor);
   return data.to_caller(above_rounding(data, std::max(bounds[0], bounds[1])));
 }
 
@@ -808,17 +832,16 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
   if (!(threshold > 0.0))
     throw_invalid("threshold must be positive, got " + std::to_string(threshold));
   const ScaledData data(X, r);
-  const PricedArrangement arrangement(data);
+  const PricedArrangement arrangement(data, monitor);
   if (arrangement.rank() > kMaxRank) {
-    throw_invalid("X must have rank " + std::to_string(kMaxRank) + " at most, got " +
-                  std::to_string(arrangement.rank()));
+    throw_invalid("X must have rank " + std::to_string(kMaxRank) + " at most, got more");
   }
   PricedCells result;
   Matrix gates(X.cols(), 0);
   if (arrangement.rank() > 0) {
     Search search(arrangement, {0.0, data.from_caller(threshold)}, true, options.n_threads,
                   monitor);
-    search.run(global_bounds(data), kInfinity, [&](const Search& now) {
+    search.run(global_bounds(data, monitor), kInfinity, [&](const Search& now) {
       if (static_cast<double>(now.cells.size()) > max_cells) {
         throw LimitExceeded(
             "more than max_cells = " + std::to_string(static_cast<long long>(max_cells)) +
@@ -837,7 +860,7 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
     }
     gates.conservativeResize(X.cols(), p + 1);
   }
-  result.patterns = patterns_from_gates(X, gates, options.n_threads);
+  result.patterns = patterns_from_gates(X, gates, options.n_threads, &monitor);
   return result;
 }
 

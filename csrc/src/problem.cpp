@@ -17,6 +17,7 @@ namespace {
 
 // 2^+-1000 leaves room for a factor of a million on both sides.
 constexpr int kLargestExponent = 1000;
+constexpr Index kRows = 1024;  // between two looks at the monitor
 
 // The power of two in (a/2, a], a the largest magnitude of the entries; 1 where all are zero.
 double power_of_two_unit(const double* entries, Index size) {
@@ -25,10 +26,11 @@ double power_of_two_unit(const double* entries, Index size) {
   return largest > 0.0 ? std::ldexp(1.0, std::ilogb(largest)) : 1.0;
 }
 
-BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows) {
+BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows, Monitor* monitor) {
   if (static_cast<Index>(rows.size()) == masks.n_rows()) return masks;
   BitMatrix selected(static_cast<Index>(rows.size()), masks.n_cols());
   for (Index i = 0; i < masks.n_cols(); ++i) {
+    keep_going(monitor);
     for (std::size_t k = 0; k < rows.size(); ++k) {
       if (masks.test(rows[k], i)) selected.set(static_cast<Index>(k), i);
     }
@@ -39,7 +41,7 @@ BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows) {
 }  // namespace
 
 ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sample_weight,
-                             const Patterns& patterns, Formulation formulation)
+                             const Patterns& patterns, Formulation formulation, Monitor* monitor)
     : formulation_(formulation), n_callers_samples_(X.rows()) {
   const Index n = X.rows();
   for (Index k = 0; k < n; ++k) {
@@ -60,13 +62,15 @@ ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sam
   Matrix unweighted(n_used, X.cols());
   y_.resize(n_used);
   for (Index k = 0; k < n_used; ++k) {
+    if (k % kRows == 0) keep_going(monitor);
     const Index row = rows_[static_cast<std::size_t>(k)];
     unweighted.row(k) = X.row(row) / X_unit_;
     y_(k) = y(row) / y_unit_ * row_factors_(k);
   }
-  if (formulation == Formulation::relu) hyperplanes_ = find_hyperplanes(unweighted);
+  if (formulation == Formulation::relu) hyperplanes_ = find_hyperplanes(unweighted, monitor);
   X_ = row_factors_.asDiagonal() * unweighted;
-  masks_ = select_rows(patterns.masks(), rows_);
+  masks_ = select_rows(patterns.masks(), rows_, monitor);
+  keep_going(monitor);
   products_ = std::make_unique<MaskProduct>(X_, masks_);
 }
 
@@ -118,10 +122,11 @@ void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {
   }
 }
 
-Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns) const {
+Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns, Monitor* monitor) const {
   const Index k = static_cast<Index>(patterns.size());
   Matrix result(k, k);
   for (Index a = 0; a < k; ++a) {
+    keep_going(monitor);
     const BitMatrix::Word* first = masks_.col(patterns[static_cast<std::size_t>(a)]);
     for (Index b = 0; b <= a; ++b) {
       const BitMatrix::Word* second = masks_.col(patterns[static_cast<std::size_t>(b)]);
@@ -215,7 +220,7 @@ std::vector<Index> candidates(const ScaledProblem& problem, ConstVectorRef r, do
   for (Index first = 0; first < n_patterns; first += at_once) {
     monitor.check();
     auto here = norms.head(std::min(at_once, n_patterns - first));
-    const double error = problem.products().correlation_norms(r, here, n_threads, first);
+    const double error = problem.products().correlation_norms(r, here, n_threads, first, &monitor);
     for (Index i = 0; i < here.size(); ++i) {
       if (!(here(i) + error <= n * floor)) result.push_back(first + i);
     }
@@ -237,7 +242,7 @@ void for_chunks(const ScaledProblem& problem, const std::vector<Index>& patterns
     const auto last = patterns.end() - first > kChunk ? first + kChunk : patterns.end();
     const std::vector<Index> here(first, last);
     Matrix c(problem.n_features(), static_cast<Index>(here.size()));
-    problem.products().correlate(r, here, c, 1);
+    problem.products().correlate(r, here, c, 1, &monitor);
     c /= static_cast<double>(problem.n_samples());
     Vector norms = c.colwise().norm();
     norms = norms.array().isNaN().select(kInfinity, norms);  // of an r that overflows: the longest
@@ -298,12 +303,13 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
 }
 
 struct Problem::Data {
-  Data(Matrix X_, Vector y_, Patterns patterns_, Formulation formulation, Vector weight)
+  Data(Matrix X_, Vector y_, Patterns patterns_, Formulation formulation, Vector weight,
+       Monitor* monitor)
       : X(std::move(X_)),
         y(std::move(y_)),
         sample_weight(std::move(weight)),
         patterns(std::move(patterns_)),
-        scaled(X, y, sample_weight, patterns, formulation) {}
+        scaled(X, y, sample_weight, patterns, formulation, monitor) {}
 
   Matrix X;
   Vector y;
@@ -315,7 +321,7 @@ struct Problem::Data {
 };
 
 Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
-                 Vector sample_weight) {
+                 Vector sample_weight, Monitor* monitor) {
   const auto check_size = [](const char* name, Index size, const char* what, Index expected) {
     if (size != expected) {
       throw_invalid(std::string(name) + " has " + std::to_string(size) + " " + what +
@@ -335,7 +341,7 @@ Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
     }
   }
   data_ = std::make_shared<const Data>(std::move(X), std::move(y), std::move(patterns), formulation,
-                                       std::move(sample_weight));
+                                       std::move(sample_weight), monitor);
 }
 
 const Matrix& Problem::X() const { return data_->X; }

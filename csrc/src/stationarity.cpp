@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -97,8 +98,8 @@ struct Point {
 
 // The neurons of a network as a point of a program with all of their patterns; those that are zero
 // on all samples are left out.
-Point point_of(const Network& network, const Problem& problem) {
-  const NetworkBlocks own = to_blocks(network, problem.X());
+Point point_of(const Network& network, const Problem& problem, Monitor& monitor) {
+  const NetworkBlocks own = to_blocks(network, problem.X(), &monitor);
   std::map<Words, Index> place;
   const BitMatrix& masks = problem.patterns().masks();
   for (Index i = 0; i < masks.n_cols(); ++i) place.try_emplace(words_of(masks, i), i);
@@ -120,25 +121,50 @@ Point point_of(const Network& network, const Problem& problem) {
   return point;
 }
 
-Solution certified(const Problem& problem, double lam, const Point& point, int n_threads,
-                   Monitor& monitor) {
-  const Vector residual = problem.y() - fitted_values(problem, point.blocks, point.weights);
-  Solution solution = make_solution(problem, lam, Status::max_iter, point.blocks, point.weights,
-                                    residual, 0, n_threads, monitor);
+// Without a bound.
+Solution solution_at(const Problem& problem, double lam, const Point& point, Monitor& monitor) {
+  Solution solution =
+      make_bounded_solution(problem, lam, Status::max_iter, point.blocks, point.weights,
+                            Vector::Zero(problem.n_samples()), 0, 0.0, &monitor);
+  solution.dual = solution.residual;
   if (!std::isfinite(solution.objective)) {
     throw_invalid("network has an objective that exceeds the range of float64");
   }
   return solution;
 }
 
+// With the bound of its residual, if there is time for it.
+Solution certified(const Solution& at, int n_threads, Monitor& monitor) {
+  try {
+    return make_solution(at.problem, at.lam, at.status, at.active_set, at.weights, at.dual, 0,
+                         n_threads, monitor);
+  } catch (const Stopped&) {
+    return at;
+  }
+}
+
+// The patterns of the neurons alone where there is no time for those across their kinks.
+Patterns own_patterns_in_time(const Network& network, ConstMatrixRef X, double kink_tol,
+                              Monitor& monitor) {
+  try {
+    return own_patterns(network, X, kink_tol, &monitor);
+  } catch (const Stopped&) {
+    const Monitor::WrapUp wrap_up(monitor);
+    PatternList list(X.rows());
+    list.add(to_blocks(network, X, &monitor).patterns);
+    return list.patterns(X.cols());
+  }
+}
+
 }  // namespace
 
-Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol) {
+Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol, Monitor* monitor) {
   PatternList list(X.rows());
-  list.add(to_blocks(network, X).patterns);
+  list.add(to_blocks(network, X, monitor).patterns);
   if (network.gates()) return list.patterns(X.cols());
-  const Hyperplanes planes = find_hyperplanes(X);
+  const Hyperplanes planes = find_hyperplanes(X, monitor);
   for (Index j = 0; j < network.n_neurons(); ++j) {
+    keep_going(monitor);
     const Vector w = network.hidden().row(j).transpose().stableNormalized();
     if (w.isZero(0.0) || network.output()(j) == 0.0) continue;
     const Vector slacks = planes.normals.transpose() * w;
@@ -147,7 +173,7 @@ Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol)
       if (std::abs(slacks(l)) <= kink_tol) tight.push_back(l);
     }
     if (tight.empty()) continue;
-    const Words here = words_of(patterns_from_gates(X, w).masks(), 0);
+    const Words here = words_of(patterns_from_gates(X, w, 1, monitor).masks(), 0);
     for (const Index l : tight) {
       for (const int side : {+1, -1}) {
         Words there = here;
@@ -167,11 +193,17 @@ Patterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol)
 NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
                             const Vector& sample_weight, double tol, double kink_tol, int n_threads,
                             Monitor& monitor) {
+  // What every answer needs, O(n d) for each neuron, is made whatever time it takes.
+  std::optional<Monitor::WrapUp> untimed(std::in_place, monitor);
   const double objective = network.objective(X, y, lam, sample_weight, n_threads, monitor);
   Network merged = network.balance().merge();
-  const Problem problem(X, y, own_patterns(merged, X, kink_tol), network.formulation(),
-                        sample_weight);
-  Solution own = certified(problem, lam, point_of(merged, problem), n_threads, monitor);
+  untimed.reset();
+  Patterns patterns = own_patterns_in_time(merged, X, kink_tol, monitor);
+  untimed.emplace(monitor);
+  const Problem problem(X, y, std::move(patterns), network.formulation(), sample_weight, &monitor);
+  Solution own = solution_at(problem, lam, point_of(merged, problem, monitor), monitor);
+  untimed.reset();
+  own = certified(own, n_threads, monitor);
   SolveOptions options;
   options.n_threads = n_threads;
   options.warm_start = &own;
@@ -215,16 +247,20 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
   }
   const Network balanced = network.balance();
   PatternList list(X.rows());
-  list.add(own_patterns(balanced, X));
+  list.add(own_patterns_in_time(balanced, X, kKinkTolerance, monitor));
   list.add(more);
-  const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight);
-  const Point start = point_of(balanced, problem);
-  const Solution first = certified(problem, lam, start, n_threads, monitor);
+  std::optional<Monitor::WrapUp> untimed(std::in_place, monitor);
+  const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight,
+                        &monitor);
+  const Point start = point_of(balanced, problem, monitor);
+  const Solution first = solution_at(problem, lam, start, monitor);
+  untimed.reset();
   SolveOptions options;
   options.n_threads = n_threads;
   options.warm_start = &first;
   const Solution last = solve(problem, lam, options, monitor);
 
+  untimed.emplace(monitor);
   std::vector<Network> path{network, balanced};
   for (Index step = 0; step <= n_steps; ++step) {
     monitor.check();
@@ -248,7 +284,7 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
       point.weights.col(static_cast<Index>(point.active_set.size())) = w;
       point.active_set.push_back({key.first, -key.second});
     }
-    path.push_back(to_network(point));
+    path.push_back(to_network(point, &monitor));
   }
   return path;
 }
