@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "convexrelu/error.hpp"
 #include "exact_sign.hpp"
 #include "watched_for.hpp"
+#include "watched_once.hpp"
 
 namespace convexrelu {
 
@@ -147,7 +147,7 @@ struct Patterns::Data {
   bool is_complete;
   GateSource gate_source;  // empty: the gates are there
   mutable Matrix gates;
-  mutable std::once_flag gates_made;
+  mutable WatchedOnce gates_made;
 };
 
 Patterns::Patterns(BitMatrix masks, Matrix gates, bool is_complete) {
@@ -172,7 +172,7 @@ bool Patterns::is_complete() const { return data_->is_complete; }
 
 const Matrix& Patterns::gates(Monitor* monitor) const {
   if (data_->gate_source) {
-    std::call_once(data_->gates_made, [&] {
+    data_->gates_made.call(monitor, [&] {
       Monitor unwatched;
       data_->gates = data_->gate_source(monitor != nullptr ? *monitor : unwatched);
     });

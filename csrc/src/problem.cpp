@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "bits.hpp"
 #include "convexrelu/error.hpp"
 #include "watched_for.hpp"
+#include "watched_once.hpp"
 
 namespace convexrelu {
 
@@ -316,7 +316,7 @@ struct Problem::Data {
   Vector sample_weight;
   Patterns patterns;
   ScaledProblem scaled;
-  mutable std::once_flag lambda_max_once;
+  mutable WatchedOnce lambda_max_once;
   mutable double lambda_max = 0.0;
 };
 
@@ -361,7 +361,7 @@ double Problem::lambda_max() const {
 }
 
 double Problem::lambda_max(Monitor& monitor) const {
-  std::call_once(data_->lambda_max_once, [&] {
+  data_->lambda_max_once.call(&monitor, [&] {
     const ScaledProblem& problem = scaled();
     const double largest = largest_norm(problem, problem.y(), 0.0, 1, monitor);
     data_->lambda_max =

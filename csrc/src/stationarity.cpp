@@ -143,6 +143,20 @@ Solution certified(const Solution& at, int n_threads, Monitor& monitor) {
   }
 }
 
+// The optimum of the start's program. Where time ends the solver early, no worse than the start.
+Solution solve_from(const Solution& start, int n_threads, Monitor& monitor) {
+  SolveOptions options;
+  options.n_threads = n_threads;
+  options.warm_start = &start;
+  Solution best = solve(start.problem, start.lam, options, monitor);
+  if (best.status != Status::time_limit || best.objective <= start.objective) return best;
+  Solution stayed = start;
+  stayed.status = best.status;
+  stayed.lower_bound = std::max(start.lower_bound, best.lower_bound);
+  stayed.gap = 1.0 - stayed.lower_bound / stayed.objective;
+  return stayed;
+}
+
 // The patterns of the neurons alone where there is no time for those across their kinks.
 Patterns own_patterns_in_time(const Network& network, ConstMatrixRef X, double kink_tol,
                               Monitor& monitor) {
@@ -204,10 +218,7 @@ NetworkReport check_network(const Network& network, const Matrix& X, const Vecto
   Solution own = solution_at(problem, lam, point_of(merged, problem, monitor), monitor);
   untimed.reset();
   own = certified(own, n_threads, monitor);
-  SolveOptions options;
-  options.n_threads = n_threads;
-  options.warm_start = &own;
-  Solution best = solve(problem, lam, options, monitor);
+  Solution best = solve_from(own, n_threads, monitor);
   own.lower_bound = std::max(own.lower_bound, best.lower_bound);
   if (own.objective > 0.0) {
     own.gap = std::max(0.0, (own.objective - own.lower_bound) / own.objective);
@@ -255,10 +266,7 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
   const Point start = point_of(balanced, problem, monitor);
   const Solution first = solution_at(problem, lam, start, monitor);
   untimed.reset();
-  SolveOptions options;
-  options.n_threads = n_threads;
-  options.warm_start = &first;
-  const Solution last = solve(problem, lam, options, monitor);
+  const Solution last = solve_from(first, n_threads, monitor);
 
   untimed.emplace(monitor);
   std::vector<Network> path{network, balanced};
