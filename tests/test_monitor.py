@@ -251,7 +251,7 @@ assert len(os.listdir("/proc/self/task")) - before < os.cpu_count()
     def test_the_interpreter_may_end_while_threads_are_at_work(self, ending: str) -> None:
         """Daemon threads: in the core, in a callback, about to come back."""
         code = f"""
-import _thread, threading, time
+import signal, threading, time
 import numpy as np
 from convexrelu import Problem, sample_patterns, solve, solve_global
 
@@ -278,7 +278,8 @@ for thread in threads:
     thread.start()
 time.sleep(0.3)
 if {ending!r} == "interrupt":
-    threading.Timer(0.1, _thread.interrupt_main).start()
+    ctrl_c = (threading.main_thread().ident, signal.SIGINT)
+    threading.Timer(0.1, signal.pthread_kill, ctrl_c).start()
     try:
         threads[0].join()
     except KeyboardInterrupt:
@@ -301,7 +302,7 @@ problem = Problem(X, X[:, 0], sample_patterns(X, 20, rng=0))
 
 class Last:
     def __del__(self, solve=solve, problem=problem):
-        print(solve(problem, 0.1, callback=lambda p: None).status, flush=True)
+        print(solve(problem, 0.1).status, flush=True)
 
 last = Last()  # deleted with this module
 """
