@@ -55,12 +55,17 @@ def dense_weights(problem: Problem, active_set: Array, weights: Array) -> Array:
 
 
 def fitted(problem: Problem, active_set: Array, weights: Array) -> Array:
-    """sum_b A_b w_b."""
+    """sum_b A_b w_b; of relu neurons what they predict, on rows of weight 0."""
     dense = dense_weights(problem, active_set, weights)
-    return sum(
+    total = sum(
         (b.columns @ w for b, w in zip(blocks(problem), dense, strict=True)),
         np.zeros(len(problem.y)),
     )
+    if problem.formulation == "relu" and problem.sample_weight is not None:
+        unheld = problem.sample_weight == 0
+        signs = np.asarray(active_set).reshape(-1, 2)[:, 1]
+        total[unheld] = np.maximum(problem.X[unheld] @ np.asarray(weights).T, 0) @ signs
+    return total
 
 
 def objective(problem: Problem, lam: float, active_set: Array, weights: Array) -> float:

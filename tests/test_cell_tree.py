@@ -217,7 +217,7 @@ class TestLimits:
             ({"tol": -1e-9}, ValueError, "tol must be a finite number >= 0"),
             ({"tol": np.nan}, ValueError, "tol must be a finite number"),
             ({"tol": "small"}, TypeError, "tol must be a real number, got 'small'"),
-            ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
+            ({"n_threads": 0}, ValueError, "n_threads must be at least 1, or -1 for .* got 0"),
             ({"n_threads": 1.5}, TypeError, "n_threads must be an integer, got 1.5"),
         ],
     )  # fmt: skip

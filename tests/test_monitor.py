@@ -10,12 +10,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import convexrelu
-from convexrelu import Problem, Progress, Solution, sample_patterns, solve
+from convexrelu import (
+    Network,
+    Problem,
+    Progress,
+    Solution,
+    check_network,
+    descent_path,
+    patterns_from_gates,
+    sample_patterns,
+    solve,
+    solve_global,
+)
 
 
 def make_problem(n: int, n_gates: int) -> Problem:
@@ -208,6 +222,143 @@ for name, lam in (("objectives", np.array([1e3])), ("n_active", np.array([1e3]))
     thread.join()
 """
         subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+    def test_every_processor_and_no_more(self, small: Problem) -> None:
+        lam = 0.01 * small.lambda_max
+        expected = solve(small, lam).weights
+        for n_threads in (-1, 2**31 - 1):
+            np.testing.assert_array_equal(solve(small, lam, n_threads=n_threads).weights, expected)
+            one, all_of_them = (
+                sample_patterns(small.X, 3000, rng=0, n_threads=n).packed for n in (1, n_threads)
+            )
+            np.testing.assert_array_equal(one, all_of_them)
+
+    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads by /proc")
+    def test_as_many_threads_as_processors(self) -> None:
+        code = """
+import os
+import numpy as np
+from convexrelu import sample_patterns
+
+X = np.random.default_rng(0).standard_normal((2000, 20))
+before = len(os.listdir("/proc/self/task"))
+sample_patterns(X, 20000, rng=0, n_threads=1000)
+assert len(os.listdir("/proc/self/task")) - before < os.cpu_count()
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+    @pytest.mark.parametrize("ending", ["return", "interrupt"])
+    def test_the_interpreter_may_end_while_threads_are_at_work(self, ending: str) -> None:
+        """Daemon threads: in the core, in a callback, about to come back."""
+        code = f"""
+import signal, threading, time
+import numpy as np
+from convexrelu import Problem, sample_patterns, solve, solve_global
+
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((1000, 20)), rng.standard_normal(1000)
+problem = Problem(X, y, sample_patterns(X, 500, rng=0))
+small = Problem(X[:20], y[:20], sample_patterns(X[:20], 50, rng=0))
+
+def again_and_again():
+    while True:
+        solve(small, 0.1, callback=lambda p: None)
+
+def long(**arguments):
+    solve(problem, 1e-6, **arguments)
+
+threads = [
+    threading.Thread(target=again_and_again, daemon=True),
+    threading.Thread(target=long, daemon=True),
+    threading.Thread(target=long, kwargs={{"n_threads": 2}}, daemon=True),
+    threading.Thread(target=long, kwargs={{"callback": lambda p: None}}, daemon=True),
+    threading.Thread(target=long, kwargs={{"callback": lambda p: time.sleep(0.01)}}, daemon=True),
+]
+for thread in threads:
+    thread.start()
+time.sleep(0.3)
+if {ending!r} == "interrupt":
+    ctrl_c = (threading.main_thread().ident, signal.SIGINT)
+    threading.Timer(0.1, signal.pthread_kill, ctrl_c).start()
+    try:
+        threads[0].join()
+    except KeyboardInterrupt:
+        pass
+print("leaving", flush=True)
+"""
+        for _ in range(3):
+            done = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, timeout=100
+            )
+            assert (done.returncode, done.stdout, done.stderr) == (0, "leaving\n", "")
+
+    def test_the_last_objects_of_the_interpreter_may_call_the_library(self) -> None:
+        code = """
+import numpy as np
+from convexrelu import Problem, sample_patterns, solve
+
+X = np.random.default_rng(0).standard_normal((50, 5))
+problem = Problem(X, X[:, 0], sample_patterns(X, 20, rng=0))
+
+class Last:
+    def __del__(self, solve=solve, problem=problem):
+        print(solve(problem, 0.1).status, flush=True)
+
+last = Last()  # deleted with this module
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=100
+        )
+        assert (done.returncode, done.stdout) == (0, "optimal\n")
+
+
+class TestOutOfTime:
+    """What is given back when there was no time, or the error that says so."""
+
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    y = X[:, 0] * X[:, 1]
+
+    def test_solve_global_has_a_network(self) -> None:
+        solution = solve_global(self.X, self.y, 0.01, time_limit=0)
+        assert solution.status == "time_limit"
+        assert len(solution.active_set) == 0
+        assert solution.objective == pytest.approx((self.y**2).mean() / 2, rel=1e-12)
+        assert solution.lower_bound == 0
+
+    @pytest.mark.parametrize("n_neurons", [0, 30])
+    def test_check_network_has_the_objective(self, n_neurons: int) -> None:
+        rng = np.random.default_rng(1)
+        hidden = self.X[:n_neurons] * rng.standard_normal((n_neurons, 1))
+        network = Network(hidden, rng.standard_normal(n_neurons))
+        report = check_network(network, self.X, self.y, 0.01, time_limit=0, rng=0)
+        value = network.objective(self.X, self.y, 0.01)
+        assert report.objective == value
+        assert report.solution.objective <= value * (1 + 1e-12)
+        whole = check_network(network, self.X, self.y, 0.01, rng=0)
+        assert 0 <= report.best.lower_bound <= whole.best.objective * (1 + 1e-12)
+        assert 0 <= report.global_lower_bound <= whole.best.objective * (1 + 1e-12)
+
+    @pytest.mark.parametrize("gated", [False, True])
+    def test_descent_path_descends(self, gated: bool) -> None:
+        rng = np.random.default_rng(2)
+        gates = rng.standard_normal((10, 4)) if gated else None
+        network = Network(rng.standard_normal((10, 4)), rng.standard_normal(10), gates)
+        path = descent_path(network, self.X, self.y, 0.01, time_limit=0, n_steps=5, rng=0)
+        values = [step.objective(self.X, self.y, 0.01) for step in path]
+        assert len(values) == 8
+        assert all(b <= a * (1 + 1e-12) for a, b in pairwise(values))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda X: sample_patterns(X, 10, rng=0, time_limit=0),
+            lambda X: sample_patterns(X, 10, rng=0, method="ray", time_limit=0),
+            lambda X: patterns_from_gates(X, X.T, time_limit=0),
+        ],
+    )
+    def test_what_has_no_answer_raises(self, call: Callable[[Any], object]) -> None:
+        with pytest.raises(convexrelu.LimitExceeded, match="time_limit"):
+            call(self.X)
 
 
 def test_limit_exceeded_is_a_runtime_error() -> None:

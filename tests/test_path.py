@@ -528,7 +528,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"time_limit": -1.0}, ValueError, "time_limit must be a finite number >= 0, got -1"),
     ({"max_segments": -1}, ValueError, "max_segments must be at least 0, got -1"),
     ({"max_segments": 1.5}, TypeError, "max_segments must be an integer, got 1.5"),
-    ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
+    ({"n_threads": 0}, ValueError, "n_threads must be at least 1, or -1 for .* got 0"),
     ({"callback": 1}, TypeError, "callback must be None or a callable"),
 ]
 

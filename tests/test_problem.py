@@ -19,13 +19,18 @@ from tests.strategies import Case, cases
 
 from convexrelu import (
     Problem,
+    Solution,
+    differentiate,
     enumerate_patterns,
     find_optimal_set,
     load,
     patterns_from_gates,
+    prune,
     sample_patterns,
     save,
     solve,
+    to_network,
+    trace_path,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -104,6 +109,55 @@ class TestSampleWeight:
         other[[0, 3]] = 1e9
         here, there = (Problem(Z, Y, PATTERNS, sample_weight=v) for Z in (X, other))
         assert here.lambda_max == pytest.approx(there.lambda_max, rel=1e-9)
+
+    @given(cases(ratios=(0.5, 0.1, 0.01)))
+    def test_fitted_is_what_the_network_predicts(self, case: Case) -> None:
+        """On rows of weight 0 too, where no cone holds the neurons to their patterns."""
+        self.check_fitted(case.problem, case.lam)
+
+    @pytest.mark.parametrize("formulation", ["relu", "gated"])
+    def test_a_fold_left_out(self, formulation: str) -> None:
+        rng = np.random.default_rng(0)
+        Z, t = rng.standard_normal((12, 2)), rng.standard_normal(12)
+        fold = np.arange(12) < 4
+        patterns = enumerate_patterns(Z)
+        problem = Problem(Z, t, patterns, formulation=formulation, sample_weight=1.0 - fold)
+        lam = 0.05 * problem.lambda_max
+        solution = self.check_fitted(problem, lam)
+        if formulation == "relu":  # the patterns say something else there
+            masks = patterns.masks[:, solution.active_set[:, 0]]
+            by_pattern = (masks * (Z @ solution.weights.T)) @ solution.active_set[:, 1]
+            assert np.abs(by_pattern - solution.fitted)[fold].max() > 0.1
+
+    def check_fitted(self, problem: Problem, lam: float) -> Solution:
+        solution = solve(problem, lam)
+        others = [trace_path(problem, lam)(lam), prune(solution)]
+        if solution.status == "optimal" and lam > 0:
+            optima = find_optimal_set(solution)
+            alpha = optima.min_norm()
+            others.append(optima.solution(alpha))
+            np.testing.assert_allclose(
+                optima.Q @ alpha, others[-1].fitted, atol=1e-8 * (np.abs(problem.y).max() or 1.0)
+            )
+        for each in (solution, *others, pickle.loads(pickle.dumps(solution))):
+            size = 1.0 + (np.abs(problem.X) @ np.abs(each.weights).T).sum(axis=1).max()
+            predicted = to_network(each).predict(problem.X)
+            np.testing.assert_allclose(each.fitted, predicted, atol=1e-12 * size)
+            np.testing.assert_array_equal(each.residual, problem.y - each.fitted)
+        return solution
+
+    def test_the_fit_of_a_row_left_out_moves_with_the_network(self) -> None:
+        rng = np.random.default_rng(1)
+        Z, t = rng.standard_normal((12, 2)), rng.standard_normal(12)
+        fold = np.arange(12) < 4
+        problem = Problem(Z, t, enumerate_patterns(Z), sample_weight=1.0 - fold)
+        lam = 0.05 * problem.lambda_max
+        sensitivity = differentiate(solve(problem, lam))
+        assert sensitivity.fit_differentiable
+        step = 1e-5 * lam
+        after, before = (to_network(solve(problem, x)).predict(Z) for x in (lam + step, lam - step))
+        rate = (after - before) / (2 * step)
+        np.testing.assert_allclose(sensitivity.d_fitted_d_lam, rate, atol=1e-5 * np.abs(rate).max())
 
     def test_only_ratios_matter(self) -> None:
         v = np.array([1.0, 2.0, 3.0, 1.0, 0.5, 1.0, 7.0])

@@ -395,8 +395,16 @@ class TestRefuses:
         [
             ({"solution": PROBLEMS["relu"]}, TypeError, "solution must be a Solution, got Problem"),
             ({"solution": None}, TypeError, "solution must be a Solution, got NoneType"),
-            ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
-            ({"n_threads": -1}, ValueError, "n_threads must be at least 1, got -1"),
+            (
+                {"n_threads": 0},
+                ValueError,
+                "n_threads must be at least 1, or -1 for .* got 0",
+            ),
+            (
+                {"n_threads": -2},
+                ValueError,
+                "n_threads must be at least 1, or -1 for all processors, got -2",
+            ),
             ({"n_threads": 1.0}, TypeError, "n_threads must be an integer, got 1.0"),
             ({"n_threads": None}, TypeError, "n_threads must be an integer, got None"),
             ({"n_threads": "2"}, TypeError, "n_threads must be an integer, got '2'"),

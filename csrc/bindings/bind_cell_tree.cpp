@@ -17,12 +17,12 @@ void bind_cell_tree(py::module_& m) {
 
   m.def(
       "sample_ray_gates",
-      [](const Matrix& X, Index n_gates, std::uint64_t seed) {
-        return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+      [](const Matrix& X, Index n_gates, std::uint64_t seed, std::optional<double> time_limit) {
+        return watched(time_limit, py::none(), [&](Monitor& monitor) {
           return sample_ray_gates(X, n_gates, seed, monitor);
         });
       },
-      py::arg("X"), py::arg("n_gates"), py::arg("seed"));
+      py::arg("X"), py::arg("n_gates"), py::arg("seed"), py::arg("time_limit") = py::none());
 }
 
 }  // namespace convexrelu

@@ -13,10 +13,14 @@ void bind_hyperplanes(py::module_& m) {
   m.def(
       "find_hyperplanes",
       [hyperplanes_type](const Matrix& X) {
-        const Hyperplanes planes = find_hyperplanes(X);
+        const auto [planes, columns] = watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+          Hyperplanes found = find_hyperplanes(X, &monitor);
+          std::vector<Index> pivots =
+              pivot_columns(X, found, kIndependentColumns, X.cols(), &monitor);
+          return std::make_pair(std::move(found), std::move(pivots));
+        });
         const std::vector<int> orientation(planes.orientation.begin(), planes.orientation.end());
-        return hyperplanes_type(planes.normals, planes.plane, orientation,
-                                pivot_columns(X, planes));
+        return hyperplanes_type(planes.normals, planes.plane, orientation, columns);
       },
       py::arg("X"));
 }

@@ -18,9 +18,9 @@ void bind_mask_product(py::module_& m) {
           "correlate",
           [](const MaskProduct& self, const Matrix& R, int n_threads) {
             if (R.rows() != self.n_samples()) throw_invalid("R must have one row per sample");
-            return watched(std::nullopt, py::none(), [&](Monitor&) {
+            return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
               Matrix C(R.cols() * self.n_features(), self.n_patterns());
-              self.correlate(R, C, n_threads);
+              self.correlate(R, C, n_threads, &monitor);
               return C;
             });
           },
@@ -29,9 +29,9 @@ void bind_mask_product(py::module_& m) {
           "correlation_norms",
           [](const MaskProduct& self, const Vector& r, int n_threads) {
             if (r.size() != self.n_samples()) throw_invalid("r must have one entry per sample");
-            return watched(std::nullopt, py::none(), [&](Monitor&) {
+            return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
               Vector norms(self.n_patterns());
-              const double bound = self.correlation_norms(r, norms, n_threads);
+              const double bound = self.correlation_norms(r, norms, n_threads, 0, &monitor);
               return std::make_pair(std::move(norms), bound);
             });
           },
@@ -47,9 +47,9 @@ void bind_mask_product(py::module_& m) {
             if (U.rows() != self.n_features() || U.cols() != static_cast<Index>(patterns.size())) {
               throw_invalid("U must have one row per feature and one column per listed pattern");
             }
-            return watched(std::nullopt, py::none(), [&](Monitor&) {
+            return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
               Vector f(self.n_samples());
-              self.forward(patterns, U, f, n_threads);
+              self.forward(patterns, U, f, n_threads, &monitor);
               return f;
             });
           },

@@ -43,7 +43,8 @@ void bind_network(py::module_& m) {
   m.def(
       "to_network",
       [](const Solution& solution) {
-        return watched(std::nullopt, py::none(), [&](Monitor&) { return to_network(solution); });
+        return watched(std::nullopt, py::none(),
+                       [&](Monitor& monitor) { return to_network(solution, &monitor); });
       },
       py::arg("solution"));
 }

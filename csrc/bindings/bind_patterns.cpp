@@ -51,12 +51,15 @@ void bind_patterns(py::module_& m) {
 
   m.def(
       "patterns_from_gates",
-      [](const Matrix& X, const Matrix& gates, bool distinct) {
-        return watched(std::nullopt, py::none(), [&](Monitor&) {
-          return distinct ? distinct_patterns_from_gates(X, gates) : patterns_from_gates(X, gates);
+      [](const Matrix& X, const Matrix& gates, bool distinct, std::optional<double> time_limit,
+         int n_threads) {
+        return watched(time_limit, py::none(), [&](Monitor& monitor) {
+          return distinct ? distinct_patterns_from_gates(X, gates, n_threads, &monitor)
+                          : patterns_from_gates(X, gates, n_threads, &monitor);
         });
       },
-      py::arg("X"), py::arg("gates"), py::arg("distinct"));
+      py::arg("X"), py::arg("gates"), py::arg("distinct"), py::arg("time_limit") = py::none(),
+      py::arg("n_threads") = 1);
 }
 
 }  // namespace convexrelu

@@ -11,8 +11,8 @@ void bind_problem(py::module_& m) {
   py::class_<Problem>(m, "Problem")
       .def(py::init([](const Matrix& X, const Vector& y, const Patterns& patterns,
                        Formulation formulation, const Vector& sample_weight) {
-             return watched(std::nullopt, py::none(), [&](Monitor&) {
-               return Problem(X, y, patterns, formulation, sample_weight);
+             return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+               return Problem(X, y, patterns, formulation, sample_weight, &monitor);
              });
            }),
            py::arg("X"), py::arg("y"), py::arg("patterns"), py::arg("formulation"),

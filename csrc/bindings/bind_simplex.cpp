@@ -9,8 +9,20 @@ void bind_simplex(py::module_& m) {
       .def_property_readonly("rank", &Simplex::rank)
       .def_property_readonly("basis", &Simplex::basis)
       .def_property_readonly("point", &Simplex::point)
-      .def("reduce", &Simplex::reduce, py::arg("cost"))
-      .def("minimize", &Simplex::minimize, py::arg("cost"))
+      .def(
+          "reduce",
+          [](Simplex& simplex, const Vector& cost) {
+            return watched(std::nullopt, py::none(),
+                           [&](Monitor& monitor) { return simplex.reduce(cost, &monitor); });
+          },
+          py::arg("cost"))
+      .def(
+          "minimize",
+          [](Simplex& simplex, const Vector& cost) {
+            return watched(std::nullopt, py::none(),
+                           [&](Monitor& monitor) { return simplex.minimize(cost, &monitor); });
+          },
+          py::arg("cost"))
       .def(
           "vertices",
           [](const Simplex& simplex, Index max_vertices) {

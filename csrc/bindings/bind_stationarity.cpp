@@ -33,13 +33,14 @@ void bind_stationarity(py::module_& m) {
   m.def(
       "descent_path",
       [](const Network& network, const Matrix& X, const Vector& y, double lam,
-         const Vector& sample_weight, const Patterns& more, Index n_steps, int n_threads) {
-        return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+         const Vector& sample_weight, const Patterns& more, Index n_steps,
+         std::optional<double> time_limit, int n_threads) {
+        return watched(time_limit, py::none(), [&](Monitor& monitor) {
           return descent_path(network, X, y, lam, sample_weight, more, n_steps, n_threads, monitor);
         });
       },
       py::arg("network"), py::arg("X"), py::arg("y"), py::arg("lam"), py::arg("sample_weight"),
-      py::arg("more"), py::arg("n_steps"), py::arg("n_threads"));
+      py::arg("more"), py::arg("n_steps"), py::arg("time_limit"), py::arg("n_threads"));
 }
 
 }  // namespace convexrelu

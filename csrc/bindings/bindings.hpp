@@ -1,8 +1,8 @@
 // What all bindings share: how Python watches a long call.
 //
 // Rules of this floor: a binding converts and forwards, it computes nothing. The GIL is released
-// in watched() and nowhere else; C++ exceptions become Python ones in bind_error() and nowhere
-// else. No signal handler is installed: Ctrl-C is noticed by asking Python.
+// in watched() and nowhere else, and taken in bind_monitor.cpp; C++ exceptions become Python ones in
+// bind_error() and nowhere else. No signal handler is installed: Ctrl-C is noticed by asking Python.
 // Nothing that may wait for lambda_max or gates, which are made once, holds the GIL: the thread that
 // makes them asks for it.
 #pragma once
@@ -32,12 +32,26 @@ Monitor::Callback callback_from(const py::object& callable);
 // Throws what a pending signal raised (KeyboardInterrupt). May be called without the GIL.
 void check_signals();
 
+// Without the GIL while it lives. A thread that asks for it back after the interpreter has ended never
+// returns (see bind_monitor.cpp).
+class WithoutGil {
+ public:
+  WithoutGil();
+  ~WithoutGil();
+
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_ = nullptr;
+};
+
 // Returns work(monitor), run with the GIL released, under the two arguments that all long calls
 // share. `work` must not touch Python objects.
 template <typename Work>
 auto watched(std::optional<double> time_limit, const py::object& callback, Work&& work) {
   Monitor monitor(time_limit_from(time_limit), callback_from(callback), check_signals);
-  const py::gil_scoped_release release;
+  const WithoutGil released;
   return std::forward<Work>(work)(monitor);
 }
 

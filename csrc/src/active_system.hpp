@@ -117,7 +117,7 @@ class ActiveSystem {
   // c (d, k) = A_b'z/n.
   void correlate(ConstVectorRef z, MatrixRef c) const {
     if (size() == 0) return;
-    problem_.products().correlate(z, patterns(), c, n_threads_);
+    problem_.products().correlate(z, patterns(), c, n_threads_, &monitor_);
     for (Index b = 0; b < size(); ++b) c.col(b) *= member(b).block.sign / n_;
   }
 
@@ -138,7 +138,7 @@ class ActiveSystem {
     for (Index b = 0; b < size(); ++b) {
       signed_u.col(b) *= member(b).block.sign;
     }
-    problem_.products().forward(patterns(), signed_u, sum, n_threads_);
+    problem_.products().forward(patterns(), signed_u, sum, n_threads_, &monitor_);
     return sum;
   }
 

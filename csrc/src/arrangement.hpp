@@ -11,6 +11,7 @@
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/hyperplanes.hpp"
+#include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
 #include "root_cones.hpp"
 
@@ -21,9 +22,10 @@ struct Arrangement {
   Hyperplanes planes;
   std::vector<Index> columns;  // r of them span the column space
   std::vector<int> column_exponents;
-  RootCones roots;  // rows: one sample of each hyperplane, in these columns
+  RootCones
+      roots;  // rows: one sample of each hyperplane, in these columns; none beyond the largest rank
 
-  int rank() const { return roots.rank(); }
+  int rank() const { return static_cast<int>(columns.size()); }
 
   // Coordinates (r, p) to gates (d, p) of unit length.
   Matrix expand(const Matrix& points, Index n_features) const {
@@ -86,17 +88,19 @@ inline BalancedMatrix balance(ConstMatrixRef X) {
   return a.sum_of_exponents() >= b.sum_of_exponents() ? a : b;
 }
 
-inline Arrangement arrange(ConstMatrixRef X) {
+// Ranks above max_rank are known to be so, and where `counted` exactly; there is no more to them.
+inline Arrangement arrange(ConstMatrixRef X, Index max_rank, bool counted, Monitor* monitor) {
   if (X.rows() == 0 || X.cols() == 0) throw_invalid("X must have rows and columns");
   if (!X.allFinite()) throw_invalid("X must be finite");
   const BalancedMatrix balanced = balance(X);
 
   Arrangement arrangement;
-  arrangement.planes = find_hyperplanes(balanced.X);
+  arrangement.planes = find_hyperplanes(balanced.X, monitor);
   const Hyperplanes& planes = arrangement.planes;
-  arrangement.columns = pivot_columns(balanced.X, planes);
-  const Index r = static_cast<Index>(arrangement.columns.size());
-  if (r == 0) return arrangement;
+  const Index most = counted ? X.cols() : max_rank + 1;
+  arrangement.columns = pivot_columns(balanced.X, planes, kIndependentColumns, most, monitor);
+  const Index r = arrangement.rank();
+  if (r == 0 || r > max_rank) return arrangement;
 
   // The rows themselves, not their unit normals: integers stay integers.
   Matrix rows(r, planes.size());
@@ -110,7 +114,7 @@ inline Arrangement arrange(ConstMatrixRef X) {
       rows(j, l) = balanced.X(planes.samples[first], static_cast<Index>(column));
     }
   }
-  arrangement.roots = find_root_cones(rows);
+  arrangement.roots = find_root_cones(rows, monitor);
   Matrix& values = arrangement.roots.values;
   values.array().rowwise() /= values.array().abs().colwise().maxCoeff();
   return arrangement;

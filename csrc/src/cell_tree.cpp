@@ -246,10 +246,10 @@ class Enumeration : public CellVisitor {
         roots_(arrangement.roots),
         rank_(arrangement.rank()),
         cell_size_(kOutput == Output::points ? rank_ : bits.n_words()),
-        n_threads_(n_threads),
+        n_threads_(usable_threads(n_threads)),
         census_(census) {
     max_cells_ = std::clamp(kMaxValues / static_cast<double>(cell_size_), kMinCells, kMaxCells);
-    for (int w = 0; w < n_threads; ++w) {
+    for (int w = 0; w < n_threads_; ++w) {
       writers_.push_back(std::make_unique<CellWriter<kOutput>>(bits, tol, rank_, census));
     }
   }
@@ -363,7 +363,7 @@ BitMatrix find_masks(const Arrangement& arrangement, Index n_samples,
 }
 
 Matrix find_gates(const Matrix& X, const EnumerationOptions& options, Monitor& monitor) {
-  const Arrangement arrangement = arrange(X);
+  const Arrangement arrangement = arrange(X, kMaxRank, true, &monitor);
   const int r = arrangement.rank();
   if (r == 0) return Matrix::Zero(X.cols(), 1);
   Census census(kInfinity, monitor);
@@ -382,8 +382,11 @@ Matrix find_gates(const Matrix& X, const EnumerationOptions& options, Monitor& m
 // Draws cells around rays of an arrangement of rank r, normals (r, h).
 class RaySampler {
  public:
-  RaySampler(const Matrix& normals, std::uint64_t seed)
-      : normals_(normals), random_(seed), order_(static_cast<std::size_t>(normals.cols())) {
+  RaySampler(const Matrix& normals, std::uint64_t seed, Monitor& monitor)
+      : normals_(normals),
+        random_(seed),
+        monitor_(monitor),
+        order_(static_cast<std::size_t>(normals.cols())) {
     std::iota(order_.begin(), order_.end(), Index{0});
   }
 
@@ -412,6 +415,7 @@ class RaySampler {
     R_.setZero(r - 1, r - 1);
     Index k = 0;
     for (Index i = 0; i < h && k < r - 1; ++i) {
+      monitor_.check();
       std::swap(order_[static_cast<std::size_t>(i)],
                 order_[static_cast<std::size_t>(i + random_.below(h - i))]);
       const Vector normal = normals_.col(order_[static_cast<std::size_t>(i)]);
@@ -459,6 +463,7 @@ class RaySampler {
 
   const Matrix& normals_;
   Random random_;
+  Monitor& monitor_;
   std::vector<Index> order_;
   Matrix basis_, R_;
 };
@@ -467,7 +472,7 @@ class RaySampler {
 
 Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options, Monitor& monitor) {
   require_not_negative(options.tol, "tol");
-  BitMatrix masks = find_masks(arrange(X), X.rows(), options, monitor);
+  BitMatrix masks = find_masks(arrange(X, kMaxRank, true, &monitor), X.rows(), options, monitor);
   const auto gates = [X = Matrix(X), options](Monitor& watch) {
     return find_gates(X, options, watch);
   };
@@ -478,10 +483,10 @@ Patterns enumerate_patterns(ConstMatrixRef X, const EnumerationOptions& options,
 
 Matrix sample_ray_gates(ConstMatrixRef X, Index n_gates, std::uint64_t seed, Monitor& monitor) {
   require_at_least(0, n_gates, "n_gates");
-  const Arrangement arrangement = arrange(X);
+  const Arrangement arrangement = arrange(X, X.cols(), true, &monitor);
   const int r = arrangement.rank();
   if (r == 0) return Matrix(X.cols(), 0);
-  RaySampler sampler(arrangement.roots.values, seed);
+  RaySampler sampler(arrangement.roots.values, seed, monitor);
   Matrix points(r, n_gates);
   for (Index i = 0; i < n_gates; ++i) {
     monitor.check();

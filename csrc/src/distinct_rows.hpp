@@ -10,12 +10,15 @@
 #include <numeric>
 #include <vector>
 
+#include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
+#include "watched_sort.hpp"
 
 namespace convexrelu {
 
 struct DistinctRows {
-  DistinctRows(const Matrix& X_all, const Vector& y_all, const Vector& sample_weight)
+  DistinctRows(const Matrix& X_all, const Vector& y_all, const Vector& sample_weight,
+               Monitor* monitor = nullptr)
       : group(static_cast<std::size_t>(X_all.rows()), -1) {
     const auto weight_of = [&](Index k) {
       return sample_weight.size() > 0 ? sample_weight(k) : 1.0;
@@ -31,10 +34,11 @@ struct DistinctRows {
       }
       return 0;
     };
-    std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+    const auto less = [&](Index a, Index b) {
       const int order_of_rows = compare(a, b);
       return order_of_rows != 0 ? order_of_rows < 0 : y_all(a) < y_all(b);
-    });
+    };
+    watched_sort(order.begin(), order.end(), less, monitor);
     std::vector<Index> first;
     for (const Index k : order) {
       if (first.empty() || compare(first.back(), k) != 0) first.push_back(k);
@@ -46,7 +50,10 @@ struct DistinctRows {
     const double v_unit = sample_weight.size() > 0 ? sample_weight.maxCoeff() : 1.0;
     X.resize(n, X_all.cols());
     Vector total = Vector::Zero(n), mean = Vector::Zero(n);
-    for (Index i = 0; i < n; ++i) X.row(i) = X_all.row(first[static_cast<std::size_t>(i)]);
+    for (Index i = 0; i < n; ++i) {
+      if (i % kRows == 0) keep_going(monitor);
+      X.row(i) = X_all.row(first[static_cast<std::size_t>(i)]);
+    }
     for (const Index k : order) {
       const Index i = group[static_cast<std::size_t>(k)];
       total(i) += weight_of(k) / v_unit;
@@ -80,6 +87,7 @@ struct DistinctRows {
 
  private:
   static constexpr double kSmallestUnit = 1e-300;
+  static constexpr Index kRows = 1024;  // between two looks at the monitor
 };
 
 }  // namespace convexrelu

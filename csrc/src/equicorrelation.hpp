@@ -152,7 +152,8 @@ inline Optimum optimum_over_all_patterns(Optimum optimum, const OptimalSetOption
     }
     const Index n_patterns = optimum.solution.problem.n_patterns();
     const Solution wider =
-        with_patterns(optimum.solution, patterns_from_gates(X, gates), options.n_threads, monitor);
+        with_patterns(optimum.solution, patterns_from_gates(X, gates, options.n_threads, &monitor),
+                      options.n_threads, monitor);
     if (is_violated && wider.problem.n_patterns() == n_patterns) {
       throw_invalid(
           "solution cannot be made accurate enough: one of its own patterns stays violated");

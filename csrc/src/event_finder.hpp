@@ -146,7 +146,7 @@ class EventFinder {
     for (const Block& b : candidates) listed.push_back(b.pattern);
     Matrix c(d_ * columns, static_cast<Index>(listed.size()));
     const Matrix scaled = s.z.leftCols(columns) * powers.asDiagonal();
-    problem_.products().correlate(scaled, listed, c, n_threads_);
+    problem_.products().correlate(scaled, listed, c, n_threads_, &monitor_);
     for (std::size_t j = 0; j < candidates.size(); ++j) {
       monitor_.check();
       const Matrix series =

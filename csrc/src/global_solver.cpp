@@ -78,7 +78,7 @@ constexpr long kMaxFactorisations = 400;
 // at so many cones, up to five features; beyond, cones cost more and prove less.
 constexpr double kProofShare = 0.5;
 constexpr double kMaxCones = 1e6, kFewerCones = 6.0, kLeastCones = 500.0;
-// What the certificate may take after a time limit: so much, and a share of the time spent.
+// What bounds may take after a time limit: so much, and a share of the time spent.
 constexpr double kWrapUpSeconds = 0.02, kWrapUpShare = 0.03;
 // Flops that the local search of a round may take.
 constexpr double kSearchBudget = 5e10;
@@ -93,13 +93,13 @@ class GlobalSolver {
         caller_lam_(lam),
         options_(options),
         monitor_(monitor),
-        rows_(X, y, sample_weight),
+        rows_(X, y, sample_weight, &monitor),
         problem_(rows_.X, rows_.y, Patterns(BitMatrix(rows_.X.rows(), 0), Matrix(X.cols(), 0)),
-                 Formulation::relu, rows_.weight),
+                 Formulation::relu, rows_.weight, &monitor),
         scaled_(problem_.scaled()),
         lam_(scaled_.scaled_lam(lam)),
         n_(static_cast<double>(scaled_.n_samples())),
-        search_(scaled_.X()),
+        search_(scaled_.X(), &monitor),
         network_(scaled_.X(), scaled_.y(), lam_, options.n_threads, monitor),
         spread_(std::pow(rows_.spread_root / scaled_.y_unit(), 2)),
         pool_(X.cols(), 0),
@@ -342,10 +342,10 @@ class GlobalSolver {
     if (n_ * free * order + order * order * order / 3.0 > kLargestProgram) return false;
     const NetworkBlocks blocks = blocks_of(network_.weights(), network_.signs(), rows_.X);
     const Problem program(rows_.X, rows_.y, joined(blocks.patterns, more_gates), Formulation::relu,
-                          rows_.weight);
+                          rows_.weight, &monitor_);
     const Solution guess =
         make_bounded_solution(program, caller_lam_, Status::unproven, blocks.active_set,
-                              blocks.weights, Vector::Zero(rows_.y.size()), 0, 0.0);
+                              blocks.weights, Vector::Zero(rows_.y.size()), 0, 0.0, &monitor_);
 
     SolveOptions options;
     options.tol = std::clamp(0.01 * options_.tol, 1e-10, 1e-8);
@@ -392,19 +392,20 @@ class GlobalSolver {
     Matrix gates(more_gates.rows(), patterns.size() + more_gates.cols());
     gates.leftCols(patterns.size()) = patterns.gates();
     gates.rightCols(more_gates.cols()) = more_gates;
-    const Patterns distinct = distinct_patterns_from_gates(rows_.X, gates, options_.n_threads);
+    const Patterns distinct =
+        distinct_patterns_from_gates(rows_.X, gates, options_.n_threads, &monitor_);
     // The places of the first must stay: one of them may be all-zero, and left out.
     const Index size = patterns.size();
     const bool same =
         distinct.size() >= size && distinct.gates().leftCols(size) == patterns.gates();
-    return same ? distinct : patterns_from_gates(rows_.X, gates, options_.n_threads);
+    return same ? distinct : patterns_from_gates(rows_.X, gates, options_.n_threads, &monitor_);
   }
 
   NetworkBlocks blocks_of(const Matrix& weights, const std::vector<int>& signs,
                           const Matrix& X) const {
     Vector output(weights.cols());
     for (Index j = 0; j < output.size(); ++j) output(j) = signs[static_cast<std::size_t>(j)];
-    return to_blocks(Network((weights * scaled_.weight_unit()).transpose(), output), X);
+    return to_blocks(Network((weights * scaled_.weight_unit()).transpose(), output), X, &monitor_);
   }
 
   // The dual objective of r, made feasible for a largest price.
@@ -425,22 +426,22 @@ class GlobalSolver {
   // With the bound over the problem's own patterns; where time is over and that takes too long, with what is
   // known over all.
   Solution certified(const Problem& problem, Status status, const std::vector<Block>& active_set,
-                     const Matrix& weights, const Vector& dual) {
+                     const Matrix& weights, const Vector& dual, Monitor& proofs) {
     const long n_iter = n_iter_ + network_.n_steps();
-    const bool in_haste = status == Status::time_limit;
-    Monitor inner(in_haste ? kWrapUpSeconds + kWrapUpShare * monitor_.seconds() : kInfinity,
-                  nullptr, [&] { monitor_.check(); });
     try {
       return make_solution(problem, caller_lam_, status, active_set, weights, dual, n_iter,
-                           options_.n_threads, inner);
+                           options_.n_threads, proofs);
     } catch (const Stopped&) {
       const double bound = bound_ > -kInfinity ? to_caller(std::min(bound_, best_.objective)) : 0.0;
       return make_bounded_solution(problem, caller_lam_, status, active_set, weights, dual, n_iter,
-                                   bound);
+                                   bound, &monitor_);
     }
   }
 
   Solution finish(Status status) {
+    const bool in_haste = status == Status::time_limit;
+    Monitor proofs(in_haste ? kWrapUpSeconds + kWrapUpShare * monitor_.seconds() : kInfinity,
+                   nullptr, [&] { monitor_.check(); });
     // Without neurons the best direction found, or any, makes a problem of one pattern.
     Matrix gates = best_.gates;
     std::vector<Block> active_set;
@@ -451,7 +452,7 @@ class GlobalSolver {
       patterns = patterns_from_gates(
           X_, pool_.cols() > 0 ? Matrix(pool_.col(0)) : Matrix(Vector::Unit(X_.cols(), 0)));
     } else if (gates.cols() > 0) {
-      patterns = patterns_from_gates(X_, gates, options_.n_threads);
+      patterns = patterns_from_gates(X_, gates, options_.n_threads, &monitor_);
       for (std::size_t j = 0; j < best_.gate.size(); ++j) {
         active_set.push_back({best_.gate[j], best_.signs[j]});
       }
@@ -461,7 +462,8 @@ class GlobalSolver {
       active_set = std::move(blocks.active_set);
       weights = std::move(blocks.weights);
     }
-    const Problem problem(X_, y_, std::move(patterns), Formulation::relu, sample_weight_);
+    const Problem problem(X_, y_, std::move(patterns), Formulation::relu, sample_weight_,
+                          &monitor_);
     Vector dual = Vector::Zero(y_.size());
     for (Index k = 0; k < dual.size() && status != Status::numerical_failure; ++k) {
       const Index i = rows_.group[static_cast<std::size_t>(k)];
@@ -469,9 +471,9 @@ class GlobalSolver {
       dual(k) = best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - rows_.y(i));
     }
     if (options_.certify && bound_ == -kInfinity && status != Status::numerical_failure) {
-      bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual));
+      bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual, proofs));
     }
-    Solution solution = certified(problem, status, active_set, weights, dual);
+    Solution solution = certified(problem, status, active_set, weights, dual, proofs);
     if (solution.status == Status::numerical_failure) return solution;
     solution.global_lower_bound = bound_ > -kInfinity ? to_caller(bound_) : kNaN;
     if (solution.objective == 0.0) solution.global_lower_bound = 0.0;
@@ -506,6 +508,16 @@ class GlobalSolver {
   long n_reports_ = 0, n_iter_ = 0;
 };
 
+// Without neurons, over the pattern of any one direction.
+Solution zero_network(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
+                      StopReason reason, Monitor& monitor) {
+  const Problem problem(X, y, patterns_from_gates(X, Vector::Unit(X.cols(), 0), 1, &monitor),
+                        Formulation::relu, sample_weight, &monitor);
+  return make_bounded_solution(
+      problem, lam, reason == StopReason::callback ? Status::callback : Status::time_limit, {},
+      Matrix(X.cols(), 0), Vector::Zero(y.size()), 0, 0.0, &monitor);
+}
+
 }  // namespace
 
 Solution solve_global(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
@@ -517,7 +529,12 @@ Solution solve_global(const Matrix& X, const Vector& y, double lam, const Vector
   require_sample_weight(sample_weight, X.rows());
   require_positive(lam, "lam");
   require_positive(options.tol, "tol");
-  return GlobalSolver(X, y, lam, sample_weight, options, monitor).run();
+  try {
+    return GlobalSolver(X, y, lam, sample_weight, options, monitor).run();
+  } catch (const Stopped& stopped) {  // before it had begun
+    const Monitor::WrapUp wrap_up(monitor);
+    return zero_network(X, y, lam, sample_weight, stopped.reason, monitor);
+  }
 }
 
 }  // namespace convexrelu

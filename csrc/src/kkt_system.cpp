@@ -67,7 +67,7 @@ class KktSystem::Impl {
     Refinement& defect = refinement_;
     defect.resize(n(), size_k());
     for (int i = 0; i < n_refinements; ++i) {
-      apply(dr, dalpha, defect.g1, defect.g2);
+      apply(dr, dalpha, defect.g1, defect.g2, monitor);
       defect.g1 = g1 - defect.g1;
       defect.g2 = g2 - defect.g2;
       solve_once(defect.g1, defect.g2, defect.dr, defect.dalpha, accuracy, monitor);
@@ -135,15 +135,15 @@ class KktSystem::Impl {
       }
     }
     dr.triangularView<Eigen::StrictlyUpper>() = dr.transpose();
-    return residual_of_inverse(dr, dalpha);
+    return residual_of_inverse(dr, dalpha, monitor);
   }
 
   // Of J (dr; dalpha) g = (g; 0) at one random g (Freivalds 1977), relative.
-  double residual_of_inverse(const Matrix& dr, const Matrix& dalpha) const {
+  double residual_of_inverse(const Matrix& dr, const Matrix& dalpha, Monitor& monitor) const {
     Random random(0);
     const Vector g = Vector::NullaryExpr(n(), [&] { return 2.0 * random.uniform() - 1.0; });
     Vector image(n()), slope(size_k());
-    apply(Vector(dr * g), Vector(dalpha * g), image, slope);
+    apply(Vector(dr * g), Vector(dalpha * g), image, slope, monitor);
     const double size = g.norm();
     return size > 0.0 ? std::hypot((image - g).norm(), slope.norm()) / size : 0.0;
   }
@@ -563,7 +563,7 @@ class KktSystem::Impl {
     double start_energy = 0.0;
     if (g2.squaredNorm() > 0.0) {
       mixed_->apply(cg.zero, g2, cg.r, cg.a);
-      apply(cg.r, cg.a, cg.image, cg.image_a);
+      apply(cg.r, cg.a, cg.image, cg.image_a, monitor);
       cg.residual -= cg.image;
       start_energy = cg.r.dot(cg.image) - cg.a.dot(cg.image_a);
     }
@@ -588,7 +588,7 @@ class KktSystem::Impl {
         cg.p = cg.z;
         cg.p_a = cg.z_a;
       }
-      apply(cg.p, cg.p_a, cg.image, cg.image_a);
+      apply(cg.p, cg.p_a, cg.image, cg.image_a, monitor);
       cost += mixed_step_cost();
       const double length = cg.rho / cg.p.dot(cg.image);
       cg.r += length * cg.p;
@@ -624,7 +624,9 @@ class KktSystem::Impl {
   }
 
   bool prepare_iterative(int n_threads, Monitor& monitor) {
-    if (!preconditioner_) preconditioner_ = std::make_unique<KroneckerPreconditioner>(problem_);
+    if (!preconditioner_) {
+      preconditioner_ = std::make_unique<KroneckerPreconditioner>(problem_, monitor);
+    }
     drop_gram();
     widen_radial_members();
     const double n_samples = static_cast<double>(n());
@@ -641,9 +643,9 @@ class KktSystem::Impl {
   }
 
   // out = P x, x (d, k) one column a member.
-  void apply_m_form(const Matrix& x, Matrix& out) const {
-    problem_.products().forward(patterns_, x, cg_.image, n_threads_);
-    problem_.products().correlate(cg_.image, patterns_, out, n_threads_);
+  void apply_m_form(const Matrix& x, Matrix& out, Monitor& monitor) const {
+    problem_.products().forward(patterns_, x, cg_.image, n_threads_, &monitor);
+    problem_.products().correlate(cg_.image, patterns_, out, n_threads_, &monitor);
     out /= static_cast<double>(n());
     for (Index b = 0; b < size_k(); ++b) {
       const auto e = directions_.col(b);
@@ -671,31 +673,31 @@ class KktSystem::Impl {
     const double n_samples = static_cast<double>(n());
     ConjugateGradients& cg = cg_;
     cg.resize(n(), d(), size_k());
-    problem_.products().correlate(g1, patterns_, cg.residual, n_threads_);
+    problem_.products().correlate(g1, patterns_, cg.residual, n_threads_, &monitor);
     cg.residual /= n_samples;
     for (Index b = 0; b < size_k(); ++b) {
       cg.residual.col(b) -=
           directions_.col(b) * (g2(b) / (n_samples + slot(b).alpha * slot(b).delta));
     }
-    preconditioner_->apply(cg.residual, cg.preconditioned);
+    preconditioner_->apply(cg.residual, cg.preconditioned, monitor);
     cg.p = cg.preconditioned;
     cg.rho = cg.first_rho = cg.residual.cwiseProduct(cg.preconditioned).sum();
     cg.energy = 0.0;
     int step = 0;
     for (; step < kMaxSteps && cg.rho > 0.0 && !done(); ++step) {
       monitor.check();
-      apply_m_form(cg.p, cg.image_of_p);
+      apply_m_form(cg.p, cg.image_of_p, monitor);
       const double length = cg.rho / cg.p.cwiseProduct(cg.image_of_p).sum();
       cg.x += length * cg.p;
       cg.residual -= length * cg.image_of_p;
       cg.energy += length * cg.rho;
-      preconditioner_->apply(cg.residual, cg.preconditioned);
+      preconditioner_->apply(cg.residual, cg.preconditioned, monitor);
       const double next = cg.residual.cwiseProduct(cg.preconditioned).sum();
       cg.p = cg.preconditioned + (next / cg.rho) * cg.p;
       cg.rho = next;
     }
     n_steps_ = std::max(kKeptSteps * n_steps_, static_cast<double>(step));
-    problem_.products().forward(patterns_, cg.x, cg.image, n_threads_);
+    problem_.products().forward(patterns_, cg.x, cg.image, n_threads_, &monitor);
     dr = g1 - cg.image;
     for (Index b = 0; b < size_k(); ++b) {
       const double along = directions_.col(b).dot(cg.x.col(b));
@@ -705,11 +707,12 @@ class KktSystem::Impl {
   }
 
   // (out1, out2) = J (r, alpha), from X and the masks alone.
-  void apply(ConstVectorRef r, ConstVectorRef alpha, VectorRef out1, VectorRef out2) const {
+  void apply(ConstVectorRef r, ConstVectorRef alpha, VectorRef out1, VectorRef out2,
+             Monitor& monitor) const {
     const double n_samples = static_cast<double>(n());
     w_.resize(d(), size_k());
     local_.resize(d());
-    problem_.products().correlate(r, patterns_, w_, n_threads_);
+    problem_.products().correlate(r, patterns_, w_, n_threads_, &monitor);
     for (Index b = 0; b < size_k(); ++b) {
       const Slot& member = slot(b);
       const double sign = member.block.sign;
@@ -724,7 +727,7 @@ class KktSystem::Impl {
       }
       w = (member.alpha / n_samples) * w + sign * alpha(b) * member.direction;
     }
-    problem_.products().forward(patterns_, w_, out1, n_threads_);
+    problem_.products().forward(patterns_, w_, out1, n_threads_, &monitor);
     out1 += r;
   }
 

@@ -16,35 +16,35 @@
 // 10 k^3 + 2 d k^3 + (k s)^3/3; application 4 d k (d + 2 k) + 2 (k s)^2.
 #pragma once
 
-#include <Eigen/Cholesky>
-#include <Eigen/Eigenvalues>
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "convexrelu/cholesky.hpp"
 #include "convexrelu/problem.hpp"
 #include "tiled_product.hpp"
+#include "watched_dense.hpp"
 
 namespace convexrelu {
 
 class KroneckerPreconditioner {
  public:
-  // Once per problem, O(n d^2).
-  explicit KroneckerPreconditioner(const ScaledProblem& problem);
+  // Once per problem, O(n d^2 + d^3).
+  KroneckerPreconditioner(const ScaledProblem& problem, Monitor& monitor);
 
   // Blocks of the patterns listed; alpha and rho (k) with 0 <= rho < 1/alpha, directions e (d, k).
   void setup(const std::vector<Index>& patterns, const Vector& alpha, const Vector& rho,
              const Matrix& directions, int n_threads, Monitor& monitor);
 
   // out (d, k) = an approximation of P^-1 in. Allocates nothing after the first call.
-  void apply(const Matrix& in, Matrix& out) const;
+  void apply(const Matrix& in, Matrix& out, Monitor& monitor) const;
 
  private:
   Index n_top(Index k) const;
   void update_top(const std::vector<Index>& patterns, int n_threads, Monitor& monitor);
   void factor_top(const Vector& alpha, const Vector& rho, int n_threads, Monitor& monitor);
   Matrix between_directions(int n_threads, Monitor& monitor) const;
-  void solve_kronecker(const Matrix& in, Matrix& out) const;
+  void solve_kronecker(const Matrix& in, Matrix& out, Monitor& monitor) const;
 
   const ScaledProblem& problem_;
   Matrix V_;                   // (d, d)
@@ -66,15 +66,26 @@ class KroneckerPreconditioner {
   mutable Vector radial_;
 };
 
-inline KroneckerPreconditioner::KroneckerPreconditioner(const ScaledProblem& problem)
+inline KroneckerPreconditioner::KroneckerPreconditioner(const ScaledProblem& problem,
+                                                        Monitor& monitor)
     : problem_(problem) {
   const Matrix& X = problem.X();
   Matrix gram = Matrix::Zero(X.cols(), X.cols());
-  gram.selfadjointView<Eigen::Lower>().rankUpdate(X.transpose(),
-                                                  1.0 / static_cast<double>(X.rows()));
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram);
-  V_ = eigen.eigenvectors();
-  l_ = eigen.eigenvalues().cwiseMax(0.0);
+  add_outer_product(X.transpose(), 1.0 / static_cast<double>(X.rows()), gram, 1, monitor);
+  l_ = symmetric_eigenvalues(std::move(gram), &V_, &monitor).cwiseMax(0.0);
+}
+
+// out = A B, by stripes of columns.
+template <typename Left, typename Right>
+void multiply(const Left& A, const Right& B, Matrix& out, Monitor& monitor) {
+  constexpr Index kProducts = 1 << 26;  // between two looks at the monitor
+  out.resize(A.rows(), B.cols());
+  const Index stripe = std::max<Index>(kProducts / std::max<Index>(A.size(), 1), 1);
+  for (Index first = 0; first < B.cols(); first += stripe) {
+    monitor.check();
+    const Index width = std::min(stripe, B.cols() - first);
+    out.middleCols(first, width).noalias() = A * B.middleCols(first, width);
+  }
 }
 
 // s: of a few sizes, so that Z_s can be kept while blocks come and go. Only singular values that stand
@@ -94,12 +105,14 @@ inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, c
                                            const Vector& rho, const Matrix& directions,
                                            int n_threads, Monitor& monitor) {
   const Vector root = alpha.cwiseSqrt();
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(
-      root.asDiagonal() * problem_.overlaps(patterns) * root.asDiagonal());
-  T_ = root.asDiagonal() * eigen.eigenvectors();
-  const Vector m = eigen.eigenvalues().cwiseMax(0.0);
+  Matrix U;
+  const Vector m = symmetric_eigenvalues(root.asDiagonal() * problem_.overlaps(patterns, &monitor) *
+                                             root.asDiagonal(),
+                                         &U, &monitor)
+                       .cwiseMax(0.0);
+  T_ = root.asDiagonal() * U;
   inverse_ = ((l_ * m.transpose()).array() + 1.0).inverse();
-  rotated_directions_.noalias() = V_.transpose() * directions;
+  multiply(V_.transpose(), directions, rotated_directions_, monitor);
 
   update_top(patterns, n_threads, monitor);
   factor_top(alpha, rho, n_threads, monitor);
@@ -107,8 +120,7 @@ inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, c
 
   capacitance_ = -between_directions(n_threads, monitor);
   capacitance_.diagonal().array() += (alpha.cwiseInverse() - rho).array().inverse();
-  Eigen::LLT<Eigen::Ref<Matrix>> factor(capacitance_);
-  corrected_ = factor.info() == Eigen::Success;
+  corrected_ = factor_cholesky(capacitance_, {n_threads, &monitor}) < 0;
 }
 
 // The lower triangle of E' K^-1 E, in shares that do not depend on the number of threads.
@@ -137,7 +149,7 @@ inline void KroneckerPreconditioner::update_top(const std::vector<Index>& patter
   if (s != s_) {
     known_.clear();
     s_ = s;
-    top_X_.noalias() = problem_.X() * V_.rightCols(s);
+    multiply(problem_.X(), V_.rightCols(s), top_X_, monitor);
   }
   if (known_ == patterns || s == 0) return;
   const auto start = [s](Index place) { return s * place; };
@@ -202,30 +214,31 @@ inline void KroneckerPreconditioner::factor_top(const Vector& alpha, const Vecto
 }
 
 // In the coordinates of V; in and out may be the same.
-inline void KroneckerPreconditioner::solve_kronecker(const Matrix& in, Matrix& out) const {
-  product_.noalias() = in * T_;
+inline void KroneckerPreconditioner::solve_kronecker(const Matrix& in, Matrix& out,
+                                                     Monitor& monitor) const {
+  multiply(in, T_, product_, monitor);
   product_.array() *= inverse_.array();
-  out.noalias() = product_ * T_.transpose();
+  multiply(product_, T_.transpose(), out, monitor);
 }
 
-inline void KroneckerPreconditioner::apply(const Matrix& in, Matrix& out) const {
-  rotated_.noalias() = V_.transpose() * in;
+inline void KroneckerPreconditioner::apply(const Matrix& in, Matrix& out, Monitor& monitor) const {
+  multiply(V_.transpose(), in, rotated_, monitor);
   if (s_ > 0) {
     coarse_ = rotated_.bottomRows(s_);
     solve_cholesky(top_, coarse_.reshaped());
   }
-  solve_kronecker(rotated_, rotated_);
+  solve_kronecker(rotated_, rotated_, monitor);
   if (corrected_) {
     radial_ = rotated_directions_.cwiseProduct(rotated_).colwise().sum().transpose();
     const auto factor = capacitance_.triangularView<Eigen::Lower>();
     factor.solveInPlace(radial_);
     factor.transpose().solveInPlace(radial_);
     correction_ = rotated_directions_ * radial_.asDiagonal();
-    solve_kronecker(correction_, correction_);
+    solve_kronecker(correction_, correction_, monitor);
     rotated_ += correction_;
   }
   if (s_ > 0) rotated_.bottomRows(s_) = coarse_;
-  out.noalias() = V_ * rotated_;
+  multiply(V_, rotated_, out, monitor);
 }
 
 }  // namespace convexrelu

@@ -9,6 +9,7 @@
 #include "convexrelu/hyperplanes.hpp"
 #include "preconditions.hpp"
 #include "watched_for.hpp"
+#include "watched_sort.hpp"
 
 namespace convexrelu {
 
@@ -258,12 +259,12 @@ class LocalSearch::Polisher {
   Matrix columns_;
 };
 
-LocalSearch::LocalSearch(ConstMatrixRef X)
+LocalSearch::LocalSearch(ConstMatrixRef X, Monitor* monitor)
     : n_(X.rows()),
       d_(X.cols()),
       plane_(static_cast<std::size_t>(X.rows()), -1),
       length_(Vector::Zero(X.rows())) {
-  const Hyperplanes planes = find_hyperplanes(X);
+  const Hyperplanes planes = find_hyperplanes(X, monitor);
   const Index h = planes.size();
   // A side and an order that do not depend on those of the rows.
   Matrix oriented = planes.normals;
@@ -278,7 +279,9 @@ LocalSearch::LocalSearch(ConstMatrixRef X)
   }
   std::vector<Index> order(static_cast<std::size_t>(h));
   std::iota(order.begin(), order.end(), Index{0});
-  std::sort(order.begin(), order.end(), [&](Index a, Index b) { return precedes(oriented, a, b); });
+  watched_sort(
+      order.begin(), order.end(), [&](Index a, Index b) { return precedes(oriented, a, b); },
+      monitor);
   std::vector<Index> place(order.size());
   normals_.resize(d_, h);
   for (std::size_t l = 0; l < order.size(); ++l) {
@@ -286,12 +289,14 @@ LocalSearch::LocalSearch(ConstMatrixRef X)
     place[static_cast<std::size_t>(order[l])] = static_cast<Index>(l);
   }
   for (Index k = 0; k < n_; ++k) {
+    if (k % kTile == 0) keep_going(monitor);
     const std::size_t row = static_cast<std::size_t>(k);
     if (planes.plane[row] < 0) continue;
     const std::size_t l = static_cast<std::size_t>(planes.plane[row]);
     plane_[row] = place[l];
     length_(k) = side[l] * planes.orientation[row] * X.row(k).stableNorm();
   }
+  keep_going(monitor);
   normals32_.setZero((d_ + kPadding - 1) / kPadding * kPadding, h);
   normals32_.topRows(d_) = normals_.cast<float>();
   rows32_ = normals32_.transpose();

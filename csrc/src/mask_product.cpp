@@ -10,8 +10,8 @@
 
 #include "bits.hpp"
 #include "convexrelu/error.hpp"
-#include "convexrelu/parallel.hpp"
 #include "subset_sums.hpp"
+#include "watched_for.hpp"
 
 namespace convexrelu {
 
@@ -34,6 +34,8 @@ template <typename Scalar, int kLanes>
 using SmallTables = SubsetSums<Scalar, kLanes, 4>;
 // Patterns of few words are asked for so many ahead.
 constexpr Index kAhead = 32;
+// Words of the patterns between two looks at the monitor: a millisecond at most.
+constexpr Index kUnwatchedWords = 32;
 
 template <int kLanes>
 using DataRow = Eigen::Map<const Eigen::Array<double, kLanes, 1>>;
@@ -75,7 +77,7 @@ class Scratch {
       scratch.n_bytes_ = 0;
       scratch.memory_.reset();
       scratch.memory_.reset(
-          static_cast<std::byte*>(::operator new(n_bytes, std::align_val_t{kAlignment})));
+          static_cast<std::byte*>(::operator new (n_bytes, std::align_val_t{kAlignment})));
       scratch.n_bytes_ = n_bytes;
     }
     return scratch.memory_.get();
@@ -84,7 +86,7 @@ class Scratch {
  private:
   struct Delete {
     void operator()(std::byte* memory) const {
-      ::operator delete(memory, std::align_val_t{kAlignment});
+      ::operator delete (memory, std::align_val_t{kAlignment});
     }
   };
   std::unique_ptr<std::byte, Delete> memory_;
@@ -129,18 +131,20 @@ class Workspace {
 // most max_per_pass. Fewer than min_per_worker do not pay for a worker's tables.
 template <typename Pass>
 void for_each_pass(Index size, Index max_per_pass, Index min_per_worker, Index n_words,
-                   int n_threads, const Pass& pass) {
-  const Index n_workers = std::clamp<Index>(size / min_per_worker, 1, std::max(n_threads, 1));
+                   int n_threads, Monitor* monitor, const Pass& pass) {
+  const Index n_workers = std::clamp<Index>(size / min_per_worker, 1, usable_threads(n_threads));
   const std::size_t n_bytes = Workspace::n_bytes(n_words);
   std::byte* const memory = Scratch::get(static_cast<std::size_t>(n_workers) * n_bytes);
   const auto work = [&](Index worker) {
     const Workspace workspace(memory + static_cast<std::size_t>(worker) * n_bytes);
     const Index end = size * (worker + 1) / n_workers;
-    for (Index first = size * worker / n_workers; first < end; first += max_per_pass) {
+    for (Index first = size * worker / n_workers; first < end && keep_going(monitor);
+         first += max_per_pass) {
       pass(workspace, first, std::min(max_per_pass, end - first));
     }
   };
-  parallel_for(n_workers, static_cast<int>(n_workers), std::cref(work));
+  const auto watch = [monitor] { keep_going(monitor); };
+  parallel_for(n_workers, static_cast<int>(n_workers), std::cref(work), std::cref(watch));
 }
 
 // A vector over samples, and the powers of two by which it and X are multiplied.
@@ -165,7 +169,7 @@ struct AddRow {
 // of the slab from j on. word(i, w) is word w of pattern i.
 template <typename Subsets, typename WordOf>
 void sum_over_samples(const Slab& slab, Index j, const ScaledVector& vector, Index count,
-                      const WordOf& word, const Workspace& workspace) {
+                      const WordOf& word, const Workspace& workspace, Monitor* monitor) {
   using Scalar = typename Subsets::Number;
   constexpr int kLanes = Subsets::kWidth;
   Subsets subsets(workspace.tables<Scalar>());
@@ -173,23 +177,25 @@ void sum_over_samples(const Slab& slab, Index j, const ScaledVector& vector, Ind
   std::fill_n(sums, count * kLanes, Scalar{0});
   for (Index first = 0; first < slab.rows(); first += kWordBits) {
     const int n_rows = static_cast<int>(std::min(kWordBits, slab.rows() - first));
+    const Index w = first / kWordBits;
+    if (w % kUnwatchedWords == 0 && !keep_going(monitor)) return;
     for (int k = 0; k < n_rows; ++k) {
       const double r_k = vector.scale_r * vector.r[first + k];
       subsets.row(k) =
           (data_row<kLanes>(slab, first + k, j) * vector.scale_x * r_k).template cast<Scalar>();
     }
     subsets.tabulate(n_rows);
-    const Index w = first / kWordBits;
-    subsets.for_each_sum(count, [=](Index i) { return word(i, w); }, AddRow<Subsets>{sums});
+    subsets.for_each_sum(
+        count, [=](Index i) { return word(i, w); }, AddRow<Subsets>{sums});
   }
 }
 
 // C for n_patterns patterns, whose words are word(i, w).
 template <template <typename, int> class Tables, int kMaxLanes, typename WordOf>
 void correlate_by(const Slabs& slabs, Index n_features, const ConstMatrixRef& R, Index n_patterns,
-                  const WordOf& word, int n_threads, MatrixRef& C) {
+                  const WordOf& word, int n_threads, Monitor* monitor, MatrixRef& C) {
   constexpr Index kMaxPerPass = Workspace::kSumBytes / (kMaxLanes * Index{sizeof(double)});
-  for_each_pass(n_patterns, kMaxPerPass, kManySums, 0, n_threads,
+  for_each_pass(n_patterns, kMaxPerPass, kManySums, 0, n_threads, monitor,
                 [&](const Workspace& workspace, Index first, Index count) {
                   const auto word_of = [=](Index i, Index w) { return word(first + i, w); };
                   const double* const sums = workspace.sums<double>();
@@ -198,7 +204,7 @@ void correlate_by(const Slabs& slabs, Index n_features, const ConstMatrixRef& R,
                     for_each_block<kMaxLanes>(
                         slabs, [&](auto lanes, const Slab& slab, Index j, Index feature) {
                           sum_over_samples<Tables<double, lanes>>(slab, j, r, count, word_of,
-                                                                  workspace);
+                                                                  workspace, monitor);
                           const Index n_used = std::min<Index>(lanes, n_features - feature);
                           for (Index i = 0; i < count; ++i) {
                             std::copy_n(sums + i * lanes, n_used,
@@ -211,11 +217,13 @@ void correlate_by(const Slabs& slabs, Index n_features, const ConstMatrixRef& R,
 
 template <typename WordOf>
 void correlate_patterns(const Slabs& slabs, Index n_features, const ConstMatrixRef& R,
-                        Index n_patterns, const WordOf& word, int n_threads, MatrixRef& C) {
+                        Index n_patterns, const WordOf& word, int n_threads, Monitor* monitor,
+                        MatrixRef& C) {
   if (n_patterns < kManySums) {
-    correlate_by<SmallTables, kWideLanes>(slabs, n_features, R, n_patterns, word, n_threads, C);
+    correlate_by<SmallTables, kWideLanes>(slabs, n_features, R, n_patterns, word, n_threads,
+                                          monitor, C);
   } else {
-    correlate_by<LargeTables, 8>(slabs, n_features, R, n_patterns, word, n_threads, C);
+    correlate_by<LargeTables, 8>(slabs, n_features, R, n_patterns, word, n_threads, monitor, C);
   }
 }
 
@@ -319,25 +327,25 @@ MaskProduct::MaskProduct(ConstMatrixRef X, const BitMatrix& masks)
   }
 }
 
-void MaskProduct::correlate(ConstMatrixRef R, MatrixRef C, int n_threads) const {
+void MaskProduct::correlate(ConstMatrixRef R, MatrixRef C, int n_threads, Monitor* monitor) const {
   const Word* const words = masks_->words().data();
   const Index stride = masks_->words_per_col();
   const auto word = [=](Index i, Index w) { return words[i * stride + w]; };
-  correlate_patterns(slabs_, n_features_, R, n_patterns(), word, n_threads, C);
+  correlate_patterns(slabs_, n_features_, R, n_patterns(), word, n_threads, monitor, C);
 }
 
 void MaskProduct::correlate(ConstMatrixRef R, const std::vector<Index>& patterns, MatrixRef C,
-                            int n_threads) const {
+                            int n_threads, Monitor* monitor) const {
   const Index* const list = patterns.data();
   const Word* const words = masks_->words().data();
   const Index stride = masks_->words_per_col();
   const auto word = [=](Index i, Index w) { return words[list[i] * stride + w]; };
   correlate_patterns(slabs_, n_features_, R, static_cast<Index>(patterns.size()), word, n_threads,
-                     C);
+                     monitor, C);
 }
 
-double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads,
-                                      Index start) const {
+double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads, Index start,
+                                      Monitor* monitor) const {
   norms.setZero();
   if (slabs_.empty() || r.size() == 0) return 0.0;
   const double max_abs_r = r.cwiseAbs().maxCoeff<Eigen::PropagateNaN>();
@@ -354,7 +362,7 @@ double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_t
   const Index stride = masks_->words_per_col();
   const Word* const words = masks_->words().data() + start * stride;
   const Index row_bytes = slabs_.front().cols() * Index{sizeof(float)};
-  for_each_pass(norms.size(), Workspace::kSumBytes / row_bytes, kManySums, 0, n_threads,
+  for_each_pass(norms.size(), Workspace::kSumBytes / row_bytes, kManySums, 0, n_threads, monitor,
                 [&](const Workspace& workspace, Index first, Index count) {
                   const auto word = [=](Index i, Index w) {
                     const Word* const at = words + (first + i) * stride + w;
@@ -364,7 +372,7 @@ double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_t
                   double* const squares = norms.data() + first;
                   for_each_block<16>(slabs_, [&](auto lanes, const Slab& slab, Index j, Index) {
                     using Subsets = LargeTables<float, lanes>;
-                    sum_over_samples<Subsets>(slab, j, scaled, count, word, workspace);
+                    sum_over_samples<Subsets>(slab, j, scaled, count, word, workspace, monitor);
                     float* const sums = workspace.sums<float>();
                     for (Index i = 0; i < count; ++i) {
                       const typename Subsets::Row sum = Subsets::map(sums + i * lanes);
@@ -390,13 +398,13 @@ double MaskProduct::correlation_norms(ConstVectorRef r, VectorRef norms, int n_t
 }
 
 void MaskProduct::forward(const std::vector<Index>& patterns, ConstMatrixRef U, VectorRef f,
-                          int n_threads) const {
+                          int n_threads, Monitor* monitor) const {
   constexpr Index kSamplesPerPass = Workspace::kSumBytes / (kPartialSums * Index{sizeof(double)});
   constexpr Index kMinWordsPerWorker = 4;
   const Index n_listed = static_cast<Index>(patterns.size());
   const Index n_parts = BitMatrix::words_for(n_listed);
   for_each_pass(masks_->words_per_col(), kSamplesPerPass / kWordBits, kMinWordsPerWorker,
-                n_parts * kSamplesPerPass, n_threads,
+                n_parts * kSamplesPerPass, n_threads, monitor,
                 [&](const Workspace& workspace, Index first_word, Index n_words) {
                   const Index first = first_word * kWordBits;
                   const Index count = std::min(n_samples() - first, n_words * kWordBits);
@@ -413,7 +421,7 @@ void MaskProduct::forward(const std::vector<Index>& patterns, ConstMatrixRef U, 
                   std::fill_n(sums, count * kPartialSums, 0.0);
                   for_each_block<kWideLanes>(
                       slabs_, [&](auto lanes, const Slab& slab, Index j, Index feature) {
-                        for (Index part = 0; part < n_parts; ++part) {
+                        for (Index part = 0; part < n_parts && keep_going(monitor); ++part) {
                           add_forward<lanes>(slab, j, feature, U, part_of_list(part), first, count,
                                              workspace);
                         }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <string>
 
 namespace convexrelu {
@@ -38,7 +39,7 @@ OutOfMemory::OutOfMemory(double bytes_needed, double bytes_available) {
 }
 
 double available_memory() {
-  double available = kInfinity;
+  double available = static_cast<double>(std::numeric_limits<std::ptrdiff_t>::max());
   const double kilobytes = read_number("/proc/meminfo", "MemAvailable:");
   if (kilobytes >= 0.0) available = 1024.0 * kilobytes;
   const double limit = read_number("/sys/fs/cgroup/memory.max");

@@ -164,7 +164,7 @@ Vector Network::predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const
       outputs.noalias() = rows * hidden_.middleRows(first, n_cols).transpose();
       if (gates_) {
         const Patterns open =
-            patterns_from_gates(rows, gates_->middleRows(first, n_cols).transpose());
+            patterns_from_gates(rows, gates_->middleRows(first, n_cols).transpose(), 1, &monitor);
         for (Index j = 0; j < n_cols; ++j) {
           for (Index k = 0; k < n_rows; ++k) {
             outputs(k, j) = open.masks().test(k, j) ? outputs(k, j) : 0.0;
@@ -287,7 +287,7 @@ Network Network::split(Index neuron, const Vector& shares) const {
   return {std::move(hidden), std::move(output), std::move(gates)};
 }
 
-Network to_network(const Solution& solution) {
+Network to_network(const Solution& solution, Monitor* monitor) {
   const Problem& problem = solution.problem;
   require_parts_of(problem, solution, "solution");
   const Index k = solution.weights.cols();
@@ -302,10 +302,9 @@ Network to_network(const Solution& solution) {
 
   const Patterns& patterns = problem.patterns();
   Matrix gates(problem.n_features(), k);
-  for (Index j = 0; j < k; ++j) {
-    gates.col(j) = patterns.gates().col(solution.active_set[at(j)].pattern);
-  }
-  const Patterns made = patterns_from_gates(problem.X(), gates);
+  const Matrix& all_gates = patterns.gates(monitor);
+  for (Index j = 0; j < k; ++j) gates.col(j) = all_gates.col(solution.active_set[at(j)].pattern);
+  const Patterns made = patterns_from_gates(problem.X(), gates, 1, monitor);
   const BitMatrix& bits = made.masks();
   for (Index j = 0; j < k; ++j) {
     const Index pattern = solution.active_set[at(j)].pattern;
@@ -319,10 +318,10 @@ Network to_network(const Solution& solution) {
   return {std::move(hidden), std::move(output), gates.transpose()};
 }
 
-NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X) {
+NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X, Monitor* monitor) {
   const std::vector<Neuron> neurons = polar_form(network);
   const Matrix gates = (network.gates() ? *network.gates() : network.hidden()).transpose();
-  const Patterns per_neuron = patterns_from_gates(X, gates);
+  const Patterns per_neuron = patterns_from_gates(X, gates, 1, monitor);
   const BitMatrix& bits = per_neuron.masks();
 
   std::map<std::vector<BitMatrix::Word>, Index> pattern_of;

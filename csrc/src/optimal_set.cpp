@@ -96,7 +96,7 @@ void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVec
   std::vector<Index> patterns;
   for (const Block& b : equicorrelated) patterns.push_back(b.pattern);
   Matrix c(scaled.n_features(), static_cast<Index>(patterns.size()));
-  scaled.products().correlate(r, patterns, c);
+  scaled.products().correlate(r, patterns, c, 1, &monitor);
 
   const auto is_same = [&](Block a, const Vector& q_a, Block b, const auto& q_b) {
     if (a.sign != b.sign) return false;
@@ -190,11 +190,9 @@ void OptimalSet::find_support(Monitor& monitor) {
 }
 
 Matrix OptimalSet::Q() const {
-  Matrix Q = problem().X() * directions_;
-  const BitMatrix& masks = problem().patterns().masks();
+  Matrix Q(problem().n_samples(), size());
   for (Index j = 0; j < size(); ++j) {
-    const Block block = blocks_[at(j)];
-    for (Index k = 0; k < Q.rows(); ++k) Q(k, j) *= masks.test(k, block.pattern) ? block.sign : 0;
+    Q.col(j) = fitted_values(problem(), {blocks_[at(j)]}, directions_.col(j));
   }
   return Q;
 }
@@ -355,7 +353,7 @@ Matrix OptimalSet::outputs(ConstMatrixRef X_new, Monitor& monitor) const {
     for (Index j = 0; j < size(); ++j) {
       gates.col(j) = all.col(blocks_[at(j)].pattern);
     }
-    const Patterns active = patterns_from_gates(X_new, gates);
+    const Patterns active = patterns_from_gates(X_new, gates, 1, &monitor);
     for (Index j = 0; j < size(); ++j) {
       for (Index k = 0; k < F.rows(); ++k) {
         if (!active.masks().test(k, j)) F(k, j) = 0.0;

@@ -50,7 +50,7 @@ class OptimalityNewton {
     patterns_.clear();
     for (const Block& block : set_.blocks) patterns_.push_back(block.pattern);
     c_.resize(problem_.n_features(), k);
-    problem_.products().correlate(r_, patterns_, c_, n_threads_);
+    problem_.products().correlate(r_, patterns_, c_, n_threads_, &monitor_);
     directions_.resize(c_.rows(), k);
     set_.weights.resize(c_.rows(), k);
     norms_.resize(k);
@@ -68,7 +68,7 @@ class OptimalityNewton {
       c = block.sign * set_.weights.col(j);
     }
     g1_.resize(r_.size());
-    problem_.products().forward(patterns_, c_, g1_, n_threads_);
+    problem_.products().forward(patterns_, c_, g1_, n_threads_, &monitor_);
     g1_ = problem_.y() - r_ - g1_;
     const double y_norm = problem_.y().norm();
     return std::max(y_norm > 0.0 ? g1_.norm() / y_norm : 0.0,

@@ -38,14 +38,14 @@ class OutsideBlocks {
     const double n = static_cast<double>(problem_.n_samples());
     const Index n_patterns = problem_.n_patterns();
     norms_.resize(n_patterns);
-    const double error = problem_.products().correlation_norms(z, norms_, n_threads_);
+    const double error = problem_.products().correlation_norms(z, norms_, n_threads_, 0, &monitor);
     std::vector<Index> patterns;
     for (Index i = 0; i < n_patterns; ++i) {
       const double bound = (norms_(i) + error) / n;
       if (!(bound <= level)) patterns.push_back(i);
     }
     Matrix c(problem_.n_features(), static_cast<Index>(patterns.size()));
-    problem_.products().correlate(z, patterns, c, n_threads_);
+    problem_.products().correlate(z, patterns, c, n_threads_, &monitor);
     c /= n;
     std::vector<Near> near;
     for (std::size_t j = 0; j < patterns.size(); ++j) {

@@ -8,12 +8,15 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <thread>
 #include <vector>
 
 #if __has_include(<unistd.h>)
 #include <unistd.h>
 #endif
+
+#include "convexrelu/error.hpp"
 
 namespace convexrelu {
 
@@ -154,9 +157,20 @@ class Team {
 
 }  // namespace
 
+int usable_threads(int n_threads) {
+  static const int n_processors =
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (n_threads == -1) return n_processors;
+  if (n_threads < 1) {
+    throw_invalid("n_threads must be at least 1, or -1 for all processors, got " +
+                  std::to_string(n_threads));
+  }
+  return std::min(n_threads, n_processors);
+}
+
 void parallel_for(Index n_chunks, int n_threads, const std::function<void(Index)>& body,
                   const std::function<void()>& meanwhile) {
-  const Index n_workers = std::min<Index>(n_threads, n_chunks);
+  const Index n_workers = std::min<Index>(usable_threads(n_threads), n_chunks);
   Team* const team = n_workers > 1 && !inside_loop ? Team::mine() : nullptr;
   if (team == nullptr) {
     for (Index chunk = 0; chunk < n_chunks; ++chunk) body(chunk);

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "convexrelu/error.hpp"
-#include "convexrelu/parallel.hpp"
 #include "exact_sign.hpp"
 #include "preconditions.hpp"
+#include "watched_for.hpp"
+#include "watched_once.hpp"
 
 namespace convexrelu {
 
@@ -22,6 +22,8 @@ using Word = BitMatrix::Word;
 constexpr Index kWordBits = BitMatrix::kWordBits;
 constexpr Index kSampleBlock = 4 * kWordBits;
 constexpr Index kGateBlock = 128;
+constexpr Index kSampleBlocks = 16;  // in one task
+constexpr Index kColumns = 4096;     // compared between two looks at the monitor
 
 // The power of two that brings the largest entry of v into [1/2, 1); 1 for a zero vector.
 template <typename Derived>
@@ -31,10 +33,10 @@ double scale_of(const Eigen::MatrixBase<Derived>& v) {
   return std::ldexp(1.0, std::min(-exponent, 1023));
 }
 
-// Sets the bits of patterns first ... first + count - 1.
-void set_bits(ConstMatrixRef X, ConstMatrixRef all_gates, Index first, Index count,
-              BitMatrix& masks) {
-  const Index n = X.rows();
+// Sets the bits of patterns first ... first + count - 1 on samples begin ... end - 1, whole words.
+template <typename KeepGoing>
+void set_bits(ConstMatrixRef X, Index begin, Index end, ConstMatrixRef all_gates, Index first,
+              Index count, const KeepGoing& keep_going, BitMatrix& masks) {
   const Index d = X.cols();
   Matrix gates = all_gates.middleCols(first, count);
   for (Index i = 0; i < count; ++i) gates.col(i) *= scale_of(gates.col(i));
@@ -46,24 +48,25 @@ void set_bits(ConstMatrixRef X, ConstMatrixRef all_gates, Index first, Index cou
   Matrix products;
   Vector row_norms;
   ExactSign exact_sign;
-  for (Index block = 0; block < n; block += kSampleBlock) {
-    const Index n_rows = std::min(kSampleBlock, n - block);
+  for (Index block = begin; block < end && keep_going(); block += kSampleBlock) {
+    const Index n_rows = std::min(kSampleBlock, end - block);
     rows = X.middleRows(block, n_rows);
     for (Index k = 0; k < n_rows; ++k) rows.row(k) *= scale_of(rows.row(k));
     row_norms = rows.rowwise().norm();
     products.noalias() = rows * gates;
     for (Index i = 0; i < count; ++i) {
       for (Index start = 0; start < n_rows; start += kWordBits) {
-        const Index end = std::min(start + kWordBits, n_rows);
+        const Index stop = std::min(start + kWordBits, n_rows);
         Word positive = 0;
         Word uncertain = 0;
-        for (Index k = start; k < end; ++k) {
+        for (Index k = start; k < stop; ++k) {
           const double product = products(k, i);
           positive |= Word{product > 0.0} << (k - start);
           uncertain |= Word{std::abs(product) <= row_norms[k] * gate_errors[i]} << (k - start);
         }
         if (uncertain != 0) {
-          for (Index k = start; k < end; ++k) {
+          if (!keep_going()) return;
+          for (Index k = start; k < stop; ++k) {
             const Word bit = Word{1} << (k - start);
             if ((uncertain & bit) == 0) continue;
             const int sign =
@@ -77,7 +80,7 @@ void set_bits(ConstMatrixRef X, ConstMatrixRef all_gates, Index first, Index cou
   }
 }
 
-BitMatrix masks_of(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
+BitMatrix masks_of(ConstMatrixRef X, ConstMatrixRef gates, int n_threads, Monitor* monitor) {
   if (gates.rows() != X.cols()) {
     throw_invalid("gates must have one row per column of X (" + std::to_string(X.cols()) +
                   "), but has " + std::to_string(gates.rows()));
@@ -85,16 +88,19 @@ BitMatrix masks_of(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
   require_finite(X, "X");
   require_finite(gates, "gates");
   BitMatrix masks(X.rows(), gates.cols());
+  const Index n = X.rows(), stripe = kSampleBlocks * kSampleBlock;
+  const Index n_stripes = (n + stripe - 1) / stripe;
   const Index n_blocks = (gates.cols() + kGateBlock - 1) / kGateBlock;
-  parallel_for(n_blocks, n_threads, [&](Index block) {
-    const Index first = block * kGateBlock;
-    set_bits(X, gates, first, std::min(kGateBlock, gates.cols() - first), masks);
+  watched_for(n_blocks * n_stripes, n_threads, monitor, [&](Index task, const auto& keep_going) {
+    const Index first = task / n_stripes * kGateBlock, begin = task % n_stripes * stripe;
+    set_bits(X, begin, std::min(begin + stripe, n), gates, first,
+             std::min(kGateBlock, gates.cols() - first), keep_going, masks);
   });
   return masks;
 }
 
 // Columns that are neither zero nor equal to an earlier one.
-std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks) {
+std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks, Monitor* monitor) {
   const std::size_t n_words = static_cast<std::size_t>(masks.words_per_col());
   const auto equal = [&](Index a, Index b) {
     return std::memcmp(masks.col(a), masks.col(b), n_words * sizeof(Word)) == 0;
@@ -106,6 +112,7 @@ std::vector<Index> distinct_nonzero_columns(const BitMatrix& masks) {
   std::vector<Index> slots(capacity, kFree);
   std::vector<Index> kept;
   for (Index i = 0; i < masks.n_cols(); ++i) {
+    if (i % kColumns == 0) keep_going(monitor);
     const Word* column = masks.col(i);
     Word hash = 0;
     bool zero = true;
@@ -135,7 +142,7 @@ struct Patterns::Data {
   std::optional<std::uint64_t> complete_for;
   GateSource gate_source;  // empty: the gates are there
   mutable Matrix gates;
-  mutable std::once_flag gates_made;
+  mutable WatchedOnce gates_made;
 };
 
 std::uint64_t fingerprint(ConstMatrixRef X) {
@@ -182,28 +189,29 @@ bool Patterns::is_complete_for(ConstMatrixRef X) const {
   return is_complete() && *complete_for() == fingerprint(X);
 }
 
-const Matrix& Patterns::gates() const {
-  Monitor unwatched;
-  return gates(unwatched);
-}
-
-const Matrix& Patterns::gates(Monitor& monitor) const {
+const Matrix& Patterns::gates(Monitor* monitor) const {
   if (data_->gate_source) {
-    std::call_once(data_->gates_made, [&] { data_->gates = data_->gate_source(monitor); });
+    data_->gates_made.call(monitor, [&] {
+      Monitor unwatched;
+      data_->gates = data_->gate_source(monitor != nullptr ? *monitor : unwatched);
+    });
   }
   return data_->gates;
 }
 
-Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
-  return {masks_of(X, gates, n_threads), gates};
+Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads,
+                             Monitor* monitor) {
+  return {masks_of(X, gates, n_threads, monitor), gates};
 }
 
-Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads) {
-  const BitMatrix all = masks_of(X, gates, n_threads);
-  const std::vector<Index> kept = distinct_nonzero_columns(all);
+Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads,
+                                      Monitor* monitor) {
+  const BitMatrix all = masks_of(X, gates, n_threads, monitor);
+  const std::vector<Index> kept = distinct_nonzero_columns(all, monitor);
   BitMatrix masks(X.rows(), static_cast<Index>(kept.size()));
   Matrix kept_gates(gates.rows(), masks.n_cols());
   for (Index i = 0; i < masks.n_cols(); ++i) {
+    if (i % kColumns == 0) keep_going(monitor);
     const Index from = kept[static_cast<std::size_t>(i)];
     std::copy_n(all.col(from), masks.words_per_col(), masks.col(i));
     kept_gates.col(i) = gates.col(from);

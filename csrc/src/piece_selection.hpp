@@ -133,7 +133,7 @@ class PieceSelection {
   bool is_rising(std::size_t j, const Vector& tangent) {
     const OutsideBlocks::Near& b = events_.near()[j];
     Matrix rate(d_, 1);
-    problem_.products().correlate(tangent, {b.block.pattern}, rate, n_threads_);
+    problem_.products().correlate(tangent, {b.block.pattern}, rate, n_threads_, &monitor_);
     rate *= b.block.sign / n_;
     return b.q.dot(rate.col(0)) > kRising * std::max(1.0, rate.norm());
   }
@@ -206,7 +206,7 @@ class PieceSelection {
     std::size_t entering = events_.near().size();
     if (!weak.empty()) {
       Matrix c(d_, static_cast<Index>(listed.size()));
-      problem_.products().correlate(z1, listed, c, n_threads_);
+      problem_.products().correlate(z1, listed, c, n_threads_, &monitor_);
       for (std::size_t i = 0; i < weak.size(); ++i) {
         OutsideBlocks::Near& b = events_.near()[weak[i]];
         b.rate = c.col(static_cast<Index>(i)) * (b.block.sign / n_);

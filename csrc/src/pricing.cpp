@@ -1,12 +1,12 @@
 #include "convexrelu/pricing.hpp"
 
-#include <Eigen/Eigenvalues>
 #include <Eigen/QR>
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
 #include <mutex>
+#include <queue>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,9 +18,11 @@
 #include "convexrelu/local_search.hpp"
 #include "convexrelu/parallel.hpp"
 #include "lanes.hpp"
+#include "pivots.hpp"
 #include "preconditions.hpp"
 #include "root_cones.hpp"
 #include "shortest_majorant.hpp"
+#include "watched_dense.hpp"
 
 namespace convexrelu {
 
@@ -96,8 +98,8 @@ double bound_of_one_sign(const ScaledData& data, double sign, Monitor& monitor) 
     gram.selfadjointView<Eigen::Lower>().rankUpdate(rows.leftCols(m));
     m = 0;
   }
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram, Eigen::EigenvaluesOnly);
-  return std::sqrt(total * std::max(0.0, eigen.eigenvalues()(d - 1)));
+  const Vector eigenvalues = symmetric_eigenvalues(std::move(gram), nullptr, &monitor);
+  return std::sqrt(total * std::max(0.0, eigenvalues(d - 1)));
 }
 
 // F(u) = r'Xu / 2 + sum r_k |x_k.u| / 2.
@@ -128,7 +130,8 @@ struct PricedArrangement {
   Vector loads;       // t (rho) = sum_k |r_k| |x_k.ray_i|
   double model_error = 0.0;  // bounds the difference of F and what it is here, on the unit ball
 
-  explicit PricedArrangement(const ScaledData& scaled) : data(scaled), cells(arrange(data.X)) {
+  PricedArrangement(const ScaledData& scaled, Monitor& monitor)
+      : data(scaled), cells(arrange(data.X, kMaxRank, false, &monitor)) {
     const Matrix& X = data.X;
     const Index d = X.cols(), rank = cells.rank(), h = cells.planes.size();
     if (rank == 0 || rank > kMaxRank) return;
@@ -139,7 +142,8 @@ struct PricedArrangement {
         const double largest = rows.col(k).cwiseAbs().maxCoeff();
         if (largest > 0.0) rows.col(k) /= largest;
       }
-      const Eigen::ColPivHouseholderQR<Matrix> qr(rows);
+      const Eigen::HouseholderQR<Matrix> qr(
+          Matrix(rows(Eigen::all, pivots(rows, 0.0, rank, &monitor))));
       basis = Matrix(qr.householderQ() * Matrix::Identity(d, rank));
     }
     RootCones& roots = cells.roots;
@@ -215,6 +219,7 @@ struct PricedArrangement {
   }
 };
 
+// None, where time is up.
 // What goes from a cone to the parts of it.
 struct ConeState {
   // Gradient of the part of F that is linear on the cone, in root coordinates.
@@ -868,7 +873,7 @@ Incumbent search_locally(const ScaledData& data, const PricingOptions& options, 
   try {
     monitor.check();
     const std::vector<LocalMaximum> found =
-        LocalSearch(data.X).maximise(data.r, starts, local, monitor);
+        LocalSearch(data.X, &monitor).maximise(data.r, starts, local, monitor);
     for (const LocalMaximum& maximum : found) offer(maximum.direction);
   } catch (const Stopped&) {
   }
@@ -936,7 +941,7 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
     bound.value = formula = std::min(formula, std::max(bounds[0], bounds[1]));
     monitor.check();
     if (formula > limits.at(best.value)) {
-      const PricedArrangement arrangement(data);
+      const PricedArrangement arrangement(data, monitor);
       if (is_worth_a_search(arrangement, options.max_cones)) {
         Search search(arrangement, limits, false, options.n_threads, monitor);
         search.best = {best.value, Vector()};
@@ -960,11 +965,14 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
   return pricing;
 }
 
-double price_bound(ConstMatrixRef X, ConstVectorRef r) {
+double price_bound(ConstMatrixRef X, ConstVectorRef r, Monitor& monitor) {
   check(X, r);
   const ScaledData data(X, r);
-  Monitor unwatched;
-  const std::array<double, 2> bounds = global_bounds(data, unwatched);
+  std::array<double, 2> bounds = crude_bounds(data);
+  try {
+    bounds = global_bounds(data, monitor);
+  } catch (const Stopped&) {
+  }
   return data.to_caller(Bound{std::max(bounds[0], bounds[1])}.above_rounding(data));
 }
 
@@ -974,10 +982,9 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
   if (!(threshold > 0.0))
     throw_invalid("threshold must be positive, got " + std::to_string(threshold));
   const ScaledData data(X, r);
-  const PricedArrangement arrangement(data);
+  const PricedArrangement arrangement(data, monitor);
   if (arrangement.rank() > kMaxRank) {
-    throw_invalid("X must have rank " + std::to_string(kMaxRank) + " at most, got " +
-                  std::to_string(arrangement.rank()));
+    throw_invalid("X must have rank " + std::to_string(kMaxRank) + " at most, got more");
   }
   PricedCells result;
   Matrix gates(X.cols(), 0);
@@ -1003,7 +1010,7 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
     }
     gates.conservativeResize(X.cols(), p + 1);
   }
-  result.patterns = patterns_from_gates(X, gates, options.n_threads);
+  result.patterns = patterns_from_gates(X, gates, options.n_threads, &monitor);
   return result;
 }
 

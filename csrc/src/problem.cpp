@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <numeric>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "extended_dot.hpp"
 #include "preconditions.hpp"
 #include "watched_for.hpp"
+#include "watched_once.hpp"
 
 namespace convexrelu {
 
@@ -17,6 +17,7 @@ namespace {
 
 // 2^+-1000 leaves room for a factor of a million on both sides.
 constexpr int kLargestExponent = 1000;
+constexpr Index kRows = 1024;  // between two looks at the monitor
 
 // The power of two in (a/2, a], a the largest magnitude of the entries; 1 where all are zero.
 double power_of_two_unit(const double* entries, Index size) {
@@ -25,10 +26,11 @@ double power_of_two_unit(const double* entries, Index size) {
   return largest > 0.0 ? std::ldexp(1.0, std::ilogb(largest)) : 1.0;
 }
 
-BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows) {
+BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows, Monitor* monitor) {
   if (static_cast<Index>(rows.size()) == masks.n_rows()) return masks;
   BitMatrix selected(static_cast<Index>(rows.size()), masks.n_cols());
   for (Index i = 0; i < masks.n_cols(); ++i) {
+    keep_going(monitor);
     for (std::size_t k = 0; k < rows.size(); ++k) {
       if (masks.test(rows[k], i)) selected.set(static_cast<Index>(k), i);
     }
@@ -39,7 +41,7 @@ BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows) {
 }  // namespace
 
 ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sample_weight,
-                             const Patterns& patterns, Formulation formulation)
+                             const Patterns& patterns, Formulation formulation, Monitor* monitor)
     : formulation_(formulation), n_callers_samples_(X.rows()) {
   const Index n = X.rows();
   for (Index k = 0; k < n; ++k) {
@@ -60,14 +62,16 @@ ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sam
   Matrix unweighted(n_used, X.cols());
   y_.resize(n_used);
   for (Index k = 0; k < n_used; ++k) {
+    if (k % kRows == 0) keep_going(monitor);
     const Index row = rows_[static_cast<std::size_t>(k)];
     unweighted.row(k) = X.row(row) / X_unit_;
     y_(k) = y(row) / y_unit_ * row_factors_(k);
   }
-  if (formulation == Formulation::relu) hyperplanes_ = find_hyperplanes(unweighted);
+  if (formulation == Formulation::relu) hyperplanes_ = find_hyperplanes(unweighted, monitor);
   X_ = row_factors_.asDiagonal() * unweighted;
   X_norm_ = X_.norm();
-  masks_ = select_rows(patterns.masks(), rows_);
+  masks_ = select_rows(patterns.masks(), rows_, monitor);
+  keep_going(monitor);
   products_ = std::make_unique<MaskProduct>(X_, masks_);
 }
 
@@ -120,10 +124,11 @@ void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {
   }
 }
 
-Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns) const {
+Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns, Monitor* monitor) const {
   const Index k = static_cast<Index>(patterns.size());
   Matrix result(k, k);
   for (Index a = 0; a < k; ++a) {
+    keep_going(monitor);
     const BitMatrix::Word* first = masks_.col(patterns[static_cast<std::size_t>(a)]);
     for (Index b = 0; b <= a; ++b) {
       const BitMatrix::Word* second = masks_.col(patterns[static_cast<std::size_t>(b)]);
@@ -217,7 +222,7 @@ std::vector<Index> candidates(const ScaledProblem& problem, ConstVectorRef r, do
   for (Index first = 0; first < n_patterns; first += at_once) {
     monitor.check();
     auto here = norms.head(std::min(at_once, n_patterns - first));
-    const double error = problem.products().correlation_norms(r, here, n_threads, first);
+    const double error = problem.products().correlation_norms(r, here, n_threads, first, &monitor);
     for (Index i = 0; i < here.size(); ++i) {
       if (!(here(i) + error <= n * floor)) result.push_back(first + i);
     }
@@ -239,7 +244,7 @@ void for_chunks(const ScaledProblem& problem, const std::vector<Index>& patterns
     const auto last = patterns.end() - first > kChunk ? first + kChunk : patterns.end();
     const std::vector<Index> here(first, last);
     Matrix c(problem.n_features(), static_cast<Index>(here.size()));
-    problem.products().correlate(r, here, c, 1);
+    problem.products().correlate(r, here, c, 1, &monitor);
     c /= static_cast<double>(problem.n_samples());
     Vector norms = c.colwise().norm();
     norms = norms.array().isNaN().select(kInfinity, norms);  // of an r that overflows: the longest
@@ -300,13 +305,14 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
 }
 
 struct Problem::Data {
-  Data(Matrix X_, Vector y_, Patterns patterns_, Formulation formulation, Vector weight)
+  Data(Matrix X_, Vector y_, Patterns patterns_, Formulation formulation, Vector weight,
+       Monitor* monitor)
       : X(std::move(X_)),
         y(std::move(y_)),
         sample_weight(std::move(weight)),
         patterns(std::move(patterns_)),
         is_complete(patterns.is_complete_for(X)),
-        scaled(X, y, sample_weight, patterns, formulation) {}
+        scaled(X, y, sample_weight, patterns, formulation, monitor) {}
 
   Matrix X;
   Vector y;
@@ -314,12 +320,12 @@ struct Problem::Data {
   Patterns patterns;
   bool is_complete;
   ScaledProblem scaled;
-  mutable std::once_flag lambda_max_once;
+  mutable WatchedOnce lambda_max_once;
   mutable double lambda_max = 0.0;
 };
 
 Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
-                 Vector sample_weight) {
+                 Vector sample_weight, Monitor* monitor) {
   require_size(y.size(), X.rows(), "y", "entries");
   require_size(patterns.n_samples(), X.rows(), "patterns", "samples");
   require_size(patterns.n_features(), X.cols(), "patterns", "features");
@@ -327,7 +333,7 @@ Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
   require_finite(y, "y");
   require_sample_weight(sample_weight, X.rows());
   data_ = std::make_shared<const Data>(std::move(X), std::move(y), std::move(patterns), formulation,
-                                       std::move(sample_weight));
+                                       std::move(sample_weight), monitor);
 }
 
 const Matrix& Problem::X() const { return data_->X; }
@@ -348,7 +354,7 @@ double Problem::lambda_max() const {
 }
 
 double Problem::lambda_max(Monitor& monitor) const {
-  std::call_once(data_->lambda_max_once, [&] {
+  data_->lambda_max_once.call(&monitor, [&] {
     const ScaledProblem& problem = scaled();
     const double largest = largest_norm(problem, problem.y(), 0.0, 1, monitor);
     data_->lambda_max =

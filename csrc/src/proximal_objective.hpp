@@ -65,7 +65,7 @@ class ProximalObjective {
     const double n = static_cast<double>(problem_.n_samples());
     const Index k = set_->size();
     c_.resize(problem_.n_features(), k);
-    problem_.products().correlate(r, patterns_, c_, n_threads_);
+    problem_.products().correlate(r, patterns_, c_, n_threads_, &monitor_);
     at.prox.setZero(c_.rows(), k);
     at.direction.setZero(c_.rows(), k);
     at.shrink.setOnes(k);
@@ -87,7 +87,7 @@ class ProximalObjective {
     c_ = at.prox;
     for (Index j = 0; j < k; ++j) c_.col(j) *= set_->blocks[static_cast<std::size_t>(j)].sign;
     at.gradient.resize(r.size());
-    problem_.products().forward(patterns_, c_, at.gradient, n_threads_);
+    problem_.products().forward(patterns_, c_, at.gradient, n_threads_, &monitor_);
     at.gradient += r - problem_.y();
   }
 

@@ -1,14 +1,16 @@
 #include "convexrelu/pruning.hpp"
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/simplex.hpp"
 #include "random.hpp"
+#include "tiled_product.hpp"
+#include "watched_dense.hpp"
 
 namespace convexrelu {
 
@@ -21,13 +23,17 @@ std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 // 1 / ||S_j||, S_j row j, and their coefficients in it are -S S_j' / ||S_j||^2.
 class InverseFactor {
  public:
-  explicit InverseFactor(Matrix U) : U_(std::move(U)) { factor(); }
+  InverseFactor(Matrix U, Monitor& monitor)
+      : U_(std::move(U)), monitor_(monitor), columns_(at(U_.cols())) {
+    std::iota(columns_.begin(), columns_.end(), Index{0});
+    factor();
+  }
 
-  Index size() const { return S_.rows(); }
-  double distance(Index j) const { return 1.0 / S_.row(j).norm(); }
+  Index size() const { return static_cast<Index>(columns_.size()); }
+  double distance(Index j) const { return 1.0 / S().row(j).norm(); }
   // -1 times the coefficients, with 1 for j itself.
   Vector dependence(Index j) const {
-    const Vector nu = S_ * S_.row(j).transpose();
+    const Vector nu = S() * S().row(j).transpose();
     return nu / nu(j);
   }
 
@@ -37,37 +43,54 @@ class InverseFactor {
     const Index last = size() - 1;
     Vector tail(last);
     double tau = 0.0, beta = 0.0;
-    const Vector row = S_.row(j).reverse();
+    const Vector row = S().row(j).reverse();
     row.makeHouseholder(tail, tau, beta);
     Vector axis = Vector::Ones(size());
     axis.head(last) = tail.reverse();
-    S_.noalias() -= (tau * (S_ * axis)).eval() * axis.transpose();
-    const Index below = last - j;
-    S_.middleRows(j, below) = S_.bottomRows(below).eval();
-    U_.middleCols(j, below) = U_.rightCols(below).eval();
-    lengths_.segment(j, below) = lengths_.tail(below).eval();
-    S_.conservativeResize(last, last);
-    U_.conservativeResize(Eigen::NoChange, last);
-    lengths_.conservativeResize(last);
-    const Vector left = S_.rowwise().norm();
-    if ((left.array() < kCancelled * lengths_.array()).any()) factor();
+    const Vector along = tau * (S() * axis);
+    Vector left = Vector::Zero(last);  // squared lengths of the rows
+    for (Index c = 0; c < last; ++c) {
+      if (c % kColumns == 0) monitor_.check();
+      auto column = S_.col(c).head(last + 1);
+      column -= axis(c) * along;
+      std::copy(column.begin() + j + 1, column.end(), column.begin() + j);
+      left += column.head(last).cwiseAbs2();
+    }
+    columns_.erase(columns_.begin() + j);
+    lengths_.erase(lengths_.begin() + j);
+    for (Index i = 0; i < last; ++i) {
+      if (std::sqrt(left(i)) < kCancelled * lengths_[at(i)]) return factor();
+    }
   }
 
  private:
   // A row that has shrunk to this fraction since it was computed has lost digits.
   static constexpr double kCancelled = 1e-2;
+  static constexpr Index kColumns = 64;  // between two looks at the monitor
+
+  Eigen::Block<const Matrix> S() const { return S_.topLeftCorner(size(), size()); }
 
   void factor() {
-    const Index k = U_.cols();
+    const Index k = size();
     Matrix stacked(U_.rows() + k, k);
-    stacked << U_, Simplex::kDependent * Matrix::Identity(k, k);
-    const Eigen::HouseholderQR<Matrix> qr(stacked);
-    S_ = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>().solve(Matrix::Identity(k, k));
-    lengths_ = S_.rowwise().norm();
+    stacked << U_(Eigen::all, columns_), Simplex::kDependent * Matrix::Identity(k, k);
+    const Matrix R = upper_factor(std::move(stacked), &monitor_);
+    S_.setIdentity(k, k);
+    for (Index first = 0; first < k; first += kColumns) {
+      monitor_.check();
+      const Index width = std::min(kColumns, k - first), height = first + width;
+      auto stripe = S_.block(0, first, height, width);
+      R.topLeftCorner(height, height).triangularView<Eigen::Upper>().solveInPlace(stripe);
+    }
+    const Vector lengths = S_.rowwise().norm();
+    lengths_.assign(lengths.begin(), lengths.end());
   }
 
-  Matrix U_, S_;
-  Vector lengths_;  // of the rows when they were computed
+  const Matrix U_;
+  Monitor& monitor_;
+  std::vector<Index> columns_;   // of U that are left
+  Matrix S_;                     // in its upper left corner
+  std::vector<double> lengths_;  // of the rows when they were computed
 };
 
 class Pruner {
@@ -84,9 +107,11 @@ class Pruner {
         options_(options),
         monitor_(monitor),
         random_(options.seed),
-        activations_(problem.X() * weights_),
+        activations_(problem.n_samples(), weights_.cols()),
         beta_(Vector::Ones(weights_.cols())) {
+    product(problem.X(), weights_, activations_, 1, monitor);
     for (Index b = 0; b < beta_.size(); ++b) {
+      monitor.check();
       problem_.apply_mask(blocks_[at(b)], activations_.col(b));
     }
     norms_ = activations_.colwise().norm();
@@ -106,10 +131,10 @@ class Pruner {
   Index n_neurons() const { return (beta_.array() > 0.0).count(); }
 
   void remove_dependent() {
-    Simplex simplex(activations_, beta_);
+    Simplex simplex(activations_, beta_, &monitor_);
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
-      if (simplex.reduce(penalties_) < 0) {
+      if (simplex.reduce(penalties_, &monitor_) < 0) {
         remove_traces();
         break;
       }
@@ -132,7 +157,7 @@ class Pruner {
     std::vector<Index> active = active_neurons();
     std::optional<InverseFactor> factor;
     if (needs_others() && static_cast<Index>(active.size()) > options_.n_neurons) {
-      factor.emplace(unit_activations(active));
+      factor.emplace(unit_activations(active), monitor_);
     }
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
@@ -183,14 +208,14 @@ class Pruner {
       if (norm > 0.0) unit.col(i) /= norm;
     }
     if (unit.rows() <= unit.cols()) return unit;
-    const Eigen::HouseholderQR<Matrix> qr(unit);
-    return qr.matrixQR().topRows(unit.cols()).triangularView<Eigen::Upper>();
+    return upper_factor(std::move(unit), &monitor_);
   }
 
   Vector score(const std::vector<Index>& active, const std::optional<InverseFactor>& factor) {
     Vector scores(static_cast<Index>(active.size()));
     const Vector r = options_.score == PruningScore::gradient ? residual() : Vector();
     for (Index i = 0; i < scores.size(); ++i) {
+      monitor_.check();
       const Index b = active[at(i)];
       switch (options_.score) {
         case PruningScore::magnitude:
@@ -270,9 +295,10 @@ PrunedSolution prune(const Solution& solution, const PruningOptions& options, Mo
     active_set.push_back(solution.active_set[at(b)]);
   }
   kept.conservativeResize(Eigen::NoChange, static_cast<Index>(active_set.size()));
-  Solution pruned = make_bounded_solution(
-      solution.problem, solution.lam, pruner.is_exact() ? solution.status : Status::pruned,
-      std::move(active_set), std::move(kept), solution.dual, solution.n_iter, solution.lower_bound);
+  Solution pruned = make_bounded_solution(solution.problem, solution.lam,
+                                          pruner.is_exact() ? solution.status : Status::pruned,
+                                          std::move(active_set), std::move(kept), solution.dual,
+                                          solution.n_iter, solution.lower_bound, &monitor);
   pruned.global_lower_bound = solution.global_lower_bound;
   return {std::move(pruned), std::move(pruner.history())};
 }
@@ -303,7 +329,8 @@ PrunedNetwork prune(const Network& network, ConstMatrixRef X, const Vector& y, d
   }
   const Matrix gates = (is_relu ? network.hidden() : *network.gates()).transpose();
   const Problem problem(X, y.size() > 0 ? y : Vector(Vector::Zero(X.rows())),
-                        patterns_from_gates(X, gates), network.formulation());
+                        patterns_from_gates(X, gates, 1, &monitor), network.formulation(), Vector(),
+                        &monitor);
   const ScaledProblem& scaled = problem.scaled();
   const double scaled_lam = y.size() > 0 ? scaled.scaled_lam(lam) : kNaN;
   Pruner pruner(scaled, blocks, weights / scaled.weight_unit(), penalties / scaled.weight_unit(),

@@ -11,13 +11,14 @@
 #pragma once
 
 #include <Eigen/LU>
-#include <Eigen/QR>
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "cell_walk.hpp"
+#include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
+#include "pivots.hpp"
 
 namespace convexrelu {
 
@@ -73,27 +74,34 @@ class RootCone {
 
 // R^-1 S, with a step of refinement whose residual is in extended precision: hyperplanes of integer
 // data that meet in one ray must be seen to do so.
-inline Matrix solve_accurately(const Matrix& R, const Matrix& S) {
-  const Eigen::PartialPivLU<Matrix> lu(R);
-  Matrix solution = lu.solve(S);
+inline Matrix solve_accurately(const Matrix& R, const Matrix& S, Monitor* monitor) {
+  constexpr Index kProducts = 1 << 20;  // between two looks at the monitor
   using Extended = Eigen::Matrix<long double, Eigen::Dynamic, Eigen::Dynamic>;
-  const Extended residual =
-      S.cast<long double>() - R.cast<long double>() * solution.cast<long double>();
-  solution += lu.solve(residual.cast<double>());
+  const Eigen::PartialPivLU<Matrix> lu(R);
+  const Extended R_extended = R.cast<long double>();
+  const Index stripe = std::max<Index>(kProducts / std::max<Index>(R.size(), 1), 1);
+  Matrix solution(R.rows(), S.cols());
+  for (Index first = 0; first < S.cols(); first += stripe) {
+    keep_going(monitor);
+    const auto right = S.middleCols(first, std::min(stripe, S.cols() - first));
+    auto here = solution.middleCols(first, right.cols());
+    here = lu.solve(right);
+    const Extended residual = right.cast<long double>() - R_extended * here.cast<long double>();
+    here += lu.solve(residual.cast<double>());
+  }
   return solution;
 }
 
-inline RootCones find_root_cones(const Matrix& rows) {
+inline RootCones find_root_cones(const Matrix& rows, Monitor* monitor) {
   const Index r = rows.rows();
   RootCones cones;
-  const Eigen::ColPivHouseholderQR<Matrix> qr(rows.colwise().normalized());
   Matrix base(r, r);
-  for (Index j = 0; j < r; ++j) {
-    cones.base.push_back(static_cast<int>(qr.colsPermutation().indices()[j]));
-    base.col(j) = rows.col(cones.base.back());
+  for (const Index l : pivots(rows.colwise().normalized(), 0.0, r, monitor)) {
+    base.col(cones.rank()) = rows.col(l);
+    cones.base.push_back(static_cast<int>(l));
   }
-  cones.values = solve_accurately(base, rows);
-  cones.rays = solve_accurately(base.transpose(), Matrix::Identity(r, r));
+  cones.values = solve_accurately(base, rows, monitor);
+  cones.rays = solve_accurately(base.transpose(), Matrix::Identity(r, r), monitor);
   for (Index j = 0; j < r; ++j)
     cones.values.col(cones.base[static_cast<std::size_t>(j)]).setUnit(j);
   for (int l = 0; l < rows.cols(); ++l) {

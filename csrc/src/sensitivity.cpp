@@ -253,7 +253,7 @@ Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& 
   if (problem.n_samples() == n) return result;
   const Vector by_weights = scope_ == Scope::fit_in_lam
                                 ? Vector::Constant(n, kNaN)
-                                : fitted_values(at_->solution.problem, active_set_,
+                                : fitted_change(at_->solution.problem, active_set_, weights_,
                                                 of_active_set(piece_->weights_of(dr, dalpha)));
   for (Index k = 0, next = 0; k < n; ++k) {
     if (next < problem.n_samples() && problem.rows()[at(next)] == k) {
@@ -334,7 +334,7 @@ PredictionSensitivity Sensitivity::predictions(ConstMatrixRef X_new, Monitor& mo
     for (Index b = 0; b < own.cols(); ++b) {
       own.col(b) = gates.col(piece_->members[at(b)].block.pattern);
     }
-    bits = patterns_from_gates(X_new, own);
+    bits = patterns_from_gates(X_new, own, 1, &monitor);
   }
   for (Index k = 0; k < m; ++k) {
     const Vector x = X_new.row(k).transpose();

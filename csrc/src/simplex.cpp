@@ -1,6 +1,5 @@
 #include "convexrelu/simplex.hpp"
 
-#include <Eigen/LU>
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
@@ -12,6 +11,8 @@
 #include <utility>
 
 #include "convexrelu/error.hpp"
+#include "pivots.hpp"
+#include "watched_dense.hpp"
 
 namespace convexrelu {
 
@@ -35,37 +36,23 @@ struct Reduction {
 };
 
 // r rows with the dependencies of columns (m, k) of unit length.
-Reduction reduce_rows(Matrix units) {
+Reduction reduce_rows(Matrix units, Monitor* monitor) {
   const Index m = units.rows(), k = units.cols(), n_pivots = std::min(m, k);
   std::vector<Index> order(static_cast<std::size_t>(k));
   std::iota(order.begin(), order.end(), Index{0});
   if (n_pivots == 0) return {Matrix(0, k), std::move(order)};
-  if (m <= k) {
-    const Eigen::PartialPivLU<Matrix> lu(units.leftCols(m));
-    // The estimate of the condition needs finite solutions.
-    if (lu.matrixLU().diagonal().cwiseAbs().minCoeff() > kIndependent && lu.rcond() > kIndependent)
-      return {std::move(units), std::move(order)};
-  }
-  const Eigen::HouseholderQR<Matrix> plain(units);
-  Matrix R = plain.matrixQR().topRows(n_pivots).triangularView<Eigen::Upper>();
+  Matrix R = upper_factor(std::move(units), monitor);
   if (R.diagonal().cwiseAbs().minCoeff() > kIndependent) return {std::move(R), std::move(order)};
 
-  const Eigen::ColPivHouseholderQR<Matrix> qr(R);
-  Index r = 0;
-  while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > Simplex::kDependent) ++r;
-  Matrix A = Matrix::Zero(r, k);
-  for (Index j = 0; j < k; ++j) {
-    const Index column = qr.colsPermutation().indices()(j);
-    order[static_cast<std::size_t>(j)] = column;
-    const Index height = std::min(r, j + 1);
-    A.col(column).head(height) = qr.matrixR().col(j).head(height);
-  }
-  return {std::move(A), std::move(order)};
+  PivotedQr qr = factor_pivoted_qr(R, Simplex::kDependent, n_pivots, monitor);
+  Matrix A(qr.rank, k);
+  A(Eigen::all, qr.order) = R.topRows(qr.rank);
+  return {std::move(A), std::move(qr.order)};
 }
 
 }  // namespace
 
-Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start) {
+Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start, Monitor* monitor) {
   const Index k = Q.cols();
   scale_.resize(k);
   Matrix units = Q;
@@ -81,31 +68,29 @@ Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start) {
     scale_ *= largest;
   }
 
-  Reduction reduction = reduce_rows(std::move(units));
+  Reduction reduction = reduce_rows(std::move(units), monitor);
   const Index r = reduction.A.rows();
   A_ = std::move(reduction.A);
   b_ = A_ * x;
   x_basic_.resize(r);
   x_other_.resize(k - r);
-  set_order(std::move(reduction.order));
+  set_order(std::move(reduction.order), monitor);
   for (Index i = 0; i < r; ++i) x_basic_(i) = x(basic(i));
   for (Index j = 0; j < k - r; ++j) x_other_(j) = x(other(j));
 }
 
-void Simplex::set_order(std::vector<Index> order) {
+void Simplex::set_order(std::vector<Index> order, Monitor* monitor) {
   order_ = std::move(order);
   position_.resize(order_.size());
   for (std::size_t p = 0; p < order_.size(); ++p) {
     position_[static_cast<std::size_t>(order_[p])] = static_cast<Index>(p);
   }
-  refresh();
+  refresh(x_other_.size(), monitor);
 }
 
-// T from the basis, and at a vertex x from b. (On the way to the first one x keeps its zeros.)
-void Simplex::refresh() { refresh(x_other_.size()); }
-
-// The first columns of T alone.
-void Simplex::refresh(Index n_columns) {
+// The first columns of T from the basis, and at a vertex x from b. (On the way to the first one x keeps
+// its zeros.)
+void Simplex::refresh(Index n_columns, Monitor* monitor) {
   const Index r = rank();
   n_updates_ = 0;
   n_known_ = n_columns;
@@ -113,13 +98,16 @@ void Simplex::refresh(Index n_columns) {
     T_.resize(0, size());
     return;
   }
-  Matrix basis(r, r), others(r, n_columns);
+  Matrix basis(r, r);
   for (Index i = 0; i < r; ++i) basis.col(i) = A_.col(basic(i));
-  for (Index j = 0; j < others.cols(); ++j) others.col(j) = A_.col(other(j));
-  const Eigen::PartialPivLU<Matrix> lu(basis);
   T_.resize(r, size() - r);
-  T_.leftCols(n_columns) = lu.solve(others);
-  if (!anchor_.empty() && at_vertex()) x_basic_ = lu.solve(b_);
+  for (Index j = 0; j < n_columns; ++j) T_.col(j) = A_.col(other(j));
+  const LuFactors lu(std::move(basis), monitor);
+  lu.solve_in_place(T_.leftCols(n_columns), monitor);
+  if (!anchor_.empty() && at_vertex()) {
+    x_basic_ = b_;
+    lu.solve_in_place(x_basic_, monitor);
+  }
 }
 
 Vector Simplex::point() const {
@@ -132,7 +120,7 @@ Vector Simplex::point() const {
 
 // Exchanges a basic variable for another; values stay with the variables. Of T only the first columns
 // are needed from here on, and kept.
-void Simplex::pivot(Index row, Index column, Index n_columns) {
+void Simplex::pivot(Index row, Index column, Index n_columns, Monitor* monitor) {
   const double pivot = T_(row, column);
   const double largest = T_.col(column).lpNorm<Eigen::Infinity>();
   std::swap(x_basic_(row), x_other_(column));
@@ -142,7 +130,7 @@ void Simplex::pivot(Index row, Index column, Index n_columns) {
             position_[static_cast<std::size_t>(entering)]);
   std::swap(leaving, entering);
   if (++n_updates_ >= kMaxUpdates || std::abs(pivot) < kSmallPivot * largest) {
-    refresh(n_columns);
+    refresh(n_columns, monitor);
     return;
   }
   n_known_ = n_columns;
@@ -156,7 +144,7 @@ void Simplex::pivot(Index row, Index column, Index n_columns) {
   T_(row, column) = 1.0 / pivot;
 }
 
-Index Simplex::reduce(const Vector& cost) {
+Index Simplex::reduce(const Vector& cost, Monitor* monitor) {
   Index column = x_other_.size() - 1;
   while (column >= 0 && !(x_other_(column) > 0.0)) --column;
   if (column < 0) return -1;
@@ -171,7 +159,7 @@ Index Simplex::reduce(const Vector& cost) {
   }
   if (blocking >= 0) {
     const Index variable = basic(blocking);
-    pivot(blocking, column, column);
+    pivot(blocking, column, column, monitor);
     return variable;
   }
 
@@ -211,16 +199,17 @@ Index Simplex::reduce(const Vector& cost) {
   }
   x_other_(column) = left;
   const Index variable = basic(blocking);
-  pivot(blocking, column, column);
+  pivot(blocking, column, column, monitor);
   return variable;
 }
 
-void Simplex::move_to_vertex() {
-  while (reduce() >= 0) {
-  }
+void Simplex::move_to_vertex(Monitor* monitor) {
+  do {
+    keep_going(monitor);
+  } while (reduce(Vector(), monitor) >= 0);
   if (!anchor_.empty()) return;
   anchor_ = basis();
-  refresh();
+  refresh(x_other_.size(), monitor);
 }
 
 double Simplex::tableau_entry(Index row, Index variable) const {
@@ -274,14 +263,15 @@ Index Simplex::entering_column(const Vector& scaled_cost, bool first) const {
   return best;
 }
 
-bool Simplex::minimize(ConstVectorRef cost) {
-  move_to_vertex();
+bool Simplex::minimize(ConstVectorRef cost, Monitor* monitor) {
+  move_to_vertex(monitor);
   if (x_other_.size() == 0) return true;
   const Vector scaled_cost = cost.cwiseProduct(scale_);
   // Rounding can undo what the lexicographic rule promises: after so many steps in one place
   // Bland's rule is tried, and then the vertex is taken as it is.
   const Index patience = 10 * size() + 100;
   for (Index n_in_place = 0; n_in_place < 10 * patience;) {
+    keep_going(monitor);
     const Index column = entering_column(scaled_cost, n_in_place > patience);
     if (column < 0) return true;
     const Index row = leaving_row(column);
@@ -291,14 +281,14 @@ bool Simplex::minimize(ConstVectorRef cost) {
     x_basic_ -= step * T_.col(column);
     x_basic_(row) = 0.0;
     x_other_(column) = step;
-    pivot(row, column, x_other_.size());
+    pivot(row, column, x_other_.size(), monitor);
   }
   return true;
 }
 
 Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
   Simplex walk(*this);
-  walk.move_to_vertex();
+  walk.move_to_vertex(&monitor);
   const Index r = rank();
   const auto sorted_basis = [&] {
     std::vector<Index> basis = walk.basis();
@@ -318,7 +308,7 @@ Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
     for (Index j = 0; j < size(); ++j) {
       if (!in_basis[static_cast<std::size_t>(j)]) order.push_back(j);
     }
-    walk.set_order(std::move(order));
+    walk.set_order(std::move(order), &monitor);
 
     std::vector<Index> support;
     for (Index i = 0; i < r; ++i) {
@@ -349,7 +339,7 @@ Matrix Simplex::null_basis() const {
   const Index r = rank(), free = size() - r;
   if (n_known_ < free) {
     Simplex fresh(*this);
-    fresh.refresh();
+    fresh.refresh(free, nullptr);
     return fresh.null_basis();
   }
   Matrix basis = Matrix::Zero(size(), free);

@@ -67,10 +67,11 @@ DualPoint dual_point(const ScaledProblem& problem, double lam, const std::vector
   std::vector<Index> patterns;
   for (const Block& b : active_set) patterns.push_back(b.pattern);
   Matrix c(problem.n_features(), weights.cols());
-  problem.products().correlate(r, patterns, c, n_threads);
+  problem.products().correlate(r, patterns, c, n_threads, &monitor);
   BlockProjector projector(problem);
   Vector q(problem.n_features());
   for (Index j = 0; j < weights.cols(); ++j) {
+    monitor.check();
     const Block block = active_set[static_cast<std::size_t>(j)];
     Face face;
     projector.project(block, (block.sign / n) * c.col(j), face, q);
@@ -82,7 +83,7 @@ DualPoint dual_point(const ScaledProblem& problem, double lam, const std::vector
 
 // From the rows of X and the bits themselves.
 double largest_cone_violation(const Problem& problem, const std::vector<Block>& active_set,
-                              const Matrix& weights) {
+                              const Matrix& weights, Monitor& monitor) {
   if (problem.formulation() == Formulation::gated) return 0.0;
   const ScaledProblem& scaled = problem.scaled();
   const Vector lengths = Vector::NullaryExpr(
@@ -90,6 +91,7 @@ double largest_cone_violation(const Problem& problem, const std::vector<Block>& 
   double violation = 0.0;
   Vector slack(scaled.n_samples());
   for (Index j = 0; j < weights.cols(); ++j) {
+    monitor.check();
     const Index pattern = active_set[static_cast<std::size_t>(j)].pattern;
     slack.noalias() = scaled.X() * weights.col(j).stableNormalized();
     for (Index k = 0; k < slack.size(); ++k) {
@@ -159,7 +161,7 @@ Certificate certify_fit(const Problem& problem, double lam, const std::vector<Bl
   const double unit = scaled.y_unit();
   const double largest_bound = std::numeric_limits<double>::max();
   return {primal * unit * unit, std::min(best.value * unit * unit, largest_bound), gap,
-          best.stationarity, largest_cone_violation(problem, active_set, scaled_weights)};
+          best.stationarity, largest_cone_violation(problem, active_set, scaled_weights, monitor)};
 }
 
 }  // namespace
@@ -174,18 +176,32 @@ void require_parts_of(const Problem& problem, const Solution& solution, const ch
 }
 
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
-                     const Matrix& weights) {
+                     const Matrix& weights, Monitor* monitor) {
+  return fitted_change(problem, active_set, weights, weights, monitor);
+}
+
+// The fit is linear in the weights but for the neurons' own kinks on samples of weight 0.
+Vector fitted_change(const Problem& problem, const std::vector<Block>& active_set,
+                     const Matrix& weights, const Matrix& d_weights, Monitor* monitor) {
   constexpr Index kStripe = 256;  // samples at a time
+  const Vector& v = problem.sample_weight();
+  const bool has_cones = problem.formulation() == Formulation::relu;
   Vector fitted = Vector::Zero(problem.n_samples());
   const BitMatrix& masks = problem.patterns().masks();
-  Matrix outputs;
+  Matrix outputs, activations;
   for (Index first = 0; first < fitted.size(); first += kStripe) {
+    keep_going(monitor);
     const Index count = std::min(kStripe, fitted.size() - first);
-    outputs.noalias() = problem.X().middleRows(first, count) * weights;
+    const auto rows = problem.X().middleRows(first, count);
+    const bool unheld = has_cones && v.size() > 0 && v.segment(first, count).minCoeff() == 0.0;
+    outputs.noalias() = rows * d_weights;
+    if (unheld) activations.noalias() = rows * weights;
     for (Index j = 0; j < weights.cols(); ++j) {
       const Block block = active_set[static_cast<std::size_t>(j)];
       for (Index k = 0; k < count; ++k) {
-        if (masks.test(first + k, block.pattern)) fitted(first + k) += block.sign * outputs(k, j);
+        const bool is_on = unheld && v(first + k) == 0.0 ? activations(k, j) > 0.0
+                                                         : masks.test(first + k, block.pattern);
+        if (is_on) fitted(first + k) += block.sign * outputs(k, j);
       }
     }
   }
@@ -196,14 +212,14 @@ Certificate certify(const Problem& problem, double lam, const std::vector<Block>
                     const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
   check_parts(problem, lam, active_set, weights, dual);
   return certify_fit(problem, lam, active_set, weights, dual,
-                     fitted_values(problem, active_set, weights), n_threads, monitor);
+                     fitted_values(problem, active_set, weights, &monitor), n_threads, monitor);
 }
 
 Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
                        int n_threads, Monitor& monitor) {
   check_parts(problem, lam, active_set, weights, dual);
-  Vector fitted = fitted_values(problem, active_set, weights);
+  Vector fitted = fitted_values(problem, active_set, weights, &monitor);
   const Certificate certificate =
       certify_fit(problem, lam, active_set, weights, dual, fitted, n_threads, monitor);
   Vector residual = problem.y() - fitted;
@@ -224,11 +240,11 @@ Solution make_solution(const Problem& problem, double lam, Status status,
 
 Solution make_bounded_solution(const Problem& problem, double lam, Status status,
                                std::vector<Block> active_set, Matrix weights, Vector dual,
-                               long n_iter, double lower_bound) {
+                               long n_iter, double lower_bound, Monitor* monitor) {
   check_parts(problem, lam, active_set, weights, dual);
   const ScaledProblem& scaled = problem.scaled();
   const double unit = scaled.y_unit() * scaled.y_unit();
-  Vector fitted = fitted_values(problem, active_set, weights);
+  Vector fitted = fitted_values(problem, active_set, weights, monitor);
   Vector residual = problem.y() - fitted;
   const double primal = primal_value(scaled, scaled.scaled_lam(lam), weights / scaled.weight_unit(),
                                      scaled.to_scaled(residual));

@@ -94,13 +94,24 @@ constexpr double kSmallestGap = 1e-15;
 constexpr int kMaxStalledOptimal = 6;
 constexpr int kMaxStalled = 12;
 
+// Where what is done need not be complete: the next check() throws again.
+bool has_time(Monitor& monitor) {
+  try {
+    monitor.check();
+    return true;
+  } catch (const Stopped&) {
+    return false;
+  }
+}
+
 // ||X||_2^2 by the power method, from the longest row.
-double largest_singular_value_squared(const Matrix& X) {
+double largest_singular_value_squared(const Matrix& X, Monitor& monitor) {
   Index longest = 0;
   if (X.size() == 0 || X.rowwise().squaredNorm().maxCoeff(&longest) == 0.0) return 0.0;
   Vector v = X.row(longest);
   double value = 0.0;
   for (int i = 0; i < 20; ++i) {
+    if (!has_time(monitor)) break;
     const Vector image = X.transpose() * (X * v.normalized());
     value = image.norm();
     v = image;
@@ -122,7 +133,7 @@ class Solver {
         newton_(problem, lam, options.n_threads, monitor),
         r_(problem.y()),
         y_norm_(problem.y().norm()),
-        x_norm_squared_(largest_singular_value_squared(problem.X()) / n_) {
+        x_norm_squared_(largest_singular_value_squared(problem.X(), monitor) / n_) {
     set_.weights.resize(problem.n_features(), 0);
     best_ = set_;
     best_r_ = r_;
@@ -345,7 +356,7 @@ class Solver {
     double deviation = y_norm_ > 0.0 ? (problem_.y() - fitted(set_) - r_).norm() / y_norm_ : 0.0;
     for (const BlockNorm& b : violated) deviation = std::max(deviation, b.norm / lam_ - 1.0);
     Matrix c(problem_.n_features(), set_.size());
-    problem_.products().correlate(r_, set_.patterns(), c, options_.n_threads);
+    problem_.products().correlate(r_, set_.patterns(), c, options_.n_threads, &monitor_);
     Vector q(c.rows());
     for (Index j = 0; j < set_.size(); ++j) {
       monitor_.check();
@@ -377,7 +388,8 @@ class Solver {
       signed_weights.col(j) *= set.blocks[static_cast<std::size_t>(j)].sign;
     }
     Vector result(problem_.n_samples());
-    problem_.products().forward(set.patterns(), signed_weights, result, options_.n_threads);
+    problem_.products().forward(set.patterns(), signed_weights, result, options_.n_threads,
+                                &monitor_);
     return result;
   }
 
@@ -563,7 +575,7 @@ class Solver {
   // Relative gap of a point over the blocks of the working set alone.
   double restricted_gap(const WorkingSet& point, const Vector& r) {
     Matrix c(problem_.n_features(), set_.size());
-    problem_.products().correlate(r, set_.patterns(), c, options_.n_threads);
+    problem_.products().correlate(r, set_.patterns(), c, options_.n_threads, &monitor_);
     double largest = lam_;
     for (Index j = 0; j < set_.size(); ++j) {
       const Block block = set_.blocks[static_cast<std::size_t>(j)];
@@ -642,9 +654,9 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
   }
   Vector dual = scaled.from_scaled(solver.dual());
   if (status == Status::time_limit || status == Status::callback) {
-    return make_bounded_solution(problem, lam, status, std::move(active_set), std::move(weights),
-                                 std::move(dual), solver.n_iter(),
-                                 solver.lower_bound() * scaled.y_unit() * scaled.y_unit());
+    return make_bounded_solution(
+        problem, lam, status, std::move(active_set), std::move(weights), std::move(dual),
+        solver.n_iter(), solver.lower_bound() * scaled.y_unit() * scaled.y_unit(), &monitor);
   }
   Solution solution = make_solution(problem, lam, status, std::move(active_set), std::move(weights),
                                     std::move(dual), solver.n_iter(), options.n_threads, monitor);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -245,8 +246,8 @@ struct Point {
 
 // The neurons of a network as a point of a program with all of their patterns; those that are zero
 // on all samples are left out.
-Point point_of(const Network& network, const Problem& problem) {
-  const NetworkBlocks own = to_blocks(network, problem.X());
+Point point_of(const Network& network, const Problem& problem, Monitor& monitor) {
+  const NetworkBlocks own = to_blocks(network, problem.X(), &monitor);
   std::map<Words, Index> place;
   const BitMatrix& masks = problem.patterns().masks();
   for (Index i = 0; i < masks.n_cols(); ++i) place.try_emplace(words_of(masks, i), i);
@@ -268,15 +269,53 @@ Point point_of(const Network& network, const Problem& problem) {
   return point;
 }
 
-Solution certified(const Problem& problem, double lam, const Point& point, int n_threads,
-                   Monitor& monitor) {
-  const Vector residual = problem.y() - fitted_values(problem, point.blocks, point.weights);
-  Solution solution = make_solution(problem, lam, Status::max_iter, point.blocks, point.weights,
-                                    residual, 0, n_threads, monitor);
+// Without a bound.
+Solution solution_at(const Problem& problem, double lam, const Point& point, Monitor& monitor) {
+  Solution solution =
+      make_bounded_solution(problem, lam, Status::max_iter, point.blocks, point.weights,
+                            Vector::Zero(problem.n_samples()), 0, 0.0, &monitor);
+  solution.dual = solution.residual;
   if (!std::isfinite(solution.objective)) {
     throw_invalid("network has an objective that exceeds the range of float64");
   }
   return solution;
+}
+
+// With the bound of its residual, if there is time for it.
+Solution certified(const Solution& at, int n_threads, Monitor& monitor) {
+  try {
+    return make_solution(at.problem, at.lam, at.status, at.active_set, at.weights, at.dual, 0,
+                         n_threads, monitor);
+  } catch (const Stopped&) {
+    return at;
+  }
+}
+
+// The optimum of the start's program. Where time ends the solver early, no worse than the start.
+Solution solve_from(const Solution& start, int n_threads, Monitor& monitor) {
+  SolveOptions options;
+  options.n_threads = n_threads;
+  options.warm_start = &start;
+  Solution best = solve(start.problem, start.lam, options, monitor);
+  if (best.status != Status::time_limit || best.objective <= start.objective) return best;
+  Solution stayed = start;
+  stayed.status = best.status;
+  stayed.lower_bound = std::max(start.lower_bound, best.lower_bound);
+  stayed.gap = 1.0 - stayed.lower_bound / stayed.objective;
+  return stayed;
+}
+
+// The patterns of the neurons alone where there is no time for those across their kinks.
+OwnPatterns own_patterns_in_time(const Network& network, ConstMatrixRef X, double kink_tol,
+                                 Monitor& monitor) {
+  try {
+    return own_patterns(network, X, kink_tol, monitor);
+  } catch (const Stopped&) {
+    const Monitor::WrapUp wrap_up(monitor);
+    PatternList list(X.rows());
+    list.add(to_blocks(network, X, &monitor).patterns);
+    return {list.patterns(X.cols()), false};
+  }
 }
 
 }  // namespace
@@ -284,11 +323,11 @@ Solution certified(const Problem& problem, double lam, const Point& point, int n
 OwnPatterns own_patterns(const Network& network, ConstMatrixRef X, double kink_tol,
                          Monitor& monitor) {
   PatternList list(X.rows());
-  list.add(to_blocks(network, X).patterns);
+  list.add(to_blocks(network, X, &monitor).patterns);
   if (network.gates()) return {list.patterns(X.cols()), true};
   bool has_all_sides = true;
   double max_sides = kMaxSides * std::min(1.0, 1000.0 / static_cast<double>(X.rows()));
-  const Hyperplanes planes = find_hyperplanes(X);
+  const Hyperplanes planes = find_hyperplanes(X, &monitor);
   for (Index j = 0; j < network.n_neurons(); ++j) {
     monitor.check();
     const Vector w = network.hidden().row(j).transpose().stableNormalized();
@@ -306,15 +345,19 @@ NetworkReport check_network(const Network& network, const Matrix& X, const Vecto
   require_positive(lam, "lam");
   require_positive(tol, "tol");
   require_not_negative(kink_tol, "kink_tol");
+  // What every answer needs, O(n d) for each neuron, is made whatever time it takes.
+  std::optional<Monitor::WrapUp> untimed(std::in_place, monitor);
   const double objective = network.objective(X, y, lam, sample_weight, n_threads, monitor);
   Network merged = network.balance().merge();
-  OwnPatterns patterns = own_patterns(merged, X, kink_tol, monitor);
-  const Problem problem(X, y, std::move(patterns.patterns), network.formulation(), sample_weight);
-  Solution own = certified(problem, lam, point_of(merged, problem), n_threads, monitor);
-  SolveOptions options;
-  options.n_threads = n_threads;
-  options.warm_start = &own;
-  Solution best = solve(problem, lam, options, monitor);
+  untimed.reset();
+  OwnPatterns patterns = own_patterns_in_time(merged, X, kink_tol, monitor);
+  untimed.emplace(monitor);
+  const Problem problem(X, y, std::move(patterns.patterns), network.formulation(), sample_weight,
+                        &monitor);
+  Solution own = solution_at(problem, lam, point_of(merged, problem, monitor), monitor);
+  untimed.reset();
+  own = certified(own, n_threads, monitor);
+  Solution best = solve_from(own, n_threads, monitor);
   own.lower_bound = std::max(own.lower_bound, best.lower_bound);
   own.gap = relative_gap(own.objective, own.lower_bound);
   if (own.gap <= tol) own.status = Status::optimal;
@@ -358,16 +401,17 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
   require_at_least(1, n_steps, "n_steps");
   const Network balanced = network.balance();
   PatternList list(X.rows());
-  list.add(own_patterns(balanced, X, kKinkTolerance, monitor).patterns);
+  list.add(own_patterns_in_time(balanced, X, kKinkTolerance, monitor).patterns);
   list.add(more);
-  const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight);
-  const Point start = point_of(balanced, problem);
-  const Solution first = certified(problem, lam, start, n_threads, monitor);
-  SolveOptions options;
-  options.n_threads = n_threads;
-  options.warm_start = &first;
-  const Solution last = solve(problem, lam, options, monitor);
+  std::optional<Monitor::WrapUp> untimed(std::in_place, monitor);
+  const Problem problem(X, y, list.patterns(X.cols()), network.formulation(), sample_weight,
+                        &monitor);
+  const Point start = point_of(balanced, problem, monitor);
+  const Solution first = solution_at(problem, lam, start, monitor);
+  untimed.reset();
+  const Solution last = solve_from(first, n_threads, monitor);
 
+  untimed.emplace(monitor);
   std::vector<Network> path{network, balanced};
   for (Index step = 0; step <= n_steps; ++step) {
     monitor.check();
@@ -391,7 +435,7 @@ std::vector<Network> descent_path(const Network& network, const Matrix& X, const
       point.weights.col(static_cast<Index>(point.active_set.size())) = w;
       point.active_set.push_back({key.first, -key.second});
     }
-    path.push_back(to_network(point));
+    path.push_back(to_network(point, &monitor));
   }
   return path;
 }

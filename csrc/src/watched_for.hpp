@@ -1,29 +1,29 @@
 // parallel_for() under a monitor.
 #pragma once
 
-#include <thread>
-
 #include "convexrelu/monitor.hpp"
 #include "convexrelu/parallel.hpp"
 
 namespace convexrelu {
 
 // Calls body(chunk, keep_going) for every chunk in [0, n_chunks). body asks keep_going() every few
-// milliseconds and ends early when it is false. Throws what Monitor::check() throws.
+// milliseconds and ends early when it is false. Throws what Monitor::check() throws; inside a chunk of
+// another loop, on another thread than the monitor's, it returns early instead.
 template <typename Body>
-void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Body& body) {
-  const std::thread::id owner = std::this_thread::get_id();
-  const auto keep_going = [&] {
-    if (std::this_thread::get_id() == owner) monitor.check();
-    return !monitor.stop_requested();
-  };
+void watched_for(Index n_chunks, int n_threads, Monitor* monitor, const Body& body) {
+  const auto going = [monitor] { return keep_going(monitor); };
   parallel_for(
       n_chunks, n_threads,
       [&](Index chunk) {
-        if (keep_going()) body(chunk, keep_going);
+        if (going()) body(chunk, going);
       },
-      [&] { monitor.check(); });
-  monitor.check();
+      going);
+  going();
+}
+
+template <typename Body>
+void watched_for(Index n_chunks, int n_threads, Monitor& monitor, const Body& body) {
+  watched_for(n_chunks, n_threads, &monitor, body);
 }
 
 }  // namespace convexrelu

@@ -79,7 +79,11 @@ class Patterns:
     def packed(self) -> NDArray[np.uint64]: ...
 
 def patterns_from_gates(
-    X: NDArray[np.float64], gates: NDArray[np.float64], distinct: bool
+    X: NDArray[np.float64],
+    gates: NDArray[np.float64],
+    distinct: bool,
+    time_limit: float | None = None,
+    n_threads: int = 1,
 ) -> Patterns: ...
 def enumerate_patterns(
     X: NDArray[np.float64],
@@ -88,7 +92,9 @@ def enumerate_patterns(
     n_threads: int,
     callback: Callable[[Progress], bool | None] | None,
 ) -> Patterns: ...
-def sample_ray_gates(X: NDArray[np.float64], n_gates: int, seed: int) -> NDArray[np.float64]: ...
+def sample_ray_gates(
+    X: NDArray[np.float64], n_gates: int, seed: int, time_limit: float | None = None
+) -> NDArray[np.float64]: ...
 
 class MaskProduct:
     def __init__(self, X: NDArray[np.float64], patterns: Patterns) -> None: ...
@@ -409,6 +415,7 @@ def descent_path(
     sample_weight: NDArray[np.float64],
     more: Patterns,
     n_steps: int,
+    time_limit: float | None,
     n_threads: int,
 ) -> list[Network]: ...
 

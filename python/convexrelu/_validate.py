@@ -182,8 +182,11 @@ def time_limit(value: Any, name: str = "time_limit") -> float | None:
 
 
 def n_threads(value: Any, name: str = "n_threads") -> int:
-    """A number of threads."""
-    return integer(value, name, low=1)
+    """A number of threads, or -1 for all; the core takes no more than there are processors."""
+    number = integer(value, name, low=-(2**31))
+    if number < 1 and number != -1:
+        raise ValueError(f"{name} must be at least 1, or -1 for all processors, got {number}")
+    return number
 
 
 def rng(value: Any, name: str = "rng") -> np.random.Generator:

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrelu import _core, _validate
+from convexrelu._deadline import Deadline
+
+_NUMBERS_AT_ONCE = 1_000_000  # ten milliseconds, in which numpy does not look for Ctrl-C
 
 
 class Patterns:
@@ -122,7 +125,15 @@ def _restore(
     return Patterns(_core.Patterns(packed, n_samples, gates, complete_for))
 
 
-def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gaussian") -> Patterns:
+def sample_patterns(
+    X: Any,
+    n_gates: int,
+    *,
+    rng: Any = None,
+    method: str = "gaussian",
+    time_limit: float | None = None,
+    n_threads: int = 1,
+) -> Patterns:
     """Patterns of random gates (Mishkin, Sahiner & Pilanci 2022).
 
     Parameters
@@ -140,25 +151,55 @@ def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gau
         How gates are drawn. Gaussian ones find a cell of the arrangement in proportion to its solid
         angle. A ray on which rank - 1 random samples vanish, moved to a random side of each, finds
         cells nearly uniformly: narrow ones too.
+    time_limit : float, optional
+        Seconds of wall clock.
+    n_threads : int
+        How many threads may work, -1 for all processors; does not change the result.
 
     Returns
     -------
     Patterns
 
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong and what would be right.
+    LimitExceeded
+        Where `time_limit` ended the work.
+
     Cost O(n d n_gates).
     """
+    deadline = Deadline(time_limit)
     X = _validate.matrix(X, "X")
     n_gates = _validate.integer(n_gates, "n_gates", low=1)
     _validate.choice(method, "method", ("gaussian", "ray"))
     rng = _validate.rng(rng)
+    n_threads = _validate.n_threads(n_threads)
     if method == "ray":
-        gates = _core.sample_ray_gates(X, n_gates, seed=int(rng.integers(2**63)))
+        seed = int(rng.integers(2**63))
+        gates = _core.sample_ray_gates(X, n_gates, seed=seed, time_limit=deadline.left())
     else:
-        gates = rng.standard_normal((X.shape[1], n_gates))
-    return Patterns(_core.patterns_from_gates(X, gates, distinct=True))
+        gates = _normal_gates(rng, X.shape[1], n_gates, deadline)
+    core = _core.patterns_from_gates(
+        X, gates, distinct=True, time_limit=deadline.left(), n_threads=n_threads
+    )
+    return Patterns(core)
 
 
-def patterns_from_gates(X: Any, gates: Any) -> Patterns:
+def _normal_gates(
+    rng: np.random.Generator, d: int, n_gates: int, deadline: Deadline
+) -> NDArray[np.float64]:
+    """``rng.standard_normal((d, n_gates))``, which numpy would draw in one piece."""
+    gates = np.empty(d * n_gates)
+    for first in range(0, gates.size, _NUMBERS_AT_ONCE):
+        deadline.check()
+        rng.standard_normal(out=gates[first : first + _NUMBERS_AT_ONCE])
+    return gates.reshape(d, n_gates)
+
+
+def patterns_from_gates(
+    X: Any, gates: Any, *, time_limit: float | None = None, n_threads: int = 1
+) -> Patterns:
     """The patterns 1[X g >= 0] of the given gates, kept as they are, repetitions included.
 
     Parameters
@@ -166,21 +207,40 @@ def patterns_from_gates(X: Any, gates: Any) -> Patterns:
     X : (n, d) array
     gates : (d, p) array
         One gate vector a column.
+    time_limit : float, optional
+        Seconds of wall clock.
+    n_threads : int
+        How many threads may work, -1 for all processors; does not change the result.
 
     Returns
     -------
     Patterns
         With ``len(patterns) == p``.
 
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong and what would be right.
+    LimitExceeded
+        Where `time_limit` ended the work.
+
     Cost O(n d p).
     """
+    deadline = Deadline(time_limit)
     X = _validate.matrix(X, "X")
     gates = _validate.matrix(gates, "gates")
     if gates.shape[0] != X.shape[1]:
         raise ValueError(
             f"gates must have one row per column of X ({X.shape[1]}), got {gates.shape[0]}"
         )
-    return Patterns(_core.patterns_from_gates(X, gates, distinct=False))
+    core = _core.patterns_from_gates(
+        X,
+        gates,
+        distinct=False,
+        time_limit=deadline.left(),
+        n_threads=_validate.n_threads(n_threads),
+    )
+    return Patterns(core)
 
 
 def max_pattern_count(n: int, rank: int) -> int:

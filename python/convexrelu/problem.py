@@ -33,7 +33,8 @@ class Problem:
         sum_j a_j 1[g_j . x >= 0] (W_j . x).
     sample_weight : (n,) array, optional
         Non-negative weights v. The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``; a row
-        of weight 0 is left out, of the cones too.
+        of weight 0 is left out, of the cones too, and what is fitted there is what the network
+        predicts.
 
     Raises
     ------

@@ -101,7 +101,9 @@ class Solution:
 
     @property
     def fitted(self) -> NDArray[np.float64]:
-        """Fitted values sum_b A_b w_b (n,), read-only."""
+        """Fitted values sum_b A_b w_b (n,), read-only; on rows of weight 0 too they are what the
+        network predicts.
+        """
         return self._core.fitted
 
     @property

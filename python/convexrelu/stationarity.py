@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convexrelu import _core, _validate
+from convexrelu._deadline import Deadline
 from convexrelu.global_solver import solve_global
 from convexrelu.network import Network, _wrap
 from convexrelu.optimal_set import OptimalSet, find_optimal_set
@@ -223,7 +223,8 @@ def check_network(
     time_limit : float, optional
         Seconds of wall clock, most of which go into the bound over all patterns: it is within reach
         for some four features, for more it depends on the data and usually takes what it gets. What
-        is proven by then counts. None: as long as it needs.
+        is proven by then counts: bounds may be 0. The objective is computed in any case. None: as
+        long as it needs.
     rng : None, int or numpy.random.Generator
         Of the local search that the bound begins with.
     n_threads : int
@@ -248,18 +249,16 @@ def check_network(
 
     Cost: one solve over few patterns, and for relu networks one call of `price_patterns`.
     """
-    started = perf_counter()
+    deadline = Deadline(time_limit)
     X, y, lam, weight = _data(network, X, y, lam, sample_weight)
     tol = _validate.tol(tol)
     kink_tol = _validate.number(kink_tol, "kink_tol", low=0.0, high=1.0)
-    time_limit = _validate.time_limit(time_limit)
     seed = int(_validate.rng(rng).integers(2**63))
     n_threads = _validate.n_threads(n_threads)
     objective, has_all_sides, merged, own, best = _core.check_network(
-        network._core, X, y, lam, weight, tol, kink_tol, time_limit, n_threads
+        network._core, X, y, lam, weight, tol, kink_tol, deadline.left(), n_threads
     )
-    left = None if time_limit is None else max(0.0, time_limit - (perf_counter() - started))
-    bounded = _core.bound_globally(best, tol / 4, seed, left, n_threads)
+    bounded = _core.bound_globally(best, tol / 4, seed, deadline.left(), n_threads)
     problem = Problem._from_core(best.problem)
     return NetworkReport(
         objective,
@@ -306,7 +305,8 @@ def descent_path(
     n_steps : int
         Steps on the straight line.
     time_limit : float, optional
-        Seconds of wall clock for `solve_global`; the path ends at the best that it has by then.
+        Seconds of wall clock, for `solve_global` and what follows; the path ends at the best that
+        is known by then.
     rng : None, int or numpy.random.Generator
         Of its local search.
 
@@ -316,6 +316,7 @@ def descent_path(
         ``n_steps + 3`` networks. Each step moves the weights continuously, up to neurons that are
         replaced by others with the same sum.
     """
+    deadline = Deadline(time_limit)
     X, y, lam, weight = _data(network, X, y, lam, sample_weight)
     if patterns is not None and not isinstance(patterns, Patterns):
         raise TypeError(f"patterns must be Patterns, got {type(patterns).__name__}")
@@ -326,7 +327,6 @@ def descent_path(
         )
     n_steps = _validate.integer(n_steps, "n_steps", low=1)
     n_threads = _validate.n_threads(n_threads)
-    time_limit = _validate.time_limit(time_limit)
     rng = _validate.rng(rng)
     if patterns is not None:
         more = patterns._core
@@ -337,14 +337,16 @@ def descent_path(
             lam,
             sample_weight=sample_weight,
             certify=False,
-            time_limit=time_limit,
+            time_limit=deadline.left(),
             rng=rng,
             n_threads=n_threads,
         )
         more = solution._core.problem.patterns
     else:
-        more = _core.patterns_from_gates(X, np.empty((X.shape[1], 0)), False)
-    path = _core.descent_path(network._core, X, y, lam, weight, more, n_steps, n_threads)
+        more = _core.patterns_from_gates(X, np.empty((X.shape[1], 0)), distinct=False)
+    path = _core.descent_path(
+        network._core, X, y, lam, weight, more, n_steps, deadline.left(), n_threads
+    )
     return [_wrap(step) for step in path]
 
 

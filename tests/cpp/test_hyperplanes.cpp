@@ -176,6 +176,51 @@ void many_rows() {
   }
 }
 
+// Of one plane only where entries are near, and always where they agree to rounding.
+void a_crowd_of_near_rows() {
+  std::mt19937_64 rng(12);
+  std::normal_distribution<double> normal;
+  const Index n = 100000;
+  for (const double width : {1e-15, 1e-14, 1e-13, 1e-12}) {
+    Matrix X(2 * n, 5);
+    X.col(0).setOnes();
+    for (Index k = 0; k < n; ++k) {
+      for (Index j = 1; j < 5; ++j) X(k, j) = width * normal(rng);
+      X.row(n + k) = (k % 2 ? -3.0 : 7.0) * X.row(k);
+    }
+    const Hyperplanes planes = find_hyperplanes(X);
+    check_structure(planes, 2 * n);
+    for (Index k = 0; k < n; ++k) {
+      const auto first = planes.samples[at(planes.offsets[at(planes.plane[at(k)])])];
+      const Vector here = X.row(k) / X(k, 0), there = X.row(first) / X(first, 0);
+      CHECK((here - there).tail(4).lpNorm<Eigen::Infinity>() <= 1.1e-14);
+      // Unless so many are within rounding of it that one of the cuts goes between.
+      if (width >= 1e-13) CHECK(planes.plane[at(k)] == planes.plane[at(n + k)]);
+      CHECK(planes.orientation[at(k)] * planes.orientation[at(first)] ==
+            (X(first, 0) > 0 ? 1 : -1));
+    }
+  }
+}
+
+// Rows on which the largest entries tie, of either sign: their sides do not depend on rounding.
+void sides_do_not_turn_with_rounding() {
+  std::mt19937_64 rng(13);
+  for (int trial = 0; trial < 200; ++trial) {
+    const Index d = 2 + trial % 6;
+    Matrix X = integers(30, d, 1, rng);
+    Matrix both(60, d);
+    both << X, -0.1 * X;  // rounded
+    for (double& entry : both.bottomRows(30).reshaped()) {
+      entry *= 1.0 + 2.0 * kEpsilon * static_cast<double>(static_cast<int>(rng() % 3) - 1);
+    }
+    const Hyperplanes planes = find_hyperplanes(both);
+    for (Index k = 0; k < 30; ++k) {
+      CHECK(planes.plane[at(k)] == planes.plane[at(k + 30)]);
+      CHECK(planes.orientation[at(k)] == -planes.orientation[at(k + 30)]);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -185,5 +230,7 @@ int main() {
   RUN(rows_can_be_left_out);
   RUN(pivots_span_the_columns);
   RUN(many_rows);
+  RUN(a_crowd_of_near_rows);
+  RUN(sides_do_not_turn_with_rounding);
   return failed_checks == 0 ? 0 : 1;
 }

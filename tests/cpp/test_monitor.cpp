@@ -100,6 +100,22 @@ void an_answer_is_wrapped_up_without_limit_and_then_it_holds_again() {
   }
 }
 
+// The thread of the monitor checks; others learn that it has stopped, and throw nothing.
+void threads_ask_whether_to_go_on() {
+  Monitor monitor(0.0);
+  bool before = false, after = true, thrown = false;
+  std::thread([&] { before = monitor.keep_going(); }).join();
+  try {
+    while (monitor.keep_going()) {
+    }
+  } catch (const Stopped&) {
+    thrown = true;
+  }
+  std::thread([&] { after = monitor.keep_going(); }).join();
+  CHECK(before && thrown && !after);
+  CHECK(convexrelu::keep_going(nullptr));
+}
+
 }  // namespace
 
 int main() {
@@ -107,6 +123,7 @@ int main() {
   RUN(time_limit_stops_and_tells_the_workers);
   RUN(callback_gets_the_progress_and_may_stop);
   RUN(an_answer_is_wrapped_up_without_limit_and_then_it_holds_again);
+  RUN(threads_ask_whether_to_go_on);
   RUN(interrupt_is_asked_now_and_then_and_passes_through);
   return failed_checks;
 }

@@ -1,7 +1,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <mutex>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -12,6 +14,7 @@
 
 using convexrelu::Index;
 using convexrelu::parallel_for;
+using convexrelu::usable_threads;
 
 namespace {
 
@@ -98,6 +101,7 @@ void threads_stay_for_the_next_loop() {
 
 // A chunk of another thread lasts until the calling one, which has none left, ends it.
 void the_calling_thread_watches_while_it_waits() {
+  if (usable_threads(2) < 2) return;
   const std::thread::id owner = std::this_thread::get_id();
   std::atomic<bool> has_begun{false}, is_over{false};
   bool caught = false;
@@ -128,6 +132,28 @@ void loops_nest() {
   CHECK(total == 20);
 }
 
+void no_more_threads_than_processors() {
+  const int all = usable_threads(-1);
+  CHECK(all >= 1 && usable_threads(1) == 1);
+  CHECK(usable_threads(1 << 30) == all);
+  for (const int wrong : {0, -2}) {
+    bool refused = false;
+    try {
+      usable_threads(wrong);
+    } catch (const std::invalid_argument&) {
+      refused = true;
+    }
+    CHECK(refused);
+  }
+  std::mutex lock;
+  std::set<std::thread::id> seen;
+  parallel_for(10000, 1 << 30, [&](Index) {
+    const std::lock_guard<std::mutex> hold(lock);
+    seen.insert(std::this_thread::get_id());
+  });
+  CHECK(static_cast<int>(seen.size()) <= all);
+}
+
 }  // namespace
 
 int main() {
@@ -137,5 +163,6 @@ int main() {
   RUN(threads_stay_for_the_next_loop);
   RUN(the_calling_thread_watches_while_it_waits);
   RUN(loops_nest);
+  RUN(no_more_threads_than_processors);
   return failed_checks;
 }

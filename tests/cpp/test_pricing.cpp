@@ -72,6 +72,7 @@ Trial draw(int trial, Random& rng) {
 
 void equals_the_maximum_over_enumerated_patterns() {
   Random rng(1);
+  Monitor monitor;
   for (int trial = 0; trial < 1000; ++trial) {
     const auto [X, r] = draw(trial, rng);
     const double truth = largest(enumerate_norms(X, r, 0.0)), room = Trial{X, r}.room();
@@ -81,7 +82,7 @@ void equals_the_maximum_over_enumerated_patterns() {
       const Pricing found = price(X, r, options);
       CHECK(found.is_exact);
       CHECK(found.upper_bound >= truth - room);
-      CHECK(price_bound(X, r) >= found.value);
+      CHECK(price_bound(X, r, monitor) >= found.value);
       CHECK(found.value <= truth * (1.0 + 1e-12) + room);
       CHECK(found.value * (1.0 + tol) >= truth * (1.0 - 1e-12) - room);
       CHECK(std::abs(found.direction.norm() - 1.0) < 1e-14);

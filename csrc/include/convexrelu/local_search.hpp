@@ -46,7 +46,7 @@ Matrix random_directions(Index d, Index m, std::uint64_t seed);
 class LocalSearch {
  public:
   // Finite X (n, d), which is copied. O(n d + n log n)
-  explicit LocalSearch(ConstMatrixRef X);
+  explicit LocalSearch(ConstMatrixRef X, Monitor* monitor = nullptr);
 
   Index n_features() const { return d_; }
   // Unit normals (d, h) of the distinct hyperplanes of the rows, in an order of their own.

@@ -11,6 +11,7 @@
 // mask_product.md): correlate adds rows r_k x_k over the samples of a pattern, forward adds rows
 // U_j over the patterns that hold a sample.
 //
+// A monitor is asked every few milliseconds whether to go on; a result is not complete where it says no.
 // The bits of a result do not depend on n_threads. Where a mask is zero nothing is read: NaN or
 // infinity there does not matter.
 //
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "convexrelu/bit_matrix.hpp"
+#include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
 
 namespace convexrelu {
@@ -39,21 +41,22 @@ class MaskProduct {
   Index n_patterns() const { return masks_->n_cols(); }
 
   // C (m d, P); R is one vector or several.
-  void correlate(ConstMatrixRef R, MatrixRef C, int n_threads = 1) const;
+  void correlate(ConstMatrixRef R, MatrixRef C, int n_threads = 1,
+                 Monitor* monitor = nullptr) const;
 
   // The same for the listed patterns: C (m d, patterns.size()).
   void correlate(ConstMatrixRef R, const std::vector<Index>& patterns, MatrixRef C,
-                 int n_threads = 1) const;
+                 int n_threads = 1, Monitor* monitor = nullptr) const;
 
   // norms: ||X' D_i r|| of so many patterns from `start` on, to within the returned bound, which is the
   // same for all. It is proven, of the size 1e-6 ||X||_F ||r||, and infinite if X or r holds NaN or
   // infinity. Data may be of any magnitude: powers of two are taken out.
-  double correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads = 1,
-                           Index start = 0) const;
+  double correlation_norms(ConstVectorRef r, VectorRef norms, int n_threads = 1, Index start = 0,
+                           Monitor* monitor = nullptr) const;
 
   // f (n) = sum_j D_{patterns[j]} X U_j. A pattern may be listed more than once.
-  void forward(const std::vector<Index>& patterns, ConstMatrixRef U, VectorRef f,
-               int n_threads = 1) const;
+  void forward(const std::vector<Index>& patterns, ConstMatrixRef U, VectorRef f, int n_threads = 1,
+               Monitor* monitor = nullptr) const;
 
  private:
   const BitMatrix* masks_;

@@ -20,7 +20,8 @@ class OutOfMemory : public std::bad_alloc {
 };
 
 // Bytes that can be had without swapping (Linux: the smaller of what the kernel reports and what the
-// control group leaves); infinity where the system does not say.
+// control group leaves); what can be addressed where the system does not say. So a number of elements
+// that fits is an Index, and their size in bytes a size_t.
 double available_memory();
 
 // Throws OutOfMemory when that many bytes are not available. Free for less than 16 MB.

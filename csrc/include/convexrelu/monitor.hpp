@@ -1,7 +1,7 @@
 // How long work is watched and ended: a time limit, the caller's callback, an interrupt.
 //
-// Work calls check() at least every few milliseconds, from the thread that owns the
-// monitor, and report() once per iteration. Both throw Stopped when the time is over or the
+// Work calls check() at least every few milliseconds, from the thread that made the monitor, and
+// report() once per iteration; the threads that help it ask keep_going(). The first two throw Stopped when the time is over or the
 // callback asked to stop; whoever owns an answer that is worth returning catches it, once,
 // at the top of its loop. What the interrupt hook throws (Ctrl-C) passes through untouched.
 #pragma once
@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <thread>
 
 #include "convexrelu/types.hpp"
 
@@ -57,6 +58,13 @@ class Monitor {
   double seconds() const;
   double time_left() const { return time_limit_ - seconds(); }
 
+  // For any thread: the one that made the monitor calls check(); others learn whether to go on. Work
+  // that ends because of it is not done: the thread that made the monitor throws at its next check().
+  bool keep_going() {
+    if (std::this_thread::get_id() == owner_) check();
+    return !stop_requested();
+  }
+
   // For worker threads, which must not call check(): true once the work should end.
   bool stop_requested() const { return stop_requested_.load(std::memory_order_relaxed); }
   // Set by a worker that failed, so that its siblings end too.
@@ -67,6 +75,7 @@ class Monitor {
 
   [[noreturn]] void stop(StopReason reason);
 
+  std::thread::id owner_ = std::this_thread::get_id();
   Clock::time_point start_;
   Clock::time_point next_interrupt_check_;
   double time_limit_;
@@ -75,6 +84,9 @@ class Monitor {
   StopReason stopped_ = StopReason::none;
   std::atomic<bool> stop_requested_{false};
 };
+
+// For work that may have no monitor.
+inline bool keep_going(Monitor* monitor) { return monitor == nullptr || monitor->keep_going(); }
 
 class Monitor::WrapUp {
  public:

@@ -72,7 +72,7 @@ class Network {
 // The balanced network of a solution, a neuron per active block, with the solution's fit and
 // objective. Gated: throws std::invalid_argument where a gate does not give its pattern on the
 // problem's X.
-Network to_network(const Solution& solution);
+Network to_network(const Solution& solution, Monitor* monitor = nullptr);
 
 // What a network is in the convex program on given data.
 struct NetworkBlocks {
@@ -83,6 +83,6 @@ struct NetworkBlocks {
 
 // Neurons of one block add up; dead ones are left out. A neuron on a kink, W_j.x_k = 0, goes to the
 // pattern that holds x_k. relu: the weights lie in their cones, to rounding.
-NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X);
+NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X, Monitor* monitor = nullptr);
 
 }  // namespace convexrelu

@@ -42,8 +42,9 @@ class Patterns {
   Index n_samples() const { return masks().n_rows(); }
   Index n_features() const;
   const BitMatrix& masks() const;
-  const Matrix& gates() const;
-  const Matrix& gates(Monitor& monitor) const;  // watched, where they are yet to be computed
+  const Matrix& gates(
+      Monitor* monitor = nullptr) const;  // watched, where they are yet to be computed
+  const Matrix& gates(Monitor& monitor) const { return gates(&monitor); }
 
   bool is_complete() const { return complete_for().has_value(); }
   // Whether they are complete for this very X: others of its shape, or with columns or rows multiplied
@@ -57,12 +58,15 @@ class Patterns {
 };
 
 // The patterns of gates (d, p), kept as they are. O(n d p) time, O(n d) bytes beside the answer.
-// Throws std::invalid_argument if X or gates holds NaN or infinity or their shapes do not fit.
-Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads = 1);
+// Throws std::invalid_argument if X or gates holds NaN or infinity or their shapes do not fit. A monitor
+// is asked every few milliseconds whether to go on, here and below.
+Patterns patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads = 1,
+                             Monitor* monitor = nullptr);
 
 // The same without repetitions, of which the first stays, and without the all-zero pattern, which
 // contributes nothing to any network.
-Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads = 1);
+Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, int n_threads = 1,
+                                      Monitor* monitor = nullptr);
 
 // 2 sum_{k < rank} C(n - 1, k): the number of patterns of n samples of that rank in general
 // position, an upper bound on that of any others (Winder 1966; Cover 1965). 1 for rank 0, infinity where

@@ -50,8 +50,9 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
                        Monitor& monitor);
 
 // An upper bound on ||q_b|| for every pattern and sign by one formula, without a search: O(n d^2 + d^3).
+// Where the monitor stops it, by a weaker one, O(n d).
 // Throws as price_patterns does.
-double price_bound(ConstMatrixRef X, ConstVectorRef r);
+double price_bound(ConstMatrixRef X, ConstVectorRef r, Monitor& monitor);
 
 struct PricedCells {
   Patterns patterns;  // of these cells, with gates inside them

@@ -10,7 +10,8 @@
 //                           ||q_b|| <= lam elsewhere; w = 0 is iff lam >= lambda_max = max_b ||q_b|| at r = y
 //
 // With sample weights v the loss is 1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2; the cones keep the
-// unweighted rows, and a row of weight 0 is left out of both.
+// unweighted rows, and a row of weight 0 is left out of both: what is fitted there is what the network
+// predicts, which needs not be s D_i x_k.w_b.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,11 @@ namespace convexrelu {
 class ScaledProblem {
  public:
   ScaledProblem(const Matrix& X, const Vector& y, const Vector& sample_weight,
-                const Patterns& patterns, Formulation formulation);
+                const Patterns& patterns, Formulation formulation, Monitor* monitor = nullptr);
+
+  // The products refer to the masks.
+  ScaledProblem(const ScaledProblem&) = delete;
+  ScaledProblem& operator=(const ScaledProblem&) = delete;
 
   Index n_samples() const { return X_.rows(); }
   Index n_features() const { return X_.cols(); }
@@ -74,7 +79,7 @@ class ScaledProblem {
   void apply_mask(Block block, MatrixRef columns) const;
 
   // |D_i and D_j| / n over the listed patterns (k, k).
-  Matrix overlaps(const std::vector<Index>& patterns) const;
+  Matrix overlaps(const std::vector<Index>& patterns, Monitor* monitor = nullptr) const;
 
   // sigma (n_hyperplanes): the side of every hyperplane on which the cone of a pattern lies; 0
   // where its bits ask for both sides (then the cone lies in the hyperplane).
@@ -136,9 +141,9 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
 class Problem {
  public:
   // sample_weight (n) or empty for equal weights. Throws std::invalid_argument when shapes differ or
-  // an entry is not finite.
+  // an entry is not finite. O(n (d log n + P)).
   Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
-          Vector sample_weight = Vector());
+          Vector sample_weight = Vector(), Monitor* monitor = nullptr);
 
   const Matrix& X() const;
   const Vector& y() const;

@@ -27,8 +27,9 @@ class Simplex {
   // Coordinates x_j ||Q_j|| up to this, relative to the largest of the first point, are zero.
   static constexpr double kZero = 1e-10;
 
-  // At the point start (k), all of whose entries are >= 0. O(m k r)
-  Simplex(ConstMatrixRef Q, ConstVectorRef start);
+  // At the point start (k), all of whose entries are >= 0. O(m k r). A monitor, here and below, is asked
+  // every few milliseconds; a Simplex that it stopped is of no use any more.
+  Simplex(ConstMatrixRef Q, ConstVectorRef start, Monitor* monitor = nullptr);
 
   Index size() const { return scale_.size(); }    // k
   Index rank() const { return x_basic_.size(); }  // r
@@ -41,14 +42,14 @@ class Simplex {
   // nothing moves where one of B that is zero would, and j takes its place. Of the two ways it goes the one
   // along which cost.x does not rise; without a cost, the one on which x_j falls. cost (k) > 0, or
   // empty. O(r (k - r))
-  Index reduce(const Vector& cost = Vector());
+  Index reduce(const Vector& cost = Vector(), Monitor* monitor = nullptr);
 
   // reduce() until at a vertex.
-  void move_to_vertex();
+  void move_to_vertex(Monitor* monitor = nullptr);
 
   // Moves to a vertex that minimises cost.x; false if there is none because cost.x is unbounded
   // below.
-  bool minimize(ConstVectorRef cost);
+  bool minimize(ConstVectorRef cost, Monitor* monitor = nullptr);
 
   // All vertices (v, k), in the order of a walk over the bases that are feasible with the ties
   // broken: that graph is connected and every vertex has such a basis (Avis & Fukuda 1992).
@@ -68,10 +69,9 @@ class Simplex {
   bool precedes(Index row, Index other_row, Index column) const;
   Index leaving_row(Index column) const;
   Index entering_column(const Vector& scaled_cost, bool first) const;
-  void pivot(Index row, Index column, Index n_columns);
-  void set_order(std::vector<Index> order);
-  void refresh();
-  void refresh(Index n_columns);
+  void pivot(Index row, Index column, Index n_columns, Monitor* monitor);
+  void set_order(std::vector<Index> order, Monitor* monitor);
+  void refresh(Index n_columns, Monitor* monitor);
 
   Vector scale_;  // (k) x_j = scale_j times the coordinate that is stored
   Matrix A_;      // (r, k) the reduced columns, of unit length

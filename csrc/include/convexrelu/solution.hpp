@@ -55,7 +55,7 @@ struct Solution {
   Status status;
   std::vector<Block> active_set;  // (k) sorted by pattern, + before -
   Matrix weights;                 // (d, k)
-  Vector fitted;                  // (n)
+  Vector fitted;                  // (n) see fitted_values()
   Vector residual;                // (n) y - fitted
   Vector dual;                    // (n) dual candidate in the units of the residual
   double objective;
@@ -87,10 +87,15 @@ Solution make_solution(const Problem& problem, double lam, Status status,
 // another; dual need not attain it.
 Solution make_bounded_solution(const Problem& problem, double lam, Status status,
                                std::vector<Block> active_set, Matrix weights, Vector dual,
-                               long n_iter, double lower_bound);
+                               long n_iter, double lower_bound, Monitor* monitor = nullptr);
 
-// f (n) = sum_b A_b w_b on the problem's own X, in the caller's units.
+// f (n) = sum_b A_b w_b on the problem's own X, in the caller's units; at samples of weight 0, where
+// no cone holds w_b to its pattern, what the network of these weights predicts.
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
-                     const Matrix& weights);
+                     const Matrix& weights, Monitor* monitor = nullptr);
+
+// Its derivative at the weights in the direction d_weights.
+Vector fitted_change(const Problem& problem, const std::vector<Block>& active_set,
+                     const Matrix& weights, const Matrix& d_weights, Monitor* monitor = nullptr);
 
 }  // namespace convexrelu

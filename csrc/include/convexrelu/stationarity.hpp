@@ -53,7 +53,8 @@ struct NetworkReport {
 };
 
 // Throws std::invalid_argument where shapes differ or an objective exceeds the range of float64.
-// Costs a solve.
+// Costs a solve. Stopped by the monitor it says what is proven by then: the point and its objective are there
+// in any case, with lower bounds of zero if need be, and kinks may have been left out of the patterns.
 NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
                             const Vector& sample_weight, double tol, double kink_tol, int n_threads,
                             Monitor& monitor);
@@ -67,7 +68,8 @@ Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n
 // Networks from the given one to the optimum of the program over its own patterns and more (those
 // of an optimum over all patterns, say), whose objectives do not rise: as it is; balanced; merged in
 // blocks; then n_steps points on the straight line between the weights, along which the convex
-// objective falls (Kim, Mishkin & Pilanci 2025, section 3, draw such paths).
+// objective falls (Kim, Mishkin & Pilanci 2025, section 3, draw such paths). Stopped by the monitor, it
+// ends at the best point that was found.
 std::vector<Network> descent_path(const Network& network, const Matrix& X, const Vector& y,
                                   double lam, const Vector& sample_weight, const Patterns& more,
                                   Index n_steps, int n_threads, Monitor& monitor);

@@ -25,6 +25,7 @@ from convexrelu import (
     solve_global,
 )
 from convexrelu._console import Console
+from convexrelu._deadline import Deadline
 from convexrelu.commands import arguments as types
 from convexrelu.commands.data import Array, Data, add_data_arguments, read_data
 from convexrelu.commands.report import setting_text
@@ -33,6 +34,7 @@ from convexrelu.table import InputError
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
+_PRICE_SHARE = 0.25  # of a time limit that it may take
 _GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
 
 
@@ -116,7 +118,7 @@ def add_fitting_arguments(
         "--time-limit",
         metavar="S",
         type=types.number("a number of seconds", low=0.0),
-        help="seconds that the solver may take (no limit)",
+        help="seconds that the search for lambda_max and the solver may take (no limit)",
     )
 
 
@@ -162,9 +164,17 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
 def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = True) -> Fit:
     """Reads and solves, over patterns that grow; ``certify``: with a bound over all of them."""
     training = _read(arguments, console)
+    deadline = Deadline(arguments.time_limit)
     console.status("finding lambda_max", at_once=True)
     price_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(2))
-    price = price_patterns(training.Z, training.t, max_cones=_MAX_CONES, rng=price_seed)
+    left = deadline.left()
+    price = price_patterns(
+        training.Z,
+        training.t,
+        max_cones=_MAX_CONES,
+        time_limit=None if left is None else _PRICE_SHARE * left,
+        rng=price_seed,
+    )
     known = {
         "n_gates": None,
         "n_patterns": None,
@@ -187,7 +197,7 @@ def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = Tru
         facts["lam"],
         tol=arguments.tol,
         certify=certify,
-        time_limit=arguments.time_limit,
+        time_limit=deadline.left(),
         rng=growth_seed,
         callback=is_enough,
     )
