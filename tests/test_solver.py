@@ -304,7 +304,7 @@ class TestDegenerateGeometry:
 
 
 def far_problem(seed: int) -> Problem:
-    """Few gates or many, features of the kinds that tables have, for starts far from the optimum."""
+    """Few gates or many, features of the kinds that tables have."""
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(40, 400)), int(rng.integers(1, 14))
     X = {
@@ -369,7 +369,7 @@ class TestFromFar:
             assert solve(problem, lam, max_iter=200).status == "optimal"
 
     def test_cones_without_interior(self) -> None:
-        """A bit of a duplicated row that contradicts the other confines the cone to a hyperplane."""
+        """Bits of opposite rows that contradict each other confine a cone to a hyperplane."""
         rng = np.random.default_rng(1)
         X = np.repeat(rng.standard_normal((30, 4)), 2, axis=0)
         X[1::2] *= -1  # opposite rows, both on: only where the row is orthogonal
