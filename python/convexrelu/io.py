@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from convexrelu import _core, _validate, patterns, solution
 from convexrelu import path as path_module
 from convexrelu._path_parts import PathParts
+from convexrelu._replacing import replacing
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
 from convexrelu.problem import Problem
@@ -65,13 +66,21 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
     value : Network, StandardizedNetwork, Standardizer, Patterns, Problem, Solution or Path
         A pruned one is saved without its history.
     path : str or path
-        The name of the file, to which nothing is appended. A file of that name is replaced.
+        The name of the file, to which nothing is appended. A file of that name is replaced once
+        the new one is complete and on the disk; where writing fails it stays as it was.
+
+    Raises
+    ------
+    TypeError
+        Where the value is none of these.
+    OSError
+        Where the file cannot be written.
     """
     arrays: dict[str, NDArray[Any]] = {}
     tree = _take_apart(value, "", arrays)
     header = json.dumps({"format": FORMAT, "version": VERSION, "value": tree}, allow_nan=False)
 
-    with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_HEADER), header)
         for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy")
