@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -401,6 +402,8 @@ class TestSave:
             (tmp_path, "is a directory"),
             (tmp_path / "no" / "where.npz", f"there is no directory {tmp_path / 'no'}"),
             (regression, "would overwrite the data"),
+            (regression / "network.npz", "Not a directory"),
+            (tmp_path / (300 * "n"), "File name too long"),
         ):
             run = train(regression, *FAST, "--save", path)
             assert run.status == 2
@@ -561,6 +564,114 @@ class TestProcess:
             assert process.stderr.read() == b""
             assert process.wait(60) == 1
 
+
+class TestStreams:
+    """Streams that are full, closed or shared: a message where one can be, the right status."""
+
+    NOWHERE = "convexrelu: standard output: it is closed; send it to /dev/null where nobody reads"
+
+    @staticmethod
+    def shell(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """What bash makes of ``convexrelu ...``, and the status of that."""
+        text = text.replace("convexrelu", f"{shlex.quote(sys.executable)} -m convexrelu", 1)
+        return subprocess.run(
+            ["bash", "-c", f"{text}; exit ${{PIPESTATUS[0]}}"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without space")
+    @pytest.mark.parametrize(
+        "words", ["train --gates 5", "train --gates 5 --json", "-h", "--version"]
+    )
+    def test_full(self, words: str) -> None:
+        run = self.shell(f"convexrelu {words} > /dev/full")
+        assert run.stderr == "convexrelu: standard output: No space left on device\n"
+        assert run.returncode == 2
+
+    @pytest.mark.parametrize("words", ["train --gates 5", "train none.csv", "-h", "--version"])
+    def test_closed(self, words: str) -> None:
+        run = self.shell(f"convexrelu {words} >&-")
+        assert run.stderr.startswith(self.NOWHERE)
+        assert run.stderr.count("\n") == 1
+        assert run.returncode == 2
+        assert self.shell(f"convexrelu {words} >&- 2>&-").returncode == 2
+
+    @pytest.mark.parametrize("words", ["train --gates 500", "-h", "--version"])
+    def test_reader_leaves(self, words: str) -> None:
+        run = self.shell(f"convexrelu {words} | true")
+        assert run.stderr == ""
+        assert run.returncode in (0, 1)  # all was written before it left, or not
+
+    @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
+    def test_nobody_listens_to_complaints(self, where: str, tmp_path: Path) -> None:
+        for words, status in (
+            ("train --gates 20 --lam-ratio 0.1", 0),
+            ("train --gates 500 --time-limit 0", 1),
+            (f"train {tmp_path}/none.csv", 2),
+            ("train --gates none", 2),
+            ("trian", 2),
+            ("", 2),
+        ):
+            run = self.shell(f"convexrelu {words} {where}")
+            assert run.returncode == status, words
+            assert (run.stdout == "") == (status == 2), words
+            assert run.stderr == ""
+
+    def test_closed_streams_are_not_taken_for_files(self, tmp_path: Path) -> None:
+        """A file that is opened must not get the number of standard error."""
+        path = tmp_path / "network.npz"
+        words = f"train --gates 20 --lam-ratio 0.1 --save {path}"
+        run = self.shell(f"convexrelu {words} <&- 2>&-")
+        assert run.returncode == 0
+        convexrelu.load(path)
+        code = (
+            "import os, sys\n"
+            "from convexrelu import _streams\n"
+            "with _streams.whole_streams():\n"
+            f"    file = open({str(tmp_path / 'file')!r}, 'w')\n"
+            "    os.write(2, b'complaint')\n"
+            "    sys.exit(file.fileno() < 3 or not sys.stderr.writable())\n"
+        )
+        for closed in ("2>&-", "<&-", "<&- >&- 2>&-"):
+            program = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {closed}"
+            assert subprocess.run(["bash", "-c", program], timeout=60).returncode == 0
+            assert (tmp_path / "file").read_text() == ""
+
+    def test_what_libraries_write_is_no_result(self) -> None:
+        """To the descriptor and through C: it goes to standard error, at once or at the end."""
+        code = (
+            "import ctypes, os, sys\n"
+            "from convexrelu import cli\n"
+            "from convexrelu.commands import train\n"
+            "def run(arguments, console):\n"
+            "    ctypes.CDLL(None).puts(b'from C')\n"
+            "    os.write(1, b'past Python\\n')\n"
+            "    console.write('result')\n"
+            "    return 0\n"
+            "train.run = run\n"
+            "status = cli.main(['train'])\n"
+            "print('restored')\n"
+            "sys.exit(status)\n"
+        )
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert run.stdout == "result\nrestored\n"
+        assert sorted(run.stderr.splitlines()) == ["from C", "past Python"]
+        assert run.returncode == 0
+
+    @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no such"])
+    def test_backend_of_a_notebook(self, backend: str, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        path = tmp_path / "path.png"
+        words = f"path --gates 20 --lam-ratio 0.3 --plot {path}"
+        run = self.shell(f"convexrelu {words}", MPLBACKEND=backend)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+class TestModules:
     def test_starts_without_heavy_modules(self) -> None:
         code = "import sys; from convexrelu import cli; print(*sys.modules)"
         run = subprocess.run(
@@ -871,10 +982,62 @@ class TestPath:
             run = Run(capsys, "path", regression, "--plot", tmp_path / name)
             assert (run.status, run.out) == (2, "")
             assert f"--plot {tmp_path / name}: the name must end in one of " in run.err
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise RuntimeError("latex was not able to process λ\nmuch more")
+
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+        run = Run(capsys, "path", regression, "--plot", tmp_path / "path.pdf")
+        assert (run.status, run.out) == (2, "")
+        assert run.err.endswith(
+            "matplotlib cannot draw .pdf here: latex was not able to process λ\n"
+        )
         monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
         run = Run(capsys, "path", regression, "--plot", tmp_path / "path.png")
         assert (run.status, run.out) == (2, "")
         assert "--plot: needs matplotlib, which is not installed" in run.err
+
+    def test_two_outputs_in_one_file(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        path, link = tmp_path / "both.png", tmp_path / "link.png"
+        link.symlink_to(path)
+        for other in (path, link, tmp_path / "." / "both.png"):
+            run = Run(capsys, "path", regression, *FAST, "--save", path, "--plot", other)
+            assert (run.status, run.out) == (2, "")
+            assert f"--plot {other}: would overwrite the file of --save\n" in run.err
+        assert not path.exists()
+
+    def test_picture_of_a_point(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("matplotlib")
+        words = ("--gates", 20, "--lam-ratio", 1, "--plot", tmp_path / "path.svg")
+        run = Run(capsys, "path", regression, *words)
+        assert (run.status, run.err) == (0, "")
+        assert (tmp_path / "path.svg").exists()
+
+    def test_a_picture_that_fails_leaves_the_old_one(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        regression: Path,
+        tmp_path: Path,
+    ) -> None:
+        pytest.importorskip("matplotlib")
+        picture = tmp_path / "path.png"
+        picture.write_bytes(b"good")
+
+        def fail(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", fail)
+        run = Run(capsys, "path", regression, *FAST, "--plot", picture)
+        assert run.status == 2
+        assert re.search(r"^path +complete", run.out, re.M)
+        assert f"--plot {picture}: No space left on device" in run.err
+        assert picture.read_bytes() == b"good"
+        assert list(tmp_path.glob(".*")) == []
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without space")
     def test_not_saved(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:

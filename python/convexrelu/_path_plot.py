@@ -53,7 +53,9 @@ def draw(path: Path, ax: Any, n_points: int) -> Any:
         elif event.kind in {"bind", "release"}:
             ax.plot([event.lam] * 2, [-0.085 * top, -0.105 * top], color="0.35", linewidth=0.5)
     ax.set_xscale("log")
-    ax.set_xlim(path.lam_max * (path.lam_max / path.lam_min) ** 0.01, path.lam_min)
+    margin = max((path.lam_max / path.lam_min) ** 0.01, 1.01)  # a path may be one point
+    last = path.lam_min if path.lam_min < path.lam_max else path.lam_min / margin
+    ax.set_xlim(path.lam_max * margin, last)
     ax.set_ylim(-0.12 * top, 1.05 * top)
     ax.axhline(0.0, color="0.7", linewidth=0.6, zorder=0)
     ax.xaxis.set_minor_formatter(NullFormatter())
