@@ -171,6 +171,16 @@ class TestReport:
                 a, b = (r["scores"][kind][name]["accuracy"] for r in (first, second))
                 assert a == pytest.approx(b)
 
+    def test_last_bits_are_no_spread(self, train, tmp_path: Path) -> None:
+        """A feature and the classes of a target, with sums of terms in another order."""
+        rng = np.random.default_rng(7)
+        last = np.where(rng.random(60) < 0.5, 0.3, 0.1 + 0.2)
+        X = np.c_[rng.normal(size=60), last]
+        path = write_csv(tmp_path / "t.csv", ["a", "b", "y"], np.c_[X, last * (X[:, 0] > 0)])
+        report = train(path, *FAST, "--json").json
+        assert report["constant_features"] == ["b"]
+        assert report["classes"] == [0.0, 0.3]
+
     def test_no_test_rows(self, train, regression: Path) -> None:
         run = train(regression, "--test", 0, *FAST)
         assert run.status == 0
@@ -461,6 +471,15 @@ class TestRefusals:
             ("a,b\n1,2\n3,4\n", "1 training row; at least 2 are needed"),
             ("a,b\n1,5\n2,5\n3,5\n", "the target 'b' is 5 in all 2 training rows"),
             ("a,b\n1,5\n1,6\n1,7\n", "no feature varies over the 2 training rows"),
+            # What 0.1 + 0.2 is, and 0.3: entries that differ in their last bits are constant.
+            (
+                "a,b\n0.30000000000000004,5\n0.3,6\n0.30000000000000004,8\n0.3,7\n",
+                "no feature varies over the 3 training rows",
+            ),
+            (
+                "a,b\n5,0.30000000000000004\n6,0.3\n7,0.30000000000000004\n8,0.3\n",
+                "the target 'b' is 0.3 in all 3 training rows",
+            ),
             ("a,b\n1,\n2,3\n", "leave them out with --drop-missing"),
             (
                 "a,b\nx,1\n2,3\n",

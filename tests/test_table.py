@@ -107,6 +107,24 @@ class TestNumbers:
         assert read_table(write("0,1\n5,6\n")).columns == ("0", "1")
         assert read_table(write("1,2\n5,6\n")).columns == ("1", "2")
 
+    def test_very_many_columns(self) -> None:
+        """Each is looked at once, whatever is done with its name."""
+
+        class Name(str):
+            compared = 0
+
+            def __eq__(self, other: object) -> bool:
+                Name.compared += 1
+                return str.__eq__(self, other)
+
+            __hash__ = str.__hash__
+
+        names = tuple(Name(f"x{j}") for j in range(3000))
+        assert table._header(1, list(names)) == names
+        read = Table(Path("t.csv"), names, np.zeros((1, 3000)), {}, 0)
+        assert read.select([str(name) for name in names[::-1]]).shape == (1, 3000)
+        assert Name.compared < 100_000
+
     def test_many_blocks(self, write) -> None:
         values = np.arange(3.0 * 10_000).reshape(-1, 3)
         assert np.array_equal(read_table(write(to_csv(values))).values, values)
@@ -185,16 +203,27 @@ class TestForm:
             ("", "an empty file"),
             ("\n\n", "an empty file"),
             ("a,b\n", "no rows below the header line"),
-            ("1.5,2,3\n4,5,6\n", "first line is numbers, .* add a line such as x1,x2,target$"),
+            ("1.5,2,3\n4,5,6\n", "first line is a row .1.5, 2, 3.,.* a line such as x1,x2,target$"),
             ("1,2,3,4,9\n4,5,6,7,8\n", "such as x1,x2,x3,...,target$"),
             ("a;b\n1;2\n", "separated by ';'; convexrelu reads commas"),
             ("a\tb\n1\t2\n", r"separated by '\\t'"),
             (",a\n0,1\n", "column 1 has no name in the header line .*index=False"),
             ("a,b,a\n1,2,3\n", "columns 1 and 3 are both 'a'"),
             ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, but the header names 2 columns"),
-            ("a,b\n1\n2\n", "line 2 has 1 cells, but the header names 2 columns"),
-            ('a,b\n1,"2\n', "not a well-formed CSV file: unexpected end of data"),
-            ('a,b\n1,"2"3\n', "not a well-formed CSV file"),
+            ("a,b\n1\n2\n", "line 2 has 1 cell, but the header names 2 columns"),
+            ("a,,b\n1,2,3\n", "column 2 has no name in the header line$"),
+            ("a,b,\n1,2,\n", "line 1, which names the columns, ends with a comma; remove it from"),
+            ("\na,b, \n1,2\n", "line 2, which names the columns, ends with a comma"),
+            ("a,b\n1,2\n3,4,\n", "line 3 ends with a comma, after which there is one cell more"),
+            ("a,b\n1,2\n3,4,,\n", "line 3 has 4 cells, but the header names 2 columns"),
+            ('a,b\n1,"2"3\n', "not a well-formed CSV file, in line 2: "),
+            ('a,b\n1,2\n1,"2\n', "a quotation mark opened in line 3 is never closed"),
+            ('"a,b\n1,2\n', "a quotation mark opened in line 1 is never closed"),
+            ('a,b\n1,"' + 99_999 * "2\n", "a quotation mark opened in line 2 is never closed"),
+            ("a,b\n1," + 200_000 * "2", "line 2 has a cell of more than 131072 characters"),
+            ('a,b\n1,"2\n3,4\n5,"6"\n', "opened in line 2 is closed in line 4 only"),
+            ('a,b\n1,"2\n3,4"\n', r"opened in line 2 is .* so that one cell holds '2\\n3,4'"),
+            ('"a,b\n1,2"\n3\n', r"opened in line 1 is .* so that one cell holds 'a,b\\n1,2'"),
             ("a,b\n1,2\0\n", r"NUL|'2\\x00'"),
             ("a,b\n1,\x1b[1m\n", r"'\\x1b\[1m'"),
             ("a,\x1b[1m\n1,2\n", "column 2 has a name that cannot be printed"),
@@ -224,6 +253,86 @@ class TestForm:
         except InputError:
             return
         assert np.isfinite(read.values).all()
+
+
+class TestFirstLine:
+    """Names, or a row: where there is no telling the table is refused, and no row is lost."""
+
+    REALS = np.random.default_rng(7).standard_normal((30, 3)).round(3)
+    DIGITS = np.random.default_rng(7).integers(0, 9, (30, 3)).astype(float)
+
+    def read(self, write, first: str, values: np.ndarray) -> Table:
+        return read_table(write(first + "\n" + to_csv(values).split("\n", 1)[1]))
+
+    ROWS = (
+        *("1.5,NA,3.25", "1.5,?,3.25", "inf,1,2", "1.5,-inf,3", "NA,NA,NA", "1.5,,3.25", ",1.5,2"),
+        *("1.5,2,", ".5,-,.25", ".5,.,.3", ".5,#N/A,.3", ".5,<NA>,.3", "-nan,.1,.2", "1e999,1,2"),
+        *("0.5,1_000,3", "5%,6%,7%", "2020-01-01,1,2", "5,6,8", "-1,0,1", "nan,1.#IND,0"),
+    )
+
+    @pytest.mark.parametrize("first", ROWS)
+    def test_rows(self, write, first: str) -> None:
+        for values in (self.REALS, self.DIGITS):
+            with pytest.raises(InputError, match=r"its first line is a row \(.*\), but must name"):
+                self.read(write, first, values)
+
+    @pytest.mark.parametrize(
+        ("first", "values"),
+        [
+            (".5,missing,.25", REALS),
+            (".5,.25,unknown", REALS),
+            ("TRUE,.2,.3", REALS),
+            ("inf,.5,x", REALS),
+            ("1.2,#DIV/0!,.4", REALS),
+            ("NA,low,.5", REALS),
+            ("5,bad,3", DIGITS),
+            ("0,1,2", DIGITS),
+            ("1,2,3", DIGITS),
+            ("0,1", DIGITS[:, :2] % 2),
+            ("x,1", DIGITS[:, :2] % 2),
+        ],
+    )
+    def test_no_telling(self, write, first: str, values: np.ndarray) -> None:
+        with pytest.raises(InputError, match=r"its first line \(.*\) may name the columns or be a"):
+            self.read(write, first, values)
+
+    @pytest.mark.parametrize(
+        ("first", "values"),
+        [
+            ("Na,K,Mg", REALS),  # sodium
+            ("0,1,2", REALS),
+            ("id,1100.5,1102.5", REALS),
+            ("id,2019,2020", DIGITS),
+            ("id,2.5,70", DIGITS),
+            ("2020-01-01,2020-01-02,y", REALS),
+            ("0,1,2,3", np.c_[DIGITS, DIGITS[:, 0]]),
+            ("label,0,1,2,3", np.c_[DIGITS, DIGITS[:, :2]]),
+            ("n°,%,#a", REALS),
+        ],
+    )
+    def test_names(self, write, first: str, values: np.ndarray) -> None:
+        read = self.read(write, first, values)
+        assert read.columns == tuple(first.split(","))
+        assert len(read.values) == len(values)
+
+    @given(
+        values=finite_matrices.filter(lambda v: v.shape[0] > 1 and v.shape[1] > 1),
+        seed=st.integers(0, 99),
+    )
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_no_row_is_lost(self, values: np.ndarray, seed: int, tmp_path: Path) -> None:
+        """Without a header line, and with a cell of the first row missing or infinite."""
+        cells = [list(map(repr, row)) for row in values.tolist()]
+        rng = np.random.default_rng(seed)
+        cells[0][rng.integers(len(cells[0]))] = rng.choice(["", "NA", "?", "inf", "-", "1e999"])
+        path = tmp_path / "data.csv"
+        path.write_text("\n".join(map(",".join, cells)))
+        message = refusal(path, drop_missing=True)
+        assert message.startswith("its first line")
+
+    def test_what_was_done_is_said(self, write) -> None:
+        message = refusal(write("5.1,3.5,setosa\n4,3,setosa\n"))
+        assert "first line was taken for the names of the columns: 5.1, 3.5, setosa." in message
 
 
 class TestColumns:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from convexrelu import _validate
 from convexrelu.network import Network
 
+# Of entries below 2 in size: what two sums of a few terms, equal but for their order, differ by.
+_LAST_BITS = 8 * np.finfo(np.float64).eps
+
 
 class Standardizer:
     """The maps ``x -> ((x - x_mean) / x_scale, 1)`` and ``y -> (y - y_mean) / y_scale``.
@@ -212,15 +215,35 @@ def _check_range(values: NDArray[np.float64], what: str) -> None:
         raise ValueError(f"{what} exceeds the range of float64")
 
 
+def is_constant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which columns of X (n, d) have entries that differ in their last bits at most (d,)."""
+    spread: NDArray[np.bool_] = np.ptp(X / _units(X), axis=0) <= _LAST_BITS
+    return spread
+
+
+def distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values in order, the least one of those that differ from the next in their last bits."""
+    ordered: NDArray[np.float64] = np.unique(values)
+    steps = np.diff(ordered / _units(ordered[:, None]))
+    return ordered[np.append(True, steps > _LAST_BITS)]
+
+
+def _units(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A power of two for each column, by which its entries have sizes below 2: dividing by it
+    changes no digit.
+    """
+    units: NDArray[np.float64] = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    return units
+
+
 def _mean_and_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of each column, computed where neither sums nor squares overflow or vanish."""
-    # Powers of two, so that dividing by them changes no digit.
-    unit = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    unit = _units(X)
     relative = X / unit
     mean = relative.mean(axis=0)
     deviation = relative - mean
     largest = np.abs(deviation).max(axis=0)
-    constant = np.ptp(relative, axis=0) <= 8 * np.finfo(np.float64).eps  # entries in [-2, 2]
+    constant = np.ptp(relative, axis=0) <= _LAST_BITS
     largest[constant] = 1.0
     scale = largest * np.sqrt(np.square(deviation / largest).mean(axis=0))
     smallest = np.finfo(np.float64).smallest_subnormal

@@ -2,6 +2,12 @@
 
 A file that is not wholly such a table is refused with a message that says where and what would be
 right. Rows are read in blocks: memory is that of the numbers.
+
+The first line names the columns. A cell of it is a name where it has a letter and is neither a
+number nor a mark of a missing cell; numbers that count up may name columns too (0, 1, 2; 2019,
+2020). A first line without names is a row of a table that has no header, and refused. Where names
+are few and what stands beside them could be a row, by range and form of the columns below, there is
+no telling, and the table is refused as well: no row is ever lost.
 """
 
 from __future__ import annotations
@@ -11,18 +17,25 @@ import csv
 import difflib
 import gzip
 import io
+import itertools
 import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+Record = tuple[int, list[str]]  # the line in which a row begins, its cells
+
 _SUFFIXES = (".csv", ".csv.gz")
-_MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
+# Those that pandas writes and reads, in lower case, and that of the UCI archive.
+_MISSING = frozenset(
+    {"", "?", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na", "#n/a n/a", "-nan"}
+    | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+)
 _BLOCK_ROWS = 4096
 _LISTED = 12  # columns that a message lists before it says how many more there are
 
@@ -64,14 +77,15 @@ class Table:
 
     def select(self, columns: Sequence[str]) -> NDArray[np.float64]:
         """The values of the given columns, in their order, which must be all there are."""
-        lacking = [name for name in columns if name not in self.columns]
-        unknown = [name for name in self.columns if name not in columns]
+        place = {name: j for j, name in enumerate(self.columns)}
+        lacking = [name for name in columns if name not in place]
+        unknown = sorted(place.keys() - set(columns), key=place.__getitem__)
         if lacking or unknown:
             lines = [f"{self.path}: its columns are not those of the training data"]
             lines += [f"It lacks {join_names(lacking)}."] if lacking else []
             lines += [f"The training data do not have {join_names(unknown)}."] if unknown else []
             raise InputError("\n".join(lines))
-        return self.values[:, [self.columns.index(name) for name in columns]]
+        return self.values[:, [place[name] for name in columns]]
 
 
 def read_table(path: Path, *, drop_missing: bool = False) -> Table:
@@ -82,8 +96,8 @@ def read_table(path: Path, *, drop_missing: bool = False) -> Table:
     path : Path
         A .csv or .csv.gz file in UTF-8 with one header line.
     drop_missing : bool
-        Leaves out rows with a missing cell (empty, ``?``, ``NA``, ``N/A``, ``NaN``, ``null`` or
-        ``None``), which are an error otherwise.
+        Leaves out rows with a missing cell (empty, ``?``, ``NA``, ``N/A``, ``NaN``, ``null``,
+        ``None``, or another mark that pandas knows), which are an error otherwise.
 
     Raises
     ------
@@ -95,8 +109,6 @@ def read_table(path: Path, *, drop_missing: bool = False) -> Table:
             columns, values, missing, n_dropped = _read(csv.reader(file, strict=True), drop_missing)
     except UnicodeDecodeError:
         problem = "not UTF-8 text; save it as CSV in UTF-8"
-    except csv.Error as error:
-        problem = f"not a well-formed CSV file: {error}"
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         problem = f"a damaged gzip file: {error}"
     except OSError as error:
@@ -166,19 +178,37 @@ class _Parser:
         values = np.full((len(rows), self.n_columns), np.nan)
         for k, (row, line) in enumerate(zip(rows, lines, strict=True)):
             if len(row) != self.n_columns:
-                raise InputError(
-                    f"line {line} has {len(row)} cells, but the header names "
-                    f"{self.n_columns} columns"
-                )
+                raise InputError(_ragged(row, line, self.n_columns))
             place = (self.n_rows + k + 1, line)
             for j, (name, cell) in enumerate(zip(self.text, row, strict=True)):
                 if (stripped := cell.strip()).lower() in _MISSING:
                     self.missing[name].add(*place)
                 elif math.isfinite(number := _number(stripped)):
                     values[k, j] = number
+                elif "\n" in stripped or "\r" in stripped:
+                    raise InputError(_long_cell(stripped, line))
                 else:
                     self.text[name].add(*place, stripped)
         return values
+
+
+def _ragged(row: list[str], line: int, n_columns: int) -> str:
+    if len(row) == n_columns + 1 and not row[-1].strip():
+        return (
+            f"line {line} ends with a comma, after which there is one cell more than the "
+            f"{_plural(n_columns, 'column')} that the header names; remove it"
+        )
+    return (
+        f"line {line} has {_plural(len(row), 'cell')}, but the header names "
+        f"{_plural(n_columns, 'column')}"
+    )
+
+
+def _long_cell(cell: str, line: int) -> str:
+    return (
+        f"a quotation mark opened in line {line} is closed in another line only, so that one cell "
+        f"holds {cell[:40]!r}{'...' if len(cell) > 40 else ''}"
+    )
 
 
 def _number(cell: str) -> float:
@@ -189,12 +219,13 @@ def _number(cell: str) -> float:
 
 
 def _read(
-    reader: Iterator[list[str]], drop_missing: bool
+    reader: Any, drop_missing: bool
 ) -> tuple[tuple[str, ...], NDArray[np.float64], dict[str, int], int]:
-    columns = _header(reader)
+    records = _records(reader)
+    columns = _header(*next(records, (1, [])))
     parser = _Parser(columns)
     blocks = [np.empty((0, len(columns)))]
-    for rows, lines in _blocks(reader):
+    for rows, lines in _blocks(records):
         blocks.append(parser.parse(rows, lines))
 
     if not parser.n_rows:
@@ -203,7 +234,7 @@ def _read(
         raise InputError(
             f"not numbers in {_plural(len(text), 'column')}\n{_listing(text)}\n"
             "Replace text by numbers (a category by one 0/1 column for each of its values), "
-            "or remove the column."
+            "or remove the column." + _first_line_hint(columns)
         )
     missing = {name: cells for name, cells in parser.missing.items() if cells.count}
     if missing and not drop_missing:
@@ -220,11 +251,12 @@ def _read(
             f"none of its {parser.n_rows} rows is complete\n{_listing(missing)}\n"
             "Remove the columns that are mostly empty first."
         )
+    _check_header(columns, values)
     return columns, values, counts, parser.n_incomplete
 
 
-def _header(reader: Iterator[list[str]]) -> tuple[str, ...]:
-    columns = tuple(name.strip() for name in next((row for row in reader if row), []))
+def _header(line: int, cells: list[str]) -> tuple[str, ...]:
+    columns = tuple(name.strip() for name in cells)
     if not columns:
         raise InputError("an empty file")
     if len(columns) == 1 and (other := [c for c in ";\t|" if c in columns[0]]):
@@ -232,40 +264,118 @@ def _header(reader: Iterator[list[str]]) -> tuple[str, ...]:
             f"columns are separated by {other[0]!r}; convexrelu reads commas "
             "(and points in decimal numbers)"
         )
-    counted = [[str(i + start) for i in range(len(columns))] for start in (0, 1)]
-    if all(math.isfinite(_number(name)) for name in columns) and list(columns) not in counted:
+    counted = columns[1:] if len(columns) > 1 and not columns[0] else columns
+    if not any(map(_is_name, columns)) and not _counts_from_the_start(counted):
         raise InputError(
-            "its first line is numbers, but must name the columns; add a line such as "
-            f"{','.join(f'x{j + 1}' for j in range(min(3, len(columns) - 1)))}"
-            f"{',...' if len(columns) > 4 else ''},target"
+            f"its first line is a row ({join_names(columns)}), but must name the columns; "
+            f"{_advice(columns)}"
         )
+    seen: dict[str, int] = {}
     for j, name in enumerate(columns):
         if not name:
-            raise InputError(
-                f"column {j + 1} has no name in the header line (a row index? pandas writes none "
-                "with index=False)"
-            )
+            raise InputError(_unnamed(columns, j, line))
+        if "\n" in name or "\r" in name:
+            raise InputError(_long_cell(name, line))
         if not name.isprintable():
             raise InputError(f"column {j + 1} has a name that cannot be printed: {name[:40]!r}")
-        if name in columns[:j]:
-            raise InputError(f"columns {columns.index(name) + 1} and {j + 1} are both {name!r}")
+        if name in seen:
+            raise InputError(f"columns {seen[name] + 1} and {j + 1} are both {name!r}")
+        seen[name] = j
     return columns
 
 
-def _blocks(reader: Iterator[list[str]]) -> Iterator[tuple[list[list[str]], list[int]]]:
-    """Rows in blocks, with the lines they stand on; blank lines are passed over."""
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    for row in reader:
-        if not row:
-            continue
-        rows.append(row)
-        lines.append(reader.line_num)  # type: ignore[attr-defined]
-        if len(rows) == _BLOCK_ROWS:
-            yield rows, lines
-            rows, lines = [], []
-    if rows:
-        yield rows, lines
+def _is_name(cell: str) -> bool:
+    """Whether a cell of the first line says that this line is none of numbers."""
+    if cell.lower() in _MISSING or not any(map(str.isalpha, cell)):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False
+
+
+def _counts_from_the_start(columns: Sequence[str]) -> bool:
+    """What pandas writes for a frame without names."""
+    return any(columns == tuple(str(i + s) for i in range(len(columns))) for s in (0, 1))
+
+
+def _unnamed(columns: Sequence[str], j: int, line: int) -> str:
+    if j == len(columns) - 1:
+        return f"line {line}, which names the columns, ends with a comma; remove it from every line"
+    why = " (a row index? pandas writes none with index=False)" if j == 0 else ""
+    return f"column {j + 1} has no name in the header line{why}"
+
+
+def _advice(columns: Sequence[str]) -> str:
+    names = ",".join(f"x{j + 1}" for j in range(min(3, len(columns) - 1)))
+    return f"add a line such as {names}{',...' if len(columns) > 4 else ''},target"
+
+
+def _check_header(columns: Sequence[str], values: NDArray[np.float64]) -> None:
+    """Refuses a first line that may be a row of the table below."""
+    others = [j for j, name in enumerate(columns) if not _is_name(name)]
+    if 2 * len(others) < len(columns):
+        return
+    numbers = np.array([_number(columns[j]) for j in others])
+    if len(others) > 3 and (np.diff(numbers) == 1).all():  # no row counts up by accident
+        return
+    below = values[:, others]
+    inside = (below.min(axis=0) <= numbers) & (numbers <= below.max(axis=0))
+    is_whole = (numbers == np.floor(numbers)) == (below == np.floor(below)).all(axis=0)
+    is_mark = [columns[j].lower() in _MISSING or _is_infinite(columns[j]) for j in others]
+    if 2 * np.count_nonzero((inside & is_whole) | is_mark) >= len(others):
+        raise InputError(
+            f"its first line ({join_names(columns)}) may name the columns or be a row like those "
+            f"below it; {_advice(columns)}, or replace what is no name in it"
+        )
+
+
+def _is_infinite(cell: str) -> bool:
+    try:
+        return math.isinf(float(cell))
+    except ValueError:
+        return False
+
+
+def _first_line_hint(columns: Sequence[str]) -> str:
+    """What was done with a first line that has more in it than names."""
+    if 2 * sum(map(_is_name, columns)) > len(columns):
+        return ""
+    return f"\nIts first line was taken for the names of the columns: {join_names(columns)}."
+
+
+def _records(reader: Any) -> Iterator[Record]:
+    """Rows with the lines in which they begin; blank lines are passed over."""
+    line = 1
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(_malformed(error, line, reader.line_num)) from None
+        if row:
+            yield line, row
+        line = reader.line_num + 1
+
+
+def _malformed(error: csv.Error, first: int, last: int) -> str:
+    """The row that begins in one line and fails in another."""
+    is_long = "field limit" in str(error)
+    if "end of data" in str(error) or (is_long and last > first):
+        return f"a quotation mark opened in line {first} is never closed"
+    if is_long:
+        return f"line {first} has a cell of more than {csv.field_size_limit()} characters"
+    if last > first:
+        return f"a quotation mark opened in line {first} is closed in line {last} only"
+    return f"not a well-formed CSV file, in line {first}: {error}"
+
+
+def _blocks(records: Iterator[Record]) -> Iterator[tuple[list[list[str]], list[int]]]:
+    """Rows in blocks, with the lines they begin in."""
+    while block := list(itertools.islice(records, _BLOCK_ROWS)):
+        yield [row for _, row in block], [line for line, _ in block]
 
 
 def _listing(defects: dict[str, _Defects]) -> str:

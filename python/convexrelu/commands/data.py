@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrelu.standardizer import distinct, is_constant
 from convexrelu.table import InputError, Table, read_table
 
 Array = NDArray[np.float64]
@@ -33,14 +34,14 @@ class Data:
 
     @property
     def constant(self) -> tuple[str, ...]:
-        """The features that do not vary over the training rows."""
-        is_constant = np.equal(self.X, self.X[0]).all(axis=0)
-        return tuple(name for name, is_so in zip(self.features, is_constant, strict=True) if is_so)
+        """The features that do not vary over the training rows, beyond the last bits."""
+        flags = is_constant(self.X)
+        return tuple(name for name, is_so in zip(self.features, flags, strict=True) if is_so)
 
     @property
     def classes(self) -> tuple[float, float] | None:
-        """The two values of the target, where there are just two."""
-        values = np.unique(np.concatenate([self.y, self.y_test]))
+        """The two values of the target, where there are just two, beyond the last bits."""
+        values = distinct(np.concatenate([self.y, self.y_test]))
         return (float(values[0]), float(values[1])) if len(values) == 2 else None
 
 
@@ -127,7 +128,7 @@ def _check_trainable(data: Data, table: Table) -> None:
     n = len(data.y)
     if n < 2:
         problem = f"{n} training row{'' if n == 1 else 's'}; at least 2 are needed"
-    elif (data.y == data.y[0]).all():
+    elif is_constant(data.y[:, None]):
         problem = f"the target {data.target!r} is {data.y[0]:g} in all {n} training rows"
     elif data.constant == data.features:
         problem = f"no feature varies over the {n} training rows"
