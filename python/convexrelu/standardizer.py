@@ -225,7 +225,8 @@ def distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The values in order, the least one of those that differ from the next in their last bits."""
     ordered: NDArray[np.float64] = np.unique(values)
     steps = np.diff(ordered / _units(ordered[:, None]))
-    return ordered[np.append(True, steps > _LAST_BITS)]
+    firsts: NDArray[np.float64] = ordered[np.append(True, steps > _LAST_BITS)]
+    return firsts
 
 
 def _units(X: NDArray[np.float64]) -> NDArray[np.float64]:
