@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from convexrelu import LimitExceeded, __version__
+from convexrelu import AccuracyError, LimitExceeded, __version__
 from convexrelu._console import Console
 from convexrelu._streams import OutputError, own_output, whole_streams
 from convexrelu.commands import COMMANDS
@@ -60,7 +60,7 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
         status, message = 130, "interrupted"
     except MemoryError:
         status, message = 1, "not enough memory; fewer gates or fewer rows need less"
-    except LimitExceeded as error:
+    except (AccuracyError, LimitExceeded) as error:
         status, message = 1, str(error)
     console.complain(f"convexrelu {arguments.command}: {message}")
     return status

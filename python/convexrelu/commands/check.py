@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from convexrelu import (
+    AccuracyError,
     LimitExceeded,
     Network,
     NetworkReport,
@@ -117,7 +118,7 @@ def _place(report: NetworkReport) -> dict[str, Any] | None:
     """In the set of all optima, where that can be found in time."""
     try:
         place = report.place(time_limit=_PLACE_SECONDS)
-    except (ValueError, LimitExceeded):  # what float64 allows, or the time, was not enough
+    except (AccuracyError, LimitExceeded):  # what float64 allows, or the time, was not enough
         return None
     return {
         "dimension": place.optimal_set.dimension,
