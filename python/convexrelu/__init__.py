@@ -7,7 +7,7 @@ of optimal networks; every answer carries a certificate recomputed from the data
 
 from __future__ import annotations
 
-from convexrelu._core import LimitExceeded, Progress, __version__
+from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
@@ -15,7 +15,7 @@ from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.path import Coefficients, Continuity, Event, Path, trace_path
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
-from convexrelu.pricing import Pricing, price_patterns
+from convexrelu.pricing import Pricing, lambda_max, price_patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution, PruningStep, prune
 from convexrelu.sensitivity import Gradient, PredictionSensitivity, Sensitivity, differentiate
@@ -25,6 +25,7 @@ from convexrelu.standardizer import StandardizedNetwork, Standardizer
 from convexrelu.stationarity import NetworkPlace, NetworkReport, check_network, descent_path
 
 __all__ = [
+    "AccuracyError",
     "Certificate",
     "Coefficients",
     "Continuity",
@@ -56,6 +57,7 @@ __all__ = [
     "differentiate",
     "enumerate_patterns",
     "find_optimal_set",
+    "lambda_max",
     "load",
     "max_pattern_count",
     "patterns_from_gates",

@@ -75,6 +75,15 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
         Where the value is none of these.
     OSError
         Where the file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from convexrelu import Network, load, save
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "network.npz"
+    >>> save(Network([[1.0, 2.0]], [3.0]), path)
+    >>> load(path)
+    <Network: relu, 1 neuron on R^2>
     """
     arrays: dict[str, NDArray[Any]] = {}
     tree = _take_apart(value, "", arrays)
@@ -94,12 +103,29 @@ def load(path: str | os.PathLike[str]) -> Any:
     Runs no code of the file and takes memory in proportion to its size. A `Solution` is certified
     anew; its ``global_lower_bound`` is the one that was saved.
 
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Network, StandardizedNetwork, Standardizer, Patterns, Problem, Solution or Path
+
     Raises
     ------
     ValueError
         Where the file is not whole, not one of convexrelu, or of a newer version of the format.
     OSError
         Where it cannot be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from convexrelu import Standardizer, load, save
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "standardizer.npz"
+    >>> save(Standardizer.fit([[1.0], [2.0]], [0.0, 4.0]), path)
+    >>> load(path).y_mean
+    2.0
     """
     data = Path(path).read_bytes()
     try:

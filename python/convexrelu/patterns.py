@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 
@@ -20,6 +20,13 @@ class Patterns:
 
     Made by `sample_patterns`, `patterns_from_gates` or `enumerate_patterns`. ``len(patterns)`` is
     their number P, ``patterns[i]`` the i-th as a boolean vector (n,).
+
+    Examples
+    --------
+    >>> from convexrelu import patterns_from_gates
+    >>> patterns = patterns_from_gates([[1.0, 2.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])
+    >>> len(patterns), patterns[0].tolist(), patterns[1].tolist()
+    (2, [True, False], [True, True])
     """
 
     __slots__ = ("_core",)
@@ -108,7 +115,9 @@ def _restore(
     return Patterns(_core.Patterns(packed, n_samples, gates, is_complete))
 
 
-def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gaussian") -> Patterns:
+def sample_patterns(
+    X: ArrayLike, n_gates: int, *, rng: _validate.Seed = None, method: str = "gaussian"
+) -> Patterns:
     """Patterns of random gates (Mishkin, Sahiner & Pilanci 2022).
 
     Parameters
@@ -131,7 +140,23 @@ def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gau
     -------
     Patterns
 
-    Cost O(n d n_gates).
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+
+    Notes
+    -----
+    Cost: O(n d n_gates).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import sample_patterns
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> sample_patterns(X, 10, rng=0)
+    <Patterns: 4 of 7 samples in R^2>
     """
     X = _validate.matrix(X, "X")
     n_gates = _validate.integer(n_gates, "n_gates", low=1)
@@ -144,7 +169,7 @@ def sample_patterns(X: Any, n_gates: int, *, rng: Any = None, method: str = "gau
     return Patterns(_core.patterns_from_gates(X, gates, distinct=True))
 
 
-def patterns_from_gates(X: Any, gates: Any) -> Patterns:
+def patterns_from_gates(X: ArrayLike, gates: ArrayLike) -> Patterns:
     """The patterns 1[X g >= 0] of the given gates, kept as they are, repetitions included.
 
     Parameters
@@ -158,7 +183,20 @@ def patterns_from_gates(X: Any, gates: Any) -> Patterns:
     Patterns
         With ``len(patterns) == p``.
 
-    Cost O(n d p).
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+
+    Notes
+    -----
+    Cost: O(n d p).
+
+    Examples
+    --------
+    >>> from convexrelu import patterns_from_gates
+    >>> patterns_from_gates([[1.0, 2.0], [-1.0, 0.0]], [[1.0], [0.0]]).masks.tolist()
+    [[True], [False]]
     """
     X = _validate.matrix(X, "X")
     gates = _validate.matrix(gates, "gates")
@@ -174,6 +212,23 @@ def max_pattern_count(n: int, rank: int) -> int:
 
     ``2 * sum(comb(n - 1, k) for k in range(rank))`` (Cover 1965), attained in general position and
     an upper bound on tied data; 1 where the rank is 0.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    rank : int
+        Of X.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from convexrelu import max_pattern_count
+    >>> max_pattern_count(100, 3)
+    9902
     """
     n = _validate.integer(n, "n", low=1)
     rank = _validate.integer(rank, "rank")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _validate
 from convexrelu.network import Network
@@ -29,11 +29,23 @@ class Standardizer:
         Means and scales of the columns.
     y_mean, y_scale : float
         Mean and scale of the targets. Scales are positive.
+
+    Examples
+    --------
+    >>> from convexrelu import Standardizer
+    >>> standardizer = Standardizer.fit([[10.0], [30.0]], [1.0, 5.0])
+    >>> standardizer.transform([[20.0], [40.0]])
+    array([[0., 1.],
+           [2., 1.]])
+    >>> standardizer.inverse_transform_target([0.0, 1.0])
+    array([3., 5.])
     """
 
     __slots__ = ("_x_mean", "_x_scale", "_y_mean", "_y_scale")
 
-    def __init__(self, x_mean: Any, x_scale: Any, y_mean: float, y_scale: float) -> None:
+    def __init__(
+        self, x_mean: ArrayLike, x_scale: ArrayLike, y_mean: float, y_scale: float
+    ) -> None:
         self._x_mean = _frozen(_validate.vector(x_mean, "x_mean"))
         size = self._x_mean.shape[0]
         self._x_scale = _frozen(_validate.vector(x_scale, "x_scale", size=size, like="x_mean"))
@@ -43,7 +55,7 @@ class Standardizer:
         self._y_scale = _validate.number(y_scale, "y_scale", low=0.0, open_low=True)
 
     @classmethod
-    def fit(cls, X: Any, y: Any) -> Standardizer:
+    def fit(cls, X: ArrayLike, y: ArrayLike) -> Standardizer:
         """Means and standard deviations of the columns of X (n, d) and of y (n,).
 
         The scale of a constant column is 1, so that it becomes a column of zeros and has no weight
@@ -76,7 +88,7 @@ class Standardizer:
         """Scale of the targets."""
         return self._y_scale
 
-    def transform(self, X: Any) -> NDArray[np.float64]:
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
         """``((x - x_mean) / x_scale, 1)`` for the rows x of X (n, d); shape (n, d + 1)."""
         X = _validate.matrix(X, "X", n_cols=self.x_mean.shape[0])
         rows = np.ones((X.shape[0], X.shape[1] + 1), order="F")  # as the core takes it
@@ -86,7 +98,7 @@ class Standardizer:
         _check_range(rows, "standardised, X")
         return rows
 
-    def transform_target(self, y: Any) -> NDArray[np.float64]:
+    def transform_target(self, y: ArrayLike) -> NDArray[np.float64]:
         """``(y - y_mean) / y_scale`` (n,)."""
         y = _validate.vector(y, "y")
         with np.errstate(over="ignore"):
@@ -94,7 +106,7 @@ class Standardizer:
         _check_range(t, "standardised, y")
         return t
 
-    def inverse_transform_target(self, t: Any) -> NDArray[np.float64]:
+    def inverse_transform_target(self, t: ArrayLike) -> NDArray[np.float64]:
         """``y_mean + y_scale t`` (n,): standardised predictions in the units of y."""
         t = _validate.vector(t, "t")
         with np.errstate(over="ignore"):
@@ -138,6 +150,14 @@ class StandardizedNetwork:
     network : Network
         f, over rows ``standardizer.transform(X)``.
     standardizer : Standardizer
+
+    Examples
+    --------
+    >>> from convexrelu import Network, StandardizedNetwork, Standardizer
+    >>> standardizer = Standardizer.fit([[10.0], [30.0]], [1.0, 5.0])
+    >>> model = StandardizedNetwork(Network([[1.0, 0.0]], [1.0]), standardizer)
+    >>> model.predict([[0.0], [20.0], [30.0]])
+    array([3., 3., 5.])
     """
 
     __slots__ = ("_network", "_standardizer")
@@ -178,7 +198,7 @@ class StandardizedNetwork:
         """Number of neurons."""
         return self.network.n_neurons
 
-    def predict(self, X: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike, *, n_threads: int = 1) -> NDArray[np.float64]:
         """Predictions (n,) for raw rows X (n, d), in the units of the raw targets."""
         rows = self.standardizer.transform(X)
         outputs = self.network.predict(rows, n_threads=n_threads)
