@@ -15,6 +15,7 @@ from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.path import Coefficients, Continuity, Event, Path, trace_path
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
+from convexrelu.preprocessor import Column, Preprocessor, TableNetwork, make_preprocessor
 from convexrelu.pricing import Pricing, lambda_max, price_patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution, PruningStep, prune
@@ -28,6 +29,7 @@ __all__ = [
     "AccuracyError",
     "Certificate",
     "Coefficients",
+    "Column",
     "Continuity",
     "CriticalWidths",
     "Event",
@@ -40,6 +42,7 @@ __all__ = [
     "Path",
     "Patterns",
     "PredictionSensitivity",
+    "Preprocessor",
     "Pricing",
     "Problem",
     "Progress",
@@ -50,6 +53,7 @@ __all__ = [
     "Solution",
     "StandardizedNetwork",
     "Standardizer",
+    "TableNetwork",
     "__version__",
     "certify",
     "check_network",
@@ -59,6 +63,7 @@ __all__ = [
     "find_optimal_set",
     "lambda_max",
     "load",
+    "make_preprocessor",
     "max_pattern_count",
     "patterns_from_gates",
     "price_patterns",

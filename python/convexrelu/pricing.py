@@ -119,7 +119,8 @@ def price_patterns(
         used = weight > 0
         relative = weight[used] / weight.max()
         X = X[used]
-        residual = np.multiply(residual[used], relative * (used.sum() / relative.sum()))
+        weighted: _validate.Array = residual[used] * (relative * (used.sum() / relative.sum()))
+        residual = weighted
     found = _core.price_patterns(
         X,
         residual,
