@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib.metadata
 import io
@@ -272,8 +273,9 @@ class TestOptions:
         lines[5] = lines[5].replace(lines[5].split(",")[0], "", 1)
         regression.write_text("\n".join(lines))
         run = train(regression, *FAST)
-        assert run.status == 2
-        assert "missing cells in 1 column\n  size  1 cell, first in row 5 (line 6)\n" in run.err
+        assert run.status == 0
+        assert re.search(r"^features +3 columns, 4 inputs with those of ", run.out, re.M)
+        assert re.search(r"^missing +size 1: medians$", run.out, re.M)
         run = train(regression, *FAST, "--drop-missing")
         assert run.status == 0
         assert "; 1 with missing cells left out" in run.out
@@ -422,6 +424,133 @@ class TestSave:
         assert regression.read_bytes() == before
 
 
+class TestPredict:
+    @pytest.fixture
+    def mixed(self, tmp_path: Path) -> Path:
+        """60 rows of a number, a text and a number with missing cells."""
+        rng = np.random.default_rng(7)
+        size = rng.uniform(10, 20, 60).round(3)
+        kind = rng.choice(["flat", "house, small", "house"], 60)
+        age = rng.integers(1, 90, 60)
+        price = size + 5 * (kind == "house") + age / 30
+        rows = [
+            f'{s},"{k}",{"" if j % 9 == 0 else a},{p}'
+            for j, (s, k, a, p) in enumerate(zip(size, kind, age, price, strict=True))
+        ]
+        path = tmp_path / "mixed.csv"
+        path.write_text("size,kind,age,price\n" + "\n".join(rows) + "\n")
+        return path
+
+    @pytest.fixture
+    def model(self, train, mixed: Path, tmp_path: Path) -> Path:
+        path = tmp_path / "model.npz"
+        assert train(mixed, *FAST, "--save", path).status == 0
+        return path
+
+    def test_the_model_keeps_names(self, model: Path) -> None:
+        loaded = convexrelu.load(model)
+        assert loaded.target == "price"
+        assert loaded.preprocessor.features == (
+            *("size", "kind=flat", "kind=house", "kind=house, small", "age", "age is missing"),
+        )
+
+    def test_columns_in_any_order(
+        self, capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "rows.csv"
+        path.write_text("age,other,kind,size\n30,x,house,12\n,1,castle,15.5\n")
+        expected = convexrelu.load(model).predict(
+            {"size": [12.0, 15.5], "kind": ["house", "castle"], "age": [30, None]}
+        )
+        run = Run(capsys, "predict", model, path)
+        assert (run.status, run.err) == (0, "")
+        title, *lines = run.out.splitlines()
+        assert title == "price"
+        assert [float(line) for line in lines] == expected.tolist()
+        report = Run(capsys, "predict", model, path, "--json").json
+        assert report["predictions"] == expected.tolist()
+        assert (report["target"], report["n_rows"], report["out"]) == ("price", 2, None)
+        out = tmp_path / "out.csv"
+        run = Run(capsys, "predict", model, path, "--out", out)
+        assert re.search(rf"^written +{re.escape(str(out))}$", run.out, re.M)
+        assert out.read_text().splitlines() == [title, *lines]
+        assert "predictions" not in Run(capsys, "predict", model, path, "--out", out, "--json").json
+
+    def test_as_the_scores_of_training(
+        self, capsys: pytest.CaptureFixture[str], train, mixed: Path, tmp_path: Path
+    ) -> None:
+        """The table itself, of which the target is one more column to ignore."""
+        path = tmp_path / "model.npz"
+        report = train(mixed, *FAST, "--test", 0, "--save", path, "--json").json
+        assert (report["n_features"], report["n_inputs"]) == (3, 6)
+        assert report["n_missing"] == {"age": 7}
+        predicted = np.array(Run(capsys, "predict", path, mixed, "--json").json["predictions"])
+        price = np.array([float(row.split(",")[-1]) for row in mixed.read_text().splitlines()[1:]])
+        error = np.sqrt(np.mean((predicted - price) ** 2))
+        assert error == pytest.approx(report["scores"]["training"]["network"]["rmse"], rel=1e-12)
+        assert error < 0.5 * price.std()
+
+    def test_refuses(
+        self, capsys: pytest.CaptureFixture[str], model: Path, mixed: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "rows.csv"
+        for text, message in (
+            ("age,kind\n30,house\n", "rows.csv: it lacks size, which the training data had"),
+            ("size,kind,age\n1,house,old\n", "column 'age' must be of numbers, but has 'old'"),
+            ("size,kind,age\n1,2,3\n", "column 'kind' must be of texts, but has 2"),
+            ("size,kind,age\n", "no rows below the header line"),
+        ):
+            path.write_text(text)
+            run = Run(capsys, "predict", model, path)
+            assert (run.status, run.out) == (2, "")
+            assert message in run.err
+        for out in (model, mixed):
+            before = out.read_bytes()
+            run = Run(capsys, "predict", model, mixed, "--out", out)
+            assert (run.status, run.out) == (2, "")
+            assert f"--out {out}: would overwrite the data" in run.err
+            assert out.read_bytes() == before
+        assert Run(capsys, "predict", mixed, mixed).status == 2
+        assert Run(capsys, "predict", model).status == 2
+
+    def test_networks_without_names(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        path, rows = tmp_path / "network.npz", tmp_path / "rows.csv"
+        convexrelu.save(convexrelu.Network([[1.0, -1.0]], [2.0]), path)
+        rows.write_text("a,b\n3,1\n1,3\n")
+        assert Run(capsys, "predict", path, rows).out == "prediction\n4.0\n0.0\n"
+        rows.write_text("a,b,c\n3,1,1\n")
+        message = "must have its 2 columns in their order, but has a, b, c"
+        assert message in Run(capsys, "predict", path, rows).err
+        rows.write_text("a,b\nx,1\nx,\n")
+        assert (
+            "knows numbers only, but there are texts in a" in Run(capsys, "predict", path, rows).err
+        )
+
+    def test_check_finds_columns_too(
+        self, capsys: pytest.CaptureFixture[str], train, mixed: Path, tmp_path: Path
+    ) -> None:
+        path, moved = tmp_path / "model.npz", tmp_path / "moved.csv"
+        options = ("--gates", 20, "--lam-ratio", 0.3, "--tol", 1e-8, "--test", 0)
+        lam = train(mixed, *options, "--save", path, "--json").json["lam"]
+        rows = list(csv.reader(mixed.read_text().splitlines()))
+        with moved.open("w", newline="") as file:
+            csv.writer(file).writerows([*row[::-1], f"extra {row[0]}"] for row in rows)
+        words = ("--lam", lam, "--test", 0, "--time-limit", 1, "--json")
+        reports = [Run(capsys, "check", path, file, *words).json for file in (mixed, moved)]
+        assert reports[0]["objective"] == reports[1]["objective"]
+
+    def test_ignored_columns(self, train, mixed: Path) -> None:
+        report = train(mixed, *FAST, "--ignore", "kind", "--ignore", "age", "--json").json
+        assert (report["n_features"], report["n_inputs"], report["n_missing"]) == (1, 1, {})
+        assert "no column is named 'kin'" in train(mixed, *FAST, "--ignore", "kin").err
+        assert (
+            "no column is named 'price'"
+            in train(mixed, *FAST, "--target", "price", "--ignore", "price").err
+        )
+
+
 class TestRefusals:
     """Exit status 2, nothing on stdout, a message on stderr, no traceback."""
 
@@ -480,7 +609,10 @@ class TestRefusals:
                 "a,b\n5,0.30000000000000004\n6,0.3\n7,0.30000000000000004\n8,0.3\n",
                 "the target 'b' is 0.3 in all 3 training rows",
             ),
-            ("a,b\n1,\n2,3\n", "leave them out with --drop-missing"),
+            ("a,b\n1,\n2,3\n", "the target 'b' is missing in 1 row; leave these out with --drop"),
+            ("a,b\n1,x\n2,y\n3,x\n", r"the target 'b' has texts \('x', 'y'\), but must have num"),
+            ("a,b\nx,1\ny,2\nz,3\n", "column 'a' has no text that occurs twice; leave it out"),
+            ("a,b\n,1\n,2\nNA,3\n", "column 'a' has no value; leave it out"),
             (
                 "a,b\nx,1\n2,3\n",
                 r"not numbers in 1 column\n  a  1 cell, first in row 1 \(line 2\): x",
@@ -520,9 +652,8 @@ class TestRefusals:
     def test_test_file_with_other_columns(self, train, tmp_path: Path) -> None:
         path = write_csv(tmp_path / "t.csv", ["cement", "target", "iron"], np.ones((2, 3)))
         error = self.refused(train("--test", path))
-        assert f"{path}: its columns are not those of the training data" in error
-        assert "It lacks blast_furnace_slag, fly_ash" in error
-        assert "The training data do not have iron." in error
+        assert f"{path}: it lacks blast_furnace_slag, fly_ash" in error
+        assert "It has the columns cement, target, iron." in error
 
     def test_no_command(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "required: COMMAND" in self.refused(Run(capsys))
@@ -880,7 +1011,7 @@ class TestCheck:
         values = np.loadtxt(regression, delimiter=",", skiprows=1)
         split = np.random.SeedSequence(0).spawn(2)[0]
         is_test = np.isin(np.arange(60), np.random.default_rng(split).permutation(60)[:12])
-        model = convexrelu.load(path)
+        model = convexrelu.load(path).network
         X = model.standardizer.transform(values[~is_test, :-1])
         y = model.standardizer.transform_target(values[~is_test, -1])
         assert report["objective"] == model.network.objective(X, y, lam)
@@ -932,7 +1063,7 @@ class TestCheck:
         path, lam = saved
         run = Run(capsys, "check", path, classification, "--lam", lam)
         assert run.status == 2
-        assert "the network has 3 features, but" in run.err
+        assert "it lacks size, noise, one, price, which the training data had" in run.err
         run = Run(capsys, "check", classification, classification, "--lam", lam)
         assert run.status == 2
         assert "is no whole file of convexrelu" in run.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def write(tmp_path: Path):
     return write
 
 
-def refusal(path: Path, **options: bool) -> str:
+def refusal(path: Path, **options: Any) -> str:
     """The message with which the file is refused, which begins with its name."""
     with pytest.raises(InputError) as caught:
         read_table(path, **options)
@@ -121,8 +122,6 @@ class TestNumbers:
 
         names = tuple(Name(f"x{j}") for j in range(3000))
         assert table._header(1, list(names)) == names
-        read = Table(Path("t.csv"), names, np.zeros((1, 3000)), {}, 0)
-        assert read.select([str(name) for name in names[::-1]]).shape == (1, 3000)
         assert Name.compared < 100_000
 
     def test_many_blocks(self, write) -> None:
@@ -134,32 +133,54 @@ class TestMissingAndText:
     @pytest.mark.parametrize("cell", ["", " ", "?", "NA", "n/a", "NaN", "nan", "null", "None"])
     def test_forms_of_a_missing_cell(self, write, cell: str) -> None:
         path = write(f"a,b\n1,2\n3,{cell}\n")
-        assert "missing cells in 1 column\n  b  1 cell, first in row 2 (line 3)" in refusal(path)
+        assert read_table(path).missing == {"b": 1}
         assert read_table(path, drop_missing=True).values.tolist() == [[1, 2]]
 
-    def test_every_column_with_its_first_row(self, write) -> None:
-        path = write("a,long,c\n1,2,3\n\n,2,\n1,2,\n")
-        assert refusal(path) == (
-            "missing cells in 2 columns\n"
-            "  a  1 cell, first in row 2 (line 4)\n"
-            "  c  2 cells, first in row 2 (line 4)\n"
-            "2 rows of 3 are incomplete: leave them out with --drop-missing, "
-            "or fill the cells in first."
-        )
+    def test_missing_cells_are_nan(self, write) -> None:
+        read = read_table(write("a,long,c\n1,2,3\n\n,2,\n1,2,\n"))
+        assert np.array_equal(read.values, [[1, 2, 3], [np.nan, 2, np.nan], [1, 2, np.nan]], True)
+        assert read.missing == {"a": 1, "c": 2}
+        assert read.n_dropped == 0
 
     def test_nothing_left(self, write) -> None:
         message = refusal(write("a,b\n1,\n,2\n"), drop_missing=True)
-        assert message.startswith("none of its 2 rows is complete\n  a  1 cell, first in row 2")
-
-    def test_text_names_column_row_and_cell(self, write) -> None:
-        path = write("sex,age,city\nmale,1,Oslo\nfemale,2,\n")
-        message = refusal(path)
         assert message.startswith(
-            "not numbers in 2 columns\n"
-            "  sex   2 cells, first in row 1 (line 2): male\n"
-            "  city  1 cell, first in row 1 (line 2): Oslo\n"
+            "none of its 2 rows is complete: missing cells in 2 columns, a 1, b 1\n"
         )
-        assert refusal(path, drop_missing=True) == message
+
+    def test_texts(self, write) -> None:
+        path = write("sex,age,city\n male,1,Oslo\nfemale,2,\nmale ,3,Rome\n")
+        read = read_table(path)
+        assert read.texts == {"sex": ("male", "female"), "city": ("Oslo", "Rome")}
+        assert np.array_equal(read.values, [[0, 1, 0], [1, 2, np.nan], [0, 3, 1]], True)
+        cells = read.cells(np.array([True, False, True]))
+        assert cells["sex"].values.tolist() == [0, 0]
+        assert cells["sex"].texts == ("male", "female")
+        assert cells["age"].texts is None
+        assert read_table(path, drop_missing=True).values.tolist() == [[0, 1, 0], [0, 3, 1]]
+
+    def test_texts_across_blocks(self, write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(table, "_BLOCK_ROWS", 2)
+        read = read_table(write("a,b\nx,1\ny,2\nz,3\nx,4\ny,5\n"))
+        assert read.values[:, 0].tolist() == [0, 1, 2, 0, 1]
+        assert "row 3 (line 4): z" in refusal(write("a\n1\n2\nz\n3\n"))
+        assert "row 1 (line 2): x" in refusal(write("a\nx\ny\n3\n4\n"))
+
+    def test_texts_among_numbers_are_named(self, write) -> None:
+        path = write("sex,age,city\nmale,1,Oslo\n2,two,Rome\nfemale,,12%\n")
+        assert refusal(path) == (
+            "not numbers in 3 columns\n"
+            "  sex   2 cells, first in row 1 (line 2): male\n"
+            "  age   1 cell, first in row 2 (line 3): two\n"
+            "  city  1 cell, first in row 3 (line 4): 12%\n"
+            "A column has numbers, with decimal points, or texts, such as categories."
+        )
+        assert refusal(path, drop_missing=True) == refusal(path)
+
+    @pytest.mark.parametrize("cell", ["2020-01-01", "5%", '"1,5"', "inf", "1e999", "+"])
+    def test_a_text_has_a_letter(self, write, cell: str) -> None:
+        message = refusal(write(f"a,b\n{cell},2\n{cell},3\n"))
+        assert f"a  2 cells, first in row 1 (line 2): {cell.strip(chr(34))}\n" in message
 
     @pytest.mark.parametrize(
         "cell", ["1_000", '"1,000"', "5%", "True", "2020-01-01", "0x1F", "1 2"]
@@ -178,7 +199,7 @@ class TestMissingAndText:
 
     def test_long_lists_are_cut(self, write) -> None:
         names = ",".join(f"c{j}" for j in range(40))
-        message = refusal(write(f"{names}\n{',' * 39}\n1{',1' * 39}\n"))
+        message = refusal(write(f"{names}\n%{',%' * 39}\n1{',1' * 39}\n"))
         assert "c11" in message
         assert "c12" not in message
         assert "and 28 more columns" in message
@@ -330,13 +351,20 @@ class TestFirstLine:
         message = refusal(path, drop_missing=True)
         assert message.startswith("its first line")
 
+    @pytest.mark.parametrize(
+        "text", ["5.1,3.5,setosa\n4.9,3.6,setosa\n6.2,3.4,rose\n", "a,x\nb,y\na,y\nb,x\n"]
+    )
+    def test_texts_that_are_met_again(self, write, text: str) -> None:
+        with pytest.raises(InputError, match="may name the columns or be a row like those"):
+            read_table(write(text))
+
     def test_what_was_done_is_said(self, write) -> None:
-        message = refusal(write("5.1,3.5,setosa\n4,3,setosa\n"))
+        message = refusal(write("5.1,3.5,setosa\n4,3,1\n2,1,setosa\n"))
         assert "first line was taken for the names of the columns: 5.1, 3.5, setosa." in message
 
 
 class TestColumns:
-    TABLE = Table(Path("t.csv"), ("age", "price", "rooms"), np.arange(6.0).reshape(2, 3), {}, 0)
+    TABLE = Table(Path("t.csv"), ("age", "price", "rooms"), np.ones((2, 3)), {}, {}, 0)
 
     def test_by_name(self) -> None:
         assert self.TABLE.column_index("price") == 1
@@ -347,9 +375,16 @@ class TestColumns:
         with pytest.raises(InputError, match=r"'x'\nIt has the columns age, price, rooms\.$"):
             self.TABLE.column_index("x")
 
-    def test_in_another_order(self) -> None:
-        assert self.TABLE.select(["rooms", "age", "price"]).tolist() == [[2, 0, 1], [5, 3, 4]]
-
-    def test_must_be_all(self) -> None:
-        with pytest.raises(InputError, match=r"It lacks size\.\nThe training data do not have pri"):
-            self.TABLE.select(["rooms", "age", "size"])
+    def test_only_those(self, write) -> None:
+        """Of the others nothing is asked but that there is a cell for each."""
+        path = write("a,b,c\n1,x,\n2,3,\n")
+        read = read_table(path, only=("c", "a"), drop_missing=False)
+        assert read.columns == ("a", "c")
+        assert read.missing == {"c": 2}
+        read = read_table(path, ignored=["b", "c"], drop_missing=True)
+        assert read.values.tolist() == [[1], [2]]
+        with pytest.raises(InputError, match=r"it lacks d, which .*\nIt has the columns a, b, c"):
+            read_table(path, only=("a", "d"))
+        with pytest.raises(InputError, match="no column is named 'd', which is to be ignored"):
+            read_table(path, ignored=["d"])
+        assert "line 2 has 2 cells" in refusal(write("a,b,c\n1,x\n"), ignored=["c"])

@@ -238,10 +238,14 @@ def progress_of(console: Console) -> Callable[[Progress], None] | None:
 
 def check_output_path(arguments: argparse.Namespace, option: str = "--save") -> None:
     """Refuses before the work what would fail after it."""
-    path = getattr(arguments, option.removeprefix("--"))
+    inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
+    check_output(option, getattr(arguments, option.removeprefix("--")), inputs)
+
+
+def check_output(option: str, path: Path | None, inputs: list[Path]) -> None:
+    """The same for a path and what it must not be."""
     if path is None:
         return
-    inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
     try:
         problem = _problem_of_output(path, inputs)
     except OSError as error:  # of a name too long, a loop of links
@@ -330,7 +334,9 @@ def _show_setting(
         "n_train": len(data.y),
         "n_test": len(data.y_test),
         "n_dropped": data.n_dropped,
-        "n_features": len(data.features),
+        "n_missing": data.missing,
+        "n_features": len(data.preprocessor.columns),
+        "n_inputs": len(data.features),
         "constant_features": data.constant,
         "classes": data.classes,
         "seed": arguments.seed,
