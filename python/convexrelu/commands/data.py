@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +134,7 @@ def read_data(
         _numbers_of_target(cells.pop(target), target, t.path)
         for cells, t in zip((train, test), (tables[0], tables[-1]), strict=True)
     )
+    _check_target(y, target, table)
     try:
         preprocessor = make_from_cells(train) if model is None else model.preprocessor
         X, X_test = preprocessor.transform_cells(train), preprocessor.transform_cells(test)
@@ -149,7 +151,8 @@ def read_data(
         n_dropped=sum(t.n_dropped for t in tables),
         missing={} if arguments.drop_missing else table.missing,
     )
-    _check_trainable(data, table)
+    if data.constant == data.features:
+        _refuse(f"no feature varies over the {len(y)} training rows", table)
     _check_range(data)
     return data
 
@@ -178,16 +181,15 @@ def _draw(n: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_
     return is_test
 
 
-def _check_trainable(data: Data, table: Table) -> None:
-    n = len(data.y)
+def _check_target(y: Array, target: str, table: Table) -> None:
+    n = len(y)
     if n < 2:
-        problem = f"{n} training row{'' if n == 1 else 's'}; at least 2 are needed"
-    elif is_constant(data.y[:, None]):
-        problem = f"the target {data.target!r} is {data.y[0]:g} in all {n} training rows"
-    elif data.constant == data.features:
-        problem = f"no feature varies over the {n} training rows"
-    else:
-        return
+        _refuse(f"{n} training row{'' if n == 1 else 's'}; at least 2 are needed", table)
+    if is_constant(y[:, None]):
+        _refuse(f"the target {target!r} is {y[0]:g} in all {n} training rows", table)
+
+
+def _refuse(problem: str, table: Table) -> NoReturn:
     if table.n_dropped:
         problem += (
             f"\n{table.n_dropped} of {table.n_dropped + len(table.values)} rows were left out for "
