@@ -6,6 +6,7 @@ columns, a column of ones beside them, and standardised targets. Both are undone
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from convexrelu.network import Network
 
 # Of entries below 2 in size: what two sums of a few terms, equal but for their order, differ by.
 _LAST_BITS = 8 * np.finfo(np.float64).eps
+_STRIPE = 1 << 20  # entries that moments are taken of at once: 8 MB each temporary
 
 
 class Standardizer:
@@ -64,7 +66,7 @@ class Standardizer:
         """
         X = _validate.matrix(X, "X")
         y = _validate.vector(y, "y", size=X.shape[0])
-        x_mean, x_scale = _mean_and_scale(X)
+        x_mean, x_scale = map(np.concatenate, zip(*map(_mean_and_scale, _stripes(X)), strict=True))
         y_mean, y_scale = _mean_and_scale(y[:, None])
         return cls(x_mean, x_scale, float(y_mean[0]), float(y_scale[0]))
 
@@ -237,8 +239,16 @@ def _check_range(values: NDArray[np.float64], what: str) -> None:
 
 def is_constant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which columns of X (n, d) have entries that differ in their last bits at most (d,)."""
-    spread: NDArray[np.bool_] = np.ptp(X / _units(X), axis=0) <= _LAST_BITS
-    return spread
+    spreads = [np.ptp(stripe / _units(stripe), axis=0) for stripe in _stripes(X)]
+    flags: NDArray[np.bool_] = np.concatenate(spreads) <= _LAST_BITS
+    return flags
+
+
+def _stripes(X: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Consecutive columns, few enough that temporaries are small beside a large X."""
+    width = max(1, _STRIPE // len(X))
+    for first in range(0, X.shape[1], width):
+        yield X[:, first : first + width]
 
 
 def distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -271,11 +271,8 @@ def _read(
     records = _records(reader)
     columns = _header(*next(records, (1, [])))
     _check_names(columns, only or (), ignored)
-    chosen = [
-        j
-        for j, name in enumerate(columns)
-        if name not in ignored and (only is None or name in only)
-    ]
+    wanted = set(columns if only is None else only) - set(ignored)
+    chosen = [j for j, name in enumerate(columns) if name in wanted]
     parser = _Parser(columns, chosen)
     blocks = [np.empty((0, len(chosen)))]
     for rows, lines in _blocks(records):

@@ -113,7 +113,7 @@ def read_data(
     only = None
     if model is not None:
         target = model.target if target is None else target
-        only = {*model.preprocessor.names, target}
+        only = (*model.preprocessor.names, target)
     options = {"drop_missing": arguments.drop_missing, "ignored": arguments.ignore}
     table = read_table(arguments.file, only=only, **options)
     if len(table.columns) < 2:
@@ -139,7 +139,8 @@ def read_data(
         preprocessor = make_from_cells(train) if model is None else model.preprocessor
         X, X_test = preprocessor.transform_cells(train), preprocessor.transform_cells(test)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{table.path}: {error}") from None
+        hint = "\n--ignore NAME leaves out a column." if isinstance(error, ValueError) else ""
+        raise InputError(f"{table.path}: {error}{hint}") from None
     data = Data(
         path=table.path,
         preprocessor=preprocessor,
