@@ -271,7 +271,7 @@ class Path:
         jumps = inner[np.abs(above - below).max(axis=1, initial=0.0) > size]
         return Continuity(intervals[:, :2], intervals[:, 2].astype(np.int64), jumps)
 
-    def best_lam(self, criterion: str | tuple[Any, Any] = "gcv") -> float:
+    def best_lam(self, criterion: str | tuple[ArrayLike, ArrayLike] = "gcv") -> float:
         """The lam of the path at which a criterion is least.
 
         The same as ``convexrelu.selection.best_lam(path, criterion)``, which says how.
