@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib.metadata
 import io
@@ -11,6 +12,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,6 +172,16 @@ class TestReport:
                 a, b = (r["scores"][kind][name]["accuracy"] for r in (first, second))
                 assert a == pytest.approx(b)
 
+    def test_last_bits_are_no_spread(self, train, tmp_path: Path) -> None:
+        """A feature and the classes of a target, with sums of terms in another order."""
+        rng = np.random.default_rng(7)
+        last = np.where(rng.random(60) < 0.5, 0.3, 0.1 + 0.2)
+        X = np.c_[rng.normal(size=60), last]
+        path = write_csv(tmp_path / "t.csv", ["a", "b", "y"], np.c_[X, last * (X[:, 0] > 0)])
+        report = train(path, *FAST, "--json").json
+        assert report["constant_features"] == ["b"]
+        assert report["classes"] == [0.0, 0.3]
+
     def test_no_test_rows(self, train, regression: Path) -> None:
         run = train(regression, "--test", 0, *FAST)
         assert run.status == 0
@@ -261,8 +273,9 @@ class TestOptions:
         lines[5] = lines[5].replace(lines[5].split(",")[0], "", 1)
         regression.write_text("\n".join(lines))
         run = train(regression, *FAST)
-        assert run.status == 2
-        assert "missing cells in 1 column\n  size  1 cell, first in row 5 (line 6)\n" in run.err
+        assert run.status == 0
+        assert re.search(r"^features +3 columns, 4 inputs with those of ", run.out, re.M)
+        assert re.search(r"^missing +size 1: medians$", run.out, re.M)
         run = train(regression, *FAST, "--drop-missing")
         assert run.status == 0
         assert "; 1 with missing cells left out" in run.out
@@ -401,12 +414,141 @@ class TestSave:
             (tmp_path, "is a directory"),
             (tmp_path / "no" / "where.npz", f"there is no directory {tmp_path / 'no'}"),
             (regression, "would overwrite the data"),
+            (regression / "network.npz", "Not a directory"),
+            (tmp_path / (300 * "n"), "File name too long"),
         ):
             run = train(regression, *FAST, "--save", path)
             assert run.status == 2
             assert run.out == ""
             assert run.err == f"convexrelu train: --save {path}: {message}\n"
         assert regression.read_bytes() == before
+
+
+class TestPredict:
+    @pytest.fixture
+    def mixed(self, tmp_path: Path) -> Path:
+        """60 rows of a number, a text and a number with missing cells."""
+        rng = np.random.default_rng(7)
+        size = rng.uniform(10, 20, 60).round(3)
+        kind = rng.choice(["flat", "house, small", "house"], 60)
+        age = rng.integers(1, 90, 60)
+        price = size + 5 * (kind == "house") + age / 30
+        rows = [
+            f'{s},"{k}",{"" if j % 9 == 0 else a},{p}'
+            for j, (s, k, a, p) in enumerate(zip(size, kind, age, price, strict=True))
+        ]
+        path = tmp_path / "mixed.csv"
+        path.write_text("size,kind,age,price\n" + "\n".join(rows) + "\n")
+        return path
+
+    @pytest.fixture
+    def model(self, train, mixed: Path, tmp_path: Path) -> Path:
+        path = tmp_path / "model.npz"
+        assert train(mixed, *FAST, "--save", path).status == 0
+        return path
+
+    def test_the_model_keeps_names(self, model: Path) -> None:
+        loaded = convexrelu.load(model)
+        assert loaded.target == "price"
+        assert loaded.preprocessor.features == (
+            *("size", "kind=flat", "kind=house", "kind=house, small", "age", "age is missing"),
+        )
+
+    def test_columns_in_any_order(
+        self, capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "rows.csv"
+        path.write_text("age,other,kind,size\n30,x,house,12\n,1,castle,15.5\n")
+        expected = convexrelu.load(model).predict(
+            {"size": [12.0, 15.5], "kind": ["house", "castle"], "age": [30, None]}
+        )
+        run = Run(capsys, "predict", model, path)
+        assert (run.status, run.err) == (0, "")
+        title, *lines = run.out.splitlines()
+        assert title == "price"
+        assert [float(line) for line in lines] == expected.tolist()
+        report = Run(capsys, "predict", model, path, "--json").json
+        assert report["predictions"] == expected.tolist()
+        assert (report["target"], report["n_rows"], report["out"]) == ("price", 2, None)
+        out = tmp_path / "out.csv"
+        run = Run(capsys, "predict", model, path, "--out", out)
+        assert re.search(rf"^written +{re.escape(str(out))}$", run.out, re.M)
+        assert out.read_text().splitlines() == [title, *lines]
+        assert "predictions" not in Run(capsys, "predict", model, path, "--out", out, "--json").json
+
+    def test_as_the_scores_of_training(
+        self, capsys: pytest.CaptureFixture[str], train, mixed: Path, tmp_path: Path
+    ) -> None:
+        """The table itself, of which the target is one more column to ignore."""
+        path = tmp_path / "model.npz"
+        report = train(mixed, *FAST, "--test", 0, "--save", path, "--json").json
+        assert (report["n_features"], report["n_inputs"]) == (3, 6)
+        assert report["n_missing"] == {"age": 7}
+        predicted = np.array(Run(capsys, "predict", path, mixed, "--json").json["predictions"])
+        price = np.array([float(row.split(",")[-1]) for row in mixed.read_text().splitlines()[1:]])
+        error = np.sqrt(np.mean((predicted - price) ** 2))
+        assert error == pytest.approx(report["scores"]["training"]["network"]["rmse"], rel=1e-12)
+        assert error < 0.5 * price.std()
+
+    def test_refuses(
+        self, capsys: pytest.CaptureFixture[str], model: Path, mixed: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "rows.csv"
+        for text, message in (
+            ("age,kind\n30,house\n", "rows.csv: it lacks size, which the training data had"),
+            ("size,kind,age\n1,house,old\n", "column 'age' must be of numbers, but has 'old'"),
+            ("size,kind,age\n1,2,3\n", "column 'kind' must be of texts, but has 2"),
+            ("size,kind,age\n", "no rows below the header line"),
+        ):
+            path.write_text(text)
+            run = Run(capsys, "predict", model, path)
+            assert (run.status, run.out) == (2, "")
+            assert message in run.err
+        for out in (model, mixed):
+            before = out.read_bytes()
+            run = Run(capsys, "predict", model, mixed, "--out", out)
+            assert (run.status, run.out) == (2, "")
+            assert f"--out {out}: would overwrite the data" in run.err
+            assert out.read_bytes() == before
+        assert Run(capsys, "predict", mixed, mixed).status == 2
+        assert Run(capsys, "predict", model).status == 2
+
+    def test_networks_without_names(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        path, rows = tmp_path / "network.npz", tmp_path / "rows.csv"
+        convexrelu.save(convexrelu.Network([[1.0, -1.0]], [2.0]), path)
+        rows.write_text("a,b\n3,1\n1,3\n")
+        assert Run(capsys, "predict", path, rows).out == "prediction\n4.0\n0.0\n"
+        rows.write_text("a,b,c\n3,1,1\n")
+        message = "must have its 2 columns in their order, but has a, b, c"
+        assert message in Run(capsys, "predict", path, rows).err
+        rows.write_text("a,b\nx,1\nx,\n")
+        assert (
+            "knows numbers only, but there are texts in a" in Run(capsys, "predict", path, rows).err
+        )
+
+    def test_check_finds_columns_too(
+        self, capsys: pytest.CaptureFixture[str], train, mixed: Path, tmp_path: Path
+    ) -> None:
+        path, moved = tmp_path / "model.npz", tmp_path / "moved.csv"
+        options = ("--gates", 20, "--lam-ratio", 0.3, "--tol", 1e-8, "--test", 0)
+        lam = train(mixed, *options, "--save", path, "--json").json["lam"]
+        rows = list(csv.reader(mixed.read_text().splitlines()))
+        with moved.open("w", newline="") as file:
+            csv.writer(file).writerows([*row[::-1], f"extra {row[0]}"] for row in rows)
+        words = ("--lam", lam, "--test", 0, "--time-limit", 1, "--json")
+        reports = [Run(capsys, "check", path, file, *words).json for file in (mixed, moved)]
+        assert reports[0]["objective"] == reports[1]["objective"]
+
+    def test_ignored_columns(self, train, mixed: Path) -> None:
+        report = train(mixed, *FAST, "--ignore", "kind", "--ignore", "age", "--json").json
+        assert (report["n_features"], report["n_inputs"], report["n_missing"]) == (1, 1, {})
+        assert "no column is named 'kin'" in train(mixed, *FAST, "--ignore", "kin").err
+        assert (
+            "no column is named 'price'"
+            in train(mixed, *FAST, "--target", "price", "--ignore", "price").err
+        )
 
 
 class TestRefusals:
@@ -458,7 +600,19 @@ class TestRefusals:
             ("a,b\n1,2\n3,4\n", "1 training row; at least 2 are needed"),
             ("a,b\n1,5\n2,5\n3,5\n", "the target 'b' is 5 in all 2 training rows"),
             ("a,b\n1,5\n1,6\n1,7\n", "no feature varies over the 2 training rows"),
-            ("a,b\n1,\n2,3\n", "leave them out with --drop-missing"),
+            # What 0.1 + 0.2 is, and 0.3: entries that differ in their last bits are constant.
+            (
+                "a,b\n0.30000000000000004,5\n0.3,6\n0.30000000000000004,8\n0.3,7\n",
+                "no feature varies over the 3 training rows",
+            ),
+            (
+                "a,b\n5,0.30000000000000004\n6,0.3\n7,0.30000000000000004\n8,0.3\n",
+                "the target 'b' is 0.3 in all 3 training rows",
+            ),
+            ("a,b\n1,\n2,3\n", "the target 'b' is missing in 1 row; leave these out with --drop"),
+            ("a,b\n1,x\n2,y\n3,x\n", r"the target 'b' has texts \('x', 'y'\), but must have num"),
+            ("a,b\nx,1\ny,2\nz,3\n", "column 'a' has no text that occurs twice; leave it out"),
+            ("a,b\n,1\n,2\nNA,3\n", "column 'a' has no value; leave it out"),
             (
                 "a,b\nx,1\n2,3\n",
                 r"not numbers in 1 column\n  a  1 cell, first in row 1 \(line 2\): x",
@@ -498,9 +652,8 @@ class TestRefusals:
     def test_test_file_with_other_columns(self, train, tmp_path: Path) -> None:
         path = write_csv(tmp_path / "t.csv", ["cement", "target", "iron"], np.ones((2, 3)))
         error = self.refused(train("--test", path))
-        assert f"{path}: its columns are not those of the training data" in error
-        assert "It lacks blast_furnace_slag, fly_ash" in error
-        assert "The training data do not have iron." in error
+        assert f"{path}: it lacks blast_furnace_slag, fly_ash" in error
+        assert "It has the columns cement, target, iron." in error
 
     def test_no_command(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "required: COMMAND" in self.refused(Run(capsys))
@@ -561,6 +714,114 @@ class TestProcess:
             assert process.stderr.read() == b""
             assert process.wait(60) == 1
 
+
+class TestStreams:
+    """Streams that are full, closed or shared: a message where one can be, the right status."""
+
+    NOWHERE = "convexrelu: standard output: it is closed; send it to /dev/null where nobody reads"
+
+    @staticmethod
+    def shell(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """What bash makes of ``convexrelu ...``, and the status of that."""
+        text = text.replace("convexrelu", f"{shlex.quote(sys.executable)} -m convexrelu", 1)
+        return subprocess.run(
+            ["bash", "-c", f"{text}; exit ${{PIPESTATUS[0]}}"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without space")
+    @pytest.mark.parametrize(
+        "words", ["train --gates 5", "train --gates 5 --json", "-h", "--version"]
+    )
+    def test_full(self, words: str) -> None:
+        run = self.shell(f"convexrelu {words} > /dev/full")
+        assert run.stderr == "convexrelu: standard output: No space left on device\n"
+        assert run.returncode == 2
+
+    @pytest.mark.parametrize("words", ["train --gates 5", "train none.csv", "-h", "--version"])
+    def test_closed(self, words: str) -> None:
+        run = self.shell(f"convexrelu {words} >&-")
+        assert run.stderr.startswith(self.NOWHERE)
+        assert run.stderr.count("\n") == 1
+        assert run.returncode == 2
+        assert self.shell(f"convexrelu {words} >&- 2>&-").returncode == 2
+
+    @pytest.mark.parametrize("words", ["train --gates 500", "-h", "--version"])
+    def test_reader_leaves(self, words: str) -> None:
+        run = self.shell(f"convexrelu {words} | true")
+        assert run.stderr == ""
+        assert run.returncode in (0, 1)  # all was written before it left, or not
+
+    @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
+    def test_nobody_listens_to_complaints(self, where: str, tmp_path: Path) -> None:
+        for words, status in (
+            ("train --gates 20 --lam-ratio 0.1", 0),
+            ("train --gates 500 --time-limit 0", 1),
+            (f"train {tmp_path}/none.csv", 2),
+            ("train --gates none", 2),
+            ("trian", 2),
+            ("", 2),
+        ):
+            run = self.shell(f"convexrelu {words} {where}")
+            assert run.returncode == status, words
+            assert (run.stdout == "") == (status == 2), words
+            assert run.stderr == ""
+
+    def test_closed_streams_are_not_taken_for_files(self, tmp_path: Path) -> None:
+        """A file that is opened must not get the number of standard error."""
+        path = tmp_path / "network.npz"
+        words = f"train --gates 20 --lam-ratio 0.1 --save {path}"
+        run = self.shell(f"convexrelu {words} <&- 2>&-")
+        assert run.returncode == 0
+        convexrelu.load(path)
+        code = (
+            "import os, sys\n"
+            "from convexrelu import _streams\n"
+            "with _streams.whole_streams():\n"
+            f"    file = open({str(tmp_path / 'file')!r}, 'w')\n"
+            "    os.write(2, b'complaint')\n"
+            "    sys.exit(file.fileno() < 3 or not sys.stderr.writable())\n"
+        )
+        for closed in ("2>&-", "<&-", "<&- >&- 2>&-"):
+            program = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {closed}"
+            assert subprocess.run(["bash", "-c", program], timeout=60).returncode == 0
+            assert (tmp_path / "file").read_text() == ""
+
+    def test_what_libraries_write_is_no_result(self) -> None:
+        """To the descriptor and through C: it goes to standard error, at once or at the end."""
+        code = (
+            "import ctypes, os, sys\n"
+            "from convexrelu import cli\n"
+            "from convexrelu.commands import train\n"
+            "def run(arguments, console):\n"
+            "    ctypes.CDLL(None).puts(b'from C')\n"
+            "    os.write(1, b'past Python\\n')\n"
+            "    console.write('result')\n"
+            "    return 0\n"
+            "train.run = run\n"
+            "status = cli.main(['train'])\n"
+            "print('restored')\n"
+            "sys.exit(status)\n"
+        )
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert run.stdout == "result\nrestored\n"
+        assert sorted(run.stderr.splitlines()) == ["from C", "past Python"]
+        assert run.returncode == 0
+
+    @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no such"])
+    def test_backend_of_a_notebook(self, backend: str, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        path = tmp_path / "path.png"
+        words = f"path --gates 20 --lam-ratio 0.3 --plot {path}"
+        run = self.shell(f"convexrelu {words}", MPLBACKEND=backend)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+class TestModules:
     def test_starts_without_heavy_modules(self) -> None:
         code = "import sys; from convexrelu import cli; print(*sys.modules)"
         run = subprocess.run(
@@ -750,7 +1011,7 @@ class TestCheck:
         values = np.loadtxt(regression, delimiter=",", skiprows=1)
         split = np.random.SeedSequence(0).spawn(2)[0]
         is_test = np.isin(np.arange(60), np.random.default_rng(split).permutation(60)[:12])
-        model = convexrelu.load(path)
+        model = convexrelu.load(path).network
         X = model.standardizer.transform(values[~is_test, :-1])
         y = model.standardizer.transform_target(values[~is_test, -1])
         assert report["objective"] == model.network.objective(X, y, lam)
@@ -802,7 +1063,7 @@ class TestCheck:
         path, lam = saved
         run = Run(capsys, "check", path, classification, "--lam", lam)
         assert run.status == 2
-        assert "the network has 3 features, but" in run.err
+        assert "it lacks size, noise, one, price, which the training data had" in run.err
         run = Run(capsys, "check", classification, classification, "--lam", lam)
         assert run.status == 2
         assert "is no whole file of convexrelu" in run.err
@@ -871,10 +1132,62 @@ class TestPath:
             run = Run(capsys, "path", regression, "--plot", tmp_path / name)
             assert (run.status, run.out) == (2, "")
             assert f"--plot {tmp_path / name}: the name must end in one of " in run.err
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise RuntimeError("latex was not able to process λ\nmuch more")
+
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+        run = Run(capsys, "path", regression, "--plot", tmp_path / "path.pdf")
+        assert (run.status, run.out) == (2, "")
+        assert run.err.endswith(
+            "matplotlib cannot draw .pdf here: latex was not able to process λ\n"
+        )
         monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
         run = Run(capsys, "path", regression, "--plot", tmp_path / "path.png")
         assert (run.status, run.out) == (2, "")
         assert "--plot: needs matplotlib, which is not installed" in run.err
+
+    def test_two_outputs_in_one_file(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        path, link = tmp_path / "both.png", tmp_path / "link.png"
+        link.symlink_to(path)
+        for other in (path, link, tmp_path / "." / "both.png"):
+            run = Run(capsys, "path", regression, *FAST, "--save", path, "--plot", other)
+            assert (run.status, run.out) == (2, "")
+            assert f"--plot {other}: would overwrite the file of --save\n" in run.err
+        assert not path.exists()
+
+    def test_picture_of_a_point(
+        self, capsys: pytest.CaptureFixture[str], regression: Path, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("matplotlib")
+        words = ("--gates", 20, "--lam-ratio", 1, "--plot", tmp_path / "path.svg")
+        run = Run(capsys, "path", regression, *words)
+        assert (run.status, run.err) == (0, "")
+        assert (tmp_path / "path.svg").exists()
+
+    def test_a_picture_that_fails_leaves_the_old_one(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        regression: Path,
+        tmp_path: Path,
+    ) -> None:
+        pytest.importorskip("matplotlib")
+        picture = tmp_path / "path.png"
+        picture.write_bytes(b"good")
+
+        def fail(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", fail)
+        run = Run(capsys, "path", regression, *FAST, "--plot", picture)
+        assert run.status == 2
+        assert re.search(r"^path +complete", run.out, re.M)
+        assert f"--plot {picture}: No space left on device" in run.err
+        assert picture.read_bytes() == b"good"
+        assert list(tmp_path.glob(".*")) == []
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without space")
     def test_not_saved(self, capsys: pytest.CaptureFixture[str], regression: Path) -> None:

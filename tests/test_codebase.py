@@ -91,6 +91,45 @@ class TestFloors:
             assert not re.search(r"pybind11|Python\.h", path.read_text()), path
 
 
+def imported_modules(path: Path) -> set[str]:
+    """The modules of the package that a module imports when it is imported."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        for inner in [node] if not isinstance(node, ast.If) else node.body:
+            if isinstance(inner, ast.ImportFrom) and (inner.module or "").startswith("convexrelu"):
+                for alias in inner.names:
+                    name = f"{inner.module}.{alias.name}"
+                    if name != "convexrelu._cpu":  # compiled
+                        found.add(name if name in PYTHON_MODULES else str(inner.module))
+    return found
+
+
+def python_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PYTHON_MODULES = {python_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+class TestPythonModules:
+    def test_imports_have_no_circle(self) -> None:
+        """Those for types alone counted too."""
+        remaining = {name: imported_modules(path) for name, path in PYTHON_MODULES.items()}
+        assert remaining["convexrelu.selection._best_lam"] >= {"convexrelu.path"}
+        while free := [name for name, needs in remaining.items() if not needs & remaining.keys()]:
+            for name in free:
+                del remaining[name]
+        assert not remaining
+
+    def test_wings_are_guests(self) -> None:
+        """What is flat is the interface and knows no wing, when it is imported."""
+        for name, path in PYTHON_MODULES.items():
+            if path.parent == PACKAGE and name not in {"convexrelu.cli", "convexrelu.__main__"}:
+                wings = {PACKAGE.joinpath(*m.split(".")[1:]) for m in imported_modules(path)}
+                assert not [wing for wing in wings - {PACKAGE} if wing.is_dir()], name
+
+
 class TestModules:
     @pytest.mark.parametrize("name", MODULES)
     def test_has_its_source_and_its_test(self, name: str) -> None:

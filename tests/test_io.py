@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -24,6 +27,7 @@ from convexrelu import (
     Solution,
     StandardizedNetwork,
     Standardizer,
+    _replacing,
     certify,
     enumerate_patterns,
     load,
@@ -196,6 +200,105 @@ class TestRoundTrip:
         path.write_bytes(b"x" * 100_000)
         save(NETWORKS[0], path)
         assert load(path) == NETWORKS[0]
+
+
+class TestReplacing:
+    """A file is replaced by a whole one, or stays as it was, and nothing lies beside it."""
+
+    @pytest.fixture
+    def good(self, path: Path) -> bytes:
+        return saved(NETWORKS[0], path)
+
+    @staticmethod
+    def is_as_it_was(path: Path, good: bytes) -> bool:
+        return path.read_bytes() == good and list(path.parent.iterdir()) == [path]
+
+    @pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+    @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+    def test_any_step_may_fail(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        path: Path,
+        good: bytes,
+        step: str,
+        error: BaseException,
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"os.{step}", fail)
+            with pytest.raises(type(error)):
+                save(SOLUTIONS[0], path)
+        assert self.is_as_it_was(path, good)
+
+    def test_no_room(self, path: Path, good: bytes) -> None:
+        """In a process that may write small files only."""
+        resource = pytest.importorskip("resource")
+        code = (
+            f"from convexrelu import *; save(Network({300 * [[1.0] * 40]}, {300 * [1.0]}), {{!r}})"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code.format(str(path))],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "OSError: [Errno 27]" in run.stderr
+        assert self.is_as_it_was(path, good)
+
+    def test_a_value_that_cannot_be_saved(self, path: Path, good: bytes) -> None:
+        with pytest.raises(TypeError):
+            save({}, path)
+        assert self.is_as_it_was(path, good)
+
+    def test_bytes_reach_the_disk_before_the_name(
+        self, monkeypatch: pytest.MonkeyPatch, path: Path
+    ) -> None:
+        calls: list[str] = []
+        for step in ("fsync", "replace"):
+            real = getattr(os, step)
+            monkeypatch.setattr(
+                f"os.{step}", lambda *a, s=step, r=real: (calls.append(s), r(*a))[1]
+            )
+        save(NETWORKS[0], path)
+        assert calls == ["fsync", "replace", "fsync"]  # of the file, of the folder
+
+    @pytest.mark.usefixtures("good")
+    def test_permissions_and_links_stay(self, path: Path) -> None:
+        path.chmod(0o640)
+        link = path.with_name("link.npz")
+        link.symlink_to(path.name)
+        save(SOLUTIONS[0], link)
+        assert link.is_symlink()
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert same(load(path), SOLUTIONS[0])
+
+    def test_a_new_file_has_the_usual_permissions(self, path: Path) -> None:
+        beside = path.with_name("beside")
+        beside.touch()
+        save(NETWORKS[0], path)
+        assert path.stat().st_mode == beside.stat().st_mode
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device without space")
+    def test_devices_are_written_to(self) -> None:
+        save(NETWORKS[0], "/dev/null")
+        assert not Path("/dev/null").is_file()
+        with pytest.raises(OSError, match="No space left on device"):
+            save(NETWORKS[0], "/dev/full")
+
+    def test_errors_name_the_file_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch, path: Path, good: bytes
+    ) -> None:
+        def refuse(name: str, *_: Any, **__: Any) -> None:
+            raise PermissionError(13, "Permission denied", name)
+
+        monkeypatch.setattr(_replacing, "open", refuse, raising=False)
+        with pytest.raises(PermissionError) as caught:
+            save(NETWORKS[0], path)
+        assert caught.value.filename == str(path)
+        assert self.is_as_it_was(path, good)
 
 
 class TestErrors:

@@ -6,6 +6,7 @@ import itertools
 import pickle
 import runpy
 from pathlib import Path
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -30,6 +31,7 @@ from tests.strategies import (
 )
 
 from convexrelu import (
+    AccuracyError,
     LimitExceeded,
     OptimalSet,
     Problem,
@@ -712,6 +714,7 @@ class TestAllPatterns:
         again = pickle.loads(pickle.dumps(optima))
         assert again.is_complete
         assert again.blocks.tolist() == optima.blocks.tolist()
+        assert np.array_equal(again.Q, optima.Q)
         assert not pickle.loads(pickle.dumps(find_optimal_set(solution))).is_complete
 
     def test_limit(self) -> None:
@@ -784,7 +787,7 @@ class TestAccuracy:
     def test_what_cannot_be_reached_is_refused(self) -> None:
         problem = self.problem()
         solution = solve(problem, 0.05 * problem.lambda_max)
-        with pytest.raises(ValueError, match=r"stationary to \d\.\de-\d+ .* needs 1\.0e-200"):
+        with pytest.raises(AccuracyError, match=r"stationary to \d\.\de-\d+ .* needs 1\.0e-200"):
             find_optimal_set(solution, tol=1e-200)
 
     def test_limits(self) -> None:
@@ -826,6 +829,21 @@ class TestValues:
             f"<OptimalSet of these patterns: dimension 3, 4 of 4 neurons can be active, 0 must be, "
             f"lam={optima.lam:.6g}>"
         )
+
+    def test_copies_solve_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They carry the optimum, and the blocks of other patterns that branch and bound found."""
+        problem = parity(BITS)
+        solution = solve_global(problem.X, problem.y, 0.05, rng=0)
+        optima = find_optimal_set(solution, all_patterns=True)
+        data = pickle.dumps(optima)
+        asked: list[tuple[Any, ...]] = []
+        find = _core.find_optimal_set
+        monkeypatch.setattr(_core, "find_optimal_set", lambda *a: (asked.append(a), find(*a))[1])
+        again = pickle.loads(data)
+        assert [all_patterns for _, _, all_patterns, *_ in asked] == [False]
+        assert again.objective == optima.objective
+        assert np.array_equal(again.fitted, optima.fitted)
+        assert pickle.dumps(again) == data
 
     def test_copies_keep_the_tolerance(self) -> None:
         """Which decides what is in the set."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracles, strategies
 
-from convexrelu import Problem, _core, enumerate_patterns, price_patterns
+from convexrelu import Problem, _core, enumerate_patterns, lambda_max, price_patterns, solve
 
 Array = NDArray[np.float64]
 
@@ -137,6 +137,40 @@ class TestUnits:
             callback=None,
         )  # fmt: skip
         assert found.raw_bound >= found.value * (1 - 1e-12) - rounding(X, r) / 10
+
+
+class TestLambdaMax:
+    @given(pricings())
+    def test_is_the_value_at_the_targets(self, case: tuple[Array, Array, Array | None]) -> None:
+        X, y, v = case
+        found = lambda_max(X, y, sample_weight=v, rng=0)
+        priced = price_patterns(X, y, sample_weight=v)
+        assert found.value <= priced.upper_bound
+        assert found.upper_bound >= priced.value
+        if found.is_exact:
+            assert found.value == pytest.approx(priced.value, rel=1.1e-3, abs=rounding(X, y))
+
+    def test_the_network_vanishes_there(self) -> None:
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
+        found = lambda_max(X, y, rng=0)
+        assert found.is_exact
+        problem = Problem(X, y, enumerate_patterns(X))
+        assert found.value == pytest.approx(problem.lambda_max, rel=1e-3)
+        assert not len(solve(problem, 1.001 * found.upper_bound).active_set)
+
+    def test_ends_without_a_proof(self) -> None:
+        """By a count, so that it is the same everywhere; more time proves more."""
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((200, 12)), rng.standard_normal(200)
+        one, two = lambda_max(X, y, rng=0), lambda_max(X, y, rng=0)
+        assert not one.is_exact
+        assert (one.value, one.upper_bound) == (two.value, two.upper_bound)
+        assert lambda_max(X, y, time_limit=0.0, rng=0).upper_bound >= one.value
+
+    def test_names_the_argument(self) -> None:
+        with pytest.raises(ValueError, match="y must have as many entries as X has rows"):
+            lambda_max(np.ones((3, 2)), np.ones(2))
 
 
 class TestEffort:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import time
@@ -468,3 +469,6 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_exceptions_are_of_python() -> None:
     assert issubclass(convexrelu.LimitExceeded, RuntimeError)
+    assert issubclass(convexrelu.AccuracyError, ArithmeticError)
+    for error in (convexrelu.AccuracyError, convexrelu.LimitExceeded):
+        assert type(pickle.loads(pickle.dumps(error("why")))) is error

@@ -20,6 +20,7 @@ from convexrelu import (
     Problem,
     Sensitivity,
     Solution,
+    _core,
     differentiate,
     enumerate_patterns,
     find_optimal_set,
@@ -654,4 +655,25 @@ def test_pickle_and_copy() -> None:
     s = TestErrors.SENSITIVITY
     for other in (pickle.loads(pickle.dumps(s)), copy.deepcopy(s)):
         np.testing.assert_array_equal(other.d_lam, s.d_lam)
+    above = s.one_sided("above")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(above)).d_lam, above.d_lam)
     assert repr(s) == "<Sensitivity: lam=1, differentiable>"
+
+
+def test_pickles_carry_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system is factored anew only for what was never asked for."""
+    s = differentiate(TestErrors.SENSITIVITY.solution)
+    known = {"degrees_of_freedom": s.degrees_of_freedom, "d_lam": s.d_lam}
+    data = pickle.dumps(s)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("differentiated anew")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_core, "Sensitivity", fail)
+        again = pickle.loads(data)
+        assert repr(again) == repr(s)
+        assert again.weights.tolist() == s.weights.tolist()
+        for name, value in known.items():
+            np.testing.assert_array_equal(getattr(again, name), value)
+    np.testing.assert_array_equal(again.jvp(d_lam=1.0), s.jvp(d_lam=1.0))

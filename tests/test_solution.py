@@ -26,6 +26,7 @@ from convexrelu import (
     patterns_from_gates,
     sample_patterns,
     solve,
+    to_network,
 )
 from convexrelu.solution import _restore
 
@@ -292,6 +293,18 @@ class TestNetwork:
             None if gates is None else gates[:, solution.active_set[:, 0]],
         )
         assert value == pytest.approx(solution.objective, rel=1e-10, abs=1e-300)
+
+    @pytest.mark.parametrize("formulation", ["relu", "gated"])
+    def test_predicts(self, formulation: str) -> None:
+        problem = PROBLEMS[formulation]
+        solution = solve(problem, 0.1 * problem.lambda_max)
+        np.testing.assert_allclose(solution.predict(problem.X), solution.fitted, rtol=1e-12)
+        rows = np.random.default_rng(0).standard_normal((20, problem.X.shape[1]))
+        expected = to_network(solution).predict(rows)
+        np.testing.assert_array_equal(solution.predict(rows), expected)
+        np.testing.assert_array_equal(solution.predict(rows, n_threads=2), expected)
+        with pytest.raises(ValueError, match=f"X must have {rows.shape[1]} columns"):
+            solution.predict(rows[:, 1:])
 
     def test_the_scaling_of_the_paper(self) -> None:
         """1/2 ||f - y||^2 + (n lam) sum ||w_b|| is n times the objective here."""

@@ -63,6 +63,13 @@ class TestFit:
         assert np.allclose(spread[~constant], 1.0, rtol=1e-12)
         assert (spread[constant] < 1e-15).all()
 
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_in_stripes(self, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = np.asarray(np.random.default_rng(0).standard_normal((30, 50)), order=order)
+        whole = Standardizer.fit(rows, rows[:, 0])
+        monkeypatch.setattr("convexrelu.standardizer._STRIPE", 100)
+        assert Standardizer.fit(rows, rows[:, 0]) == whole
+
     def test_extremes(self) -> None:
         standardizer = Standardizer.fit([[1.7e308], [-1.7e308]], [5e-324, 0.0])
         assert standardizer.transform([[1.7e308], [-1.7e308]])[:, 0].tolist() == [1.0, -1.0]

@@ -106,7 +106,13 @@ void bind_monitor(py::module_& m) {
   progress.attr("__doc__") =
       "What a callback is told: the phase of the work in one word, the iteration, the objective\n"
       "and the relative gap reached (nan where there is none yet), and the seconds since the "
-      "start.";
+      "start.\n\n"
+      "Examples\n--------\n"
+      ">>> from convexrelu import Progress, solve_global\n"
+      ">>> seen = []\n"
+      ">>> solution = solve_global([[1.0], [-2.0]], [1.0, 1.0], 0.1, callback=seen.append)\n"
+      ">>> all(isinstance(progress, Progress) for progress in seen)\n"
+      "True\n";
   m.attr("Progress") = progress;
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bindings.hpp"
 #include "block_array.hpp"
 #include "convexrelu/path.hpp"
@@ -35,6 +37,14 @@ PathSegment segment_from(double lam_begin, double lam_end, double centre, const 
     first += sizes(b);
   }
   return s;
+}
+
+// One number of each segment.
+Vector of_segments(const Path& path, double PathSegment::*number) {
+  Vector numbers(static_cast<Index>(path.segments().size()));
+  std::transform(path.segments().begin(), path.segments().end(), numbers.begin(),
+                 [&](const PathSegment& segment) { return segment.*number; });
+  return numbers;
 }
 
 }  // namespace
@@ -77,6 +87,10 @@ void bind_path(py::module_& m) {
             }
             return list;
           })
+      .def_property_readonly(
+          "segment_ends", [](const Path& path) { return of_segments(path, &PathSegment::lam_end); })
+      .def_property_readonly("gaps",
+                             [](const Path& path) { return of_segments(path, &PathSegment::gap); })
       .def_property_readonly("n_segments", [](const Path& path) { return path.segments().size(); })
       .def(
           "objectives",

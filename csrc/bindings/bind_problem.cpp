@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "bindings.hpp"
 #include "convexrelu/problem.hpp"
 
@@ -9,10 +11,11 @@ void bind_problem(py::module_& m) {
       .value("gated", Formulation::gated);
 
   py::class_<Problem>(m, "Problem")
-      .def(py::init([](const Matrix& X, const Vector& y, const Patterns& patterns,
-                       Formulation formulation, const Vector& sample_weight) {
+      .def(py::init([](Matrix X, Vector y, const Patterns& patterns, Formulation formulation,
+                       Vector sample_weight) {
              return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
-               return Problem(X, y, patterns, formulation, sample_weight, &monitor);
+               return Problem(std::move(X), std::move(y), patterns, formulation,
+                              std::move(sample_weight), &monitor);
              });
            }),
            py::arg("X"), py::arg("y"), py::arg("patterns"), py::arg("formulation"),

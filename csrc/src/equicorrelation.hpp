@@ -83,7 +83,7 @@ inline Optimum accurate_optimum(const Solution& solution, const OptimalSetOption
                   "solution cannot be made accurate enough: solved again it is stationary to %.1e "
                   "with a relative gap of %.1e, but the optimal set needs %.1e and %.1e",
                   found.accuracy, polished.gap, options.tol, kGap);
-    throw_invalid(message);
+    throw AccuracyError(message);
   }
   polished.status = Status::optimal;
   keep_global_bound(polished, solution);
@@ -155,7 +155,7 @@ inline Optimum optimum_over_all_patterns(Optimum optimum, const OptimalSetOption
         with_patterns(optimum.solution, patterns_from_gates(X, gates, options.n_threads, &monitor),
                       options.n_threads, monitor);
     if (is_violated && wider.problem.n_patterns() == n_patterns) {
-      throw_invalid(
+      throw AccuracyError(
           "solution cannot be made accurate enough: one of its own patterns stays violated");
     }
     optimum = accurate_optimum(wider, options, monitor);

@@ -44,7 +44,7 @@ Solution accurate(Solution solution, double limit, Monitor& monitor) {
     attained = stationarity(solution);
   }
   if (!(attained <= limit) || solution.status == Status::numerical_failure) {
-    throw_invalid(
+    throw AccuracyError(
         format("solution must be stationary to 1e-09 for derivatives, but %.1e is the best "
                "that was attained",
                attained));

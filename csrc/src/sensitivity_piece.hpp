@@ -215,7 +215,10 @@ inline void Sensitivity::Optimum::collect_neurons(Monitor& monitor) {
     const auto place = std::find_if(tied.begin(), tied.end(), [&](const BlockNorm& candidate) {
       return candidate.block == solution.active_set[at(j)];
     });
-    if (place == tied.end()) throw_invalid("solution has an active block with ||q_b|| < lam");
+    if (place == tied.end()) {
+      throw AccuracyError(
+          "solution has an active block with ||q_b|| < lam, to the accuracy there is");
+    }
     neuron_of.push_back(neuron_of_block[at(place - tied.begin())]);
     shares(j) = solution.weights.col(j).stableNorm() / problem.weight_unit() / lam;
     neurons[at(neuron_of.back())].alpha += shares(j);

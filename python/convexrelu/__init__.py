@@ -7,7 +7,7 @@ of optimal networks; every answer carries a certificate recomputed from the data
 
 from __future__ import annotations
 
-from convexrelu._core import LimitExceeded, Progress, __version__
+from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
@@ -15,7 +15,8 @@ from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.path import Coefficients, Continuity, Event, Path, trace_path
 from convexrelu.patterns import Patterns, max_pattern_count, patterns_from_gates, sample_patterns
-from convexrelu.pricing import Pricing, price_patterns
+from convexrelu.preprocessor import Column, Preprocessor, TableNetwork, make_preprocessor
+from convexrelu.pricing import Pricing, lambda_max, price_patterns
 from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution, PruningStep, prune
 from convexrelu.sensitivity import Gradient, PredictionSensitivity, Sensitivity, differentiate
@@ -25,8 +26,10 @@ from convexrelu.standardizer import StandardizedNetwork, Standardizer
 from convexrelu.stationarity import NetworkPlace, NetworkReport, check_network, descent_path
 
 __all__ = [
+    "AccuracyError",
     "Certificate",
     "Coefficients",
+    "Column",
     "Continuity",
     "CriticalWidths",
     "Event",
@@ -39,6 +42,7 @@ __all__ = [
     "Path",
     "Patterns",
     "PredictionSensitivity",
+    "Preprocessor",
     "Pricing",
     "Problem",
     "Progress",
@@ -49,6 +53,7 @@ __all__ = [
     "Solution",
     "StandardizedNetwork",
     "Standardizer",
+    "TableNetwork",
     "__version__",
     "certify",
     "check_network",
@@ -56,7 +61,9 @@ __all__ = [
     "differentiate",
     "enumerate_patterns",
     "find_optimal_set",
+    "lambda_max",
     "load",
+    "make_preprocessor",
     "max_pattern_count",
     "patterns_from_gates",
     "price_patterns",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -9,11 +10,13 @@ import sys
 from time import monotonic
 from typing import TextIO
 
+from convexrelu._streams import OutputError, flush
+
 _SECONDS_BETWEEN_STATUS = 0.1
 
 
 class Console:
-    """Writes results to ``out`` and everything else to ``err``.
+    """Writes results to ``out``, which may fail, and everything else to ``err`` if that can be.
 
     Styles are kept off where ``out`` is no terminal or NO_COLOR is set (no-color.org); progress
     is shown where ``err`` is a terminal.
@@ -48,16 +51,39 @@ class Console:
         return f"\x1b[{code}m{text}\x1b[0m" if self._styled and text else text
 
     def write(self, text: str) -> None:
-        """A result."""
+        """A result.
+
+        Raises
+        ------
+        OutputError
+            Where ``out`` does not take it.
+        """
         self.clear_status()
-        self._out.write(text + "\n")
-        self._out.flush()
+        self._put(self._out, text + "\n")
+
+    def flush(self) -> None:
+        """Sees to what others have written to the streams. Raises as `write` does."""
+        self._tell("")
+        self._put(self._out, "")
 
     def complain(self, text: str) -> None:
         """An error."""
         self.clear_status()
-        self._err.write(text + "\n")
-        self._err.flush()
+        self._tell(text + "\n")
+
+    def _tell(self, text: str) -> None:
+        with contextlib.suppress(OutputError):  # there is nobody to tell
+            self._put(self._err, text)
+
+    @staticmethod
+    def _put(stream: TextIO, text: str) -> None:
+        try:
+            try:
+                stream.write(text)
+            finally:
+                flush(stream)
+        except OSError as error:
+            raise OutputError(error) from error
 
     def status(self, text: str, *, at_once: bool = False) -> None:
         """Rewrites the line of progress, a few times a second at most unless ``at_once``."""
@@ -67,15 +93,13 @@ class Console:
         ):
             return
         text = text[: shutil.get_terminal_size().columns - 1]
-        self._err.write(f"\r{text:{self._status_width}}")
-        self._err.flush()
+        self._tell(f"\r{text:{self._status_width}}")
         self._status_time = now
         self._status_width = len(text)
 
     def clear_status(self) -> None:
         """Removes the line of progress."""
         if self._status_width:
-            self._err.write(f"\r{'':{self._status_width}}\r")
-            self._err.flush()
+            self._tell(f"\r{'':{self._status_width}}\r")
             self._status_width = 0
             self._status_time = -math.inf

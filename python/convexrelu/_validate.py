@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+Seed = int | np.integer[Any] | np.random.Generator | np.random.SeedSequence | None
+"""What a source of randomness may be: `rng`."""
+
 FORMULATIONS = ("relu", "gated")
 
 

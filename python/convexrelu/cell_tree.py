@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from numpy.typing import ArrayLike
 
 from convexrelu import _core, _validate
 from convexrelu.patterns import Patterns
 
 
 def enumerate_patterns(
-    X: Any,
+    X: ArrayLike,
     *,
     max_patterns: int = 10_000_000,
     tol: float = 1e-12,
@@ -54,7 +55,18 @@ def enumerate_patterns(
     MemoryError
         They do not fit the memory that is left.
 
-    Millions of patterns per second where the rank is small; see docs/theory/cell_tree.md.
+    Notes
+    -----
+    Cost: millions of patterns per second where the rank is small; see docs/theory/cell_tree.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import enumerate_patterns
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> enumerate_patterns(X)
+    <Patterns: 14 of 7 samples in R^2, complete>
     """
     X = _validate.matrix(X, "X")
     max_patterns = _validate.integer(max_patterns, "max_patterns", low=1)

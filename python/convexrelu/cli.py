@@ -1,18 +1,18 @@
 """The command line: ``convexrelu COMMAND ...``, also ``python -m convexrelu COMMAND ...``.
 
-Exit status 0: done; 1: not certified to the tolerance, or given up; 2: the input cannot be used;
-130: Ctrl-C.
+Exit status 0: done; 1: not certified to the tolerance, or given up; 2: the input cannot be used, or
+the result cannot be written; 130: Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from convexrelu import LimitExceeded, __version__
+from convexrelu import AccuracyError, LimitExceeded, __version__
 from convexrelu._console import Console
+from convexrelu._streams import OutputError, own_output, whole_streams
 from convexrelu.commands import COMMANDS
 from convexrelu.table import InputError
 
@@ -33,11 +33,25 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status."""
-    for stream in (sys.stdout, sys.stderr):  # names of columns and files may be any text
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    arguments = make_parser().parse_args(argv)
-    console = Console()
+    with whole_streams():
+        try:
+            with own_output():
+                console = Console()
+                status = _run(argv, console)
+                console.flush()
+                return status
+        except OutputError as error:
+            if error.reader_left:
+                return 1
+            Console(out=sys.stderr).complain(f"convexrelu: standard output: {error}")
+            return 2
+
+
+def _run(argv: Sequence[str] | None, console: Console) -> int:
+    try:
+        arguments = make_parser().parse_args(argv)
+    except SystemExit as end:  # after the help, or a message
+        return int(end.code or 0)
     try:
         return int(arguments.run(arguments, console))
     except InputError as error:
@@ -46,11 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status, message = 130, "interrupted"
     except MemoryError:
         status, message = 1, "not enough memory; fewer gates or fewer rows need less"
-    except LimitExceeded as error:
+    except (AccuracyError, LimitExceeded) as error:
         status, message = 1, str(error)
-    except BrokenPipeError:
-        # The reader of stdout is gone; keep the interpreter from flushing to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     console.complain(f"convexrelu {arguments.command}: {message}")
     return status

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from numpy.typing import ArrayLike
 
 from convexrelu import _core, _validate
 from convexrelu.problem import Problem
@@ -11,15 +12,15 @@ from convexrelu.solution import Solution
 
 
 def solve_global(
-    X: Any,
-    y: Any,
+    X: ArrayLike,
+    y: ArrayLike,
     lam: float,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     tol: float = 1e-4,
     certify: bool = True,
     time_limit: float | None = None,
-    rng: Any = None,
+    rng: _validate.Seed = None,
     n_threads: int = 1,
     callback: Callable[[_core.Progress], bool | None] | None = None,
 ) -> Solution:
@@ -77,9 +78,23 @@ def solve_global(
     KeyboardInterrupt
         On Ctrl-C, within a fraction of a second.
 
+    Notes
+    -----
     Cost: a network of m neurons takes some 50 to 200 factorisations of order min(n, m d), and
     in every round 160 n d flops for each of some hundred starts of the local search.
     docs/theory/global_solver.md
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import solve_global, to_network
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> solution = solve_global(X, np.abs(x), 0.1, rng=0)
+    >>> solution.is_global, round(solution.objective, 6)
+    (True, 0.190977)
+    >>> to_network(solution).n_neurons
+    2
     """
     X = _validate.matrix(X, "X")
     y = _validate.vector(y, "y", size=X.shape[0])

@@ -7,7 +7,8 @@ more member, header.json, which holds everything else:
 
 A value is the fields of its kind. A field that is an array is the member of its name, one that is
 a value is an object again, whose arrays have its name and a slash before theirs
-("problem/patterns/packed.npy"). Equal values give equal files.
+("problem/patterns/packed.npy"). Texts are a member too, a JSON array ("preprocessor/names.json").
+Equal values give equal files.
 
 A file is not trusted. Loading evaluates nothing, allocates in proportion to the size of the file,
 and puts every field through the checks of the constructors.
@@ -32,8 +33,10 @@ from numpy.typing import NDArray
 from convexrelu import _core, _validate, patterns, solution
 from convexrelu import path as path_module
 from convexrelu._path_parts import PathParts
+from convexrelu._replacing import replacing
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
+from convexrelu.preprocessor import Column, Preprocessor, TableNetwork
 from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution
 from convexrelu.solution import Solution
@@ -51,6 +54,9 @@ _NPY_HEADER = re.compile(
 )
 
 
+Member = NDArray[Any] | tuple[str, ...]
+
+
 class _Kind(NamedTuple):
     type: type
     fields: tuple[str, ...]  # its attributes, which are the arguments of build
@@ -63,18 +69,39 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    value : Network, StandardizedNetwork, Standardizer, Patterns, Problem, Solution or Path
+    value : Network, StandardizedNetwork, Standardizer, TableNetwork, Preprocessor, Patterns, \
+Problem, Solution or Path
         A pruned one is saved without its history.
     path : str or path
-        The name of the file, to which nothing is appended. A file of that name is replaced.
+        The name of the file, to which nothing is appended. A file of that name is replaced once
+        the new one is complete and on the disk; where writing fails it stays as it was.
+
+    Raises
+    ------
+    TypeError
+        Where the value is none of these.
+    OSError
+        Where the file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from convexrelu import Network, load, save
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "network.npz"
+    >>> save(Network([[1.0, 2.0]], [3.0]), path)
+    >>> load(path)
+    <Network: relu, 1 neuron on R^2>
     """
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Member] = {}
     tree = _take_apart(value, "", arrays)
     header = json.dumps({"format": FORMAT, "version": VERSION, "value": tree}, allow_nan=False)
 
-    with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_HEADER), header)
         for name, array in arrays.items():
+            if isinstance(array, tuple):
+                archive.writestr(zipfile.ZipInfo(f"{name}.json"), json.dumps(array))
+                continue
             info = zipfile.ZipInfo(f"{name}.npy")
             with archive.open(info, "w", force_zip64=array.nbytes >= 1 << 30) as member:
                 np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
@@ -86,18 +113,36 @@ def load(path: str | os.PathLike[str]) -> Any:
     Runs no code of the file and takes memory in proportion to its size. A `Solution` is certified
     anew; its ``global_lower_bound`` is the one that was saved.
 
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Network, StandardizedNetwork, Standardizer, TableNetwork, Preprocessor, Patterns, Problem, \
+Solution or Path
+
     Raises
     ------
     ValueError
         Where the file is not whole, not one of convexrelu, or of a newer version of the format.
     OSError
         Where it cannot be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from convexrelu import Standardizer, load, save
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "standardizer.npz"
+    >>> save(Standardizer.fit([[1.0], [2.0]], [0.0, 4.0]), path)
+    >>> load(path).y_mean
+    2.0
     """
     data = Path(path).read_bytes()
     try:
         members = _read_members(data)
         header = _read_header(members.pop(_HEADER, b""))
-        arrays = {name.removesuffix(".npy"): _read_array(m) for name, m in members.items()}
+        arrays = dict(map(_read_member, members.items()))
         value = _put_together(header["value"], "", arrays)
         if arrays:
             raise ValueError(f"unknown array {next(iter(arrays))}")
@@ -108,7 +153,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     return value
 
 
-def _take_apart(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _take_apart(value: Any, prefix: str, arrays: dict[str, Member]) -> dict[str, Any]:
     plain = {PrunedNetwork: Network, PrunedSolution: Solution}.get(type(value), type(value))
     kind = _KINDS.get(plain.__name__)
     if kind is None or plain is not kind.type:
@@ -116,7 +161,9 @@ def _take_apart(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dic
     tree: dict[str, Any] = {"kind": kind.type.__name__}
     for name in kind.fields:
         field = getattr(value, name)
-        if isinstance(field, np.ndarray):
+        if isinstance(field, tuple) and all(isinstance(text, str) for text in field):
+            arrays[prefix + name] = field
+        elif isinstance(field, np.ndarray):
             arrays[prefix + name] = field.astype(_DTYPES[field.dtype.kind], order="K", copy=False)
         elif type(field) in _TYPES:
             tree[name] = _take_apart(field, f"{prefix}{name}/", arrays)
@@ -125,7 +172,7 @@ def _take_apart(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> dic
     return tree
 
 
-def _put_together(tree: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
+def _put_together(tree: Any, prefix: str, arrays: dict[str, Member]) -> Any:
     kind = _KINDS[tree.pop("kind")]
     fields: dict[str, Any] = {}
     for name in kind.fields:
@@ -170,6 +217,16 @@ def _read_header(member: bytes) -> dict[str, Any]:
     return header
 
 
+def _read_member(item: tuple[str, bytes]) -> tuple[str, Member]:
+    name, member = item
+    if name.endswith(".json"):
+        texts = json.loads(member)
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{name} is no list of texts")
+        return name.removesuffix(".json"), tuple(texts)
+    return name.removesuffix(".npy"), _read_array(member)
+
+
 def _read_array(member: bytes) -> NDArray[Any]:
     """An array in numpy's format 1.0, of the types and in the spelling that `save` writes."""
     start = 10 + int.from_bytes(member[8:10], "little")
@@ -182,6 +239,31 @@ def _read_array(member: bytes) -> NDArray[Any]:
         raise ValueError(f"an array of shape {shape} has {values.size} entries")
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     return native.reshape(shape, order="F" if header[2] == b"True" else "C")
+
+
+def _make_preprocessor(names: Any, table: Any, levels: Any) -> Preprocessor:
+    names, levels = _texts(names, "names"), list(_texts(levels, "levels"))
+    table = _array(table, "table", "f", (len(names), 3))
+    columns: list[Column] = []
+    for name, (n_levels, median, has_missing) in zip(names, table.tolist(), strict=True):
+        if n_levels not in range(-1, len(levels) + 1) or has_missing not in (0.0, 1.0):
+            raise ValueError("table must fit levels")
+        own = None if n_levels < 0 else tuple(levels[: int(n_levels)])
+        del levels[: max(0, int(n_levels))]
+        columns.append(Column(name, own, median, bool(has_missing)))
+    if levels:
+        raise ValueError("levels belong to no column")
+    return Preprocessor(columns)
+
+
+def _make_table_network(network: Any, preprocessor: Any, target: Any) -> TableNetwork:
+    return TableNetwork(network, preprocessor, target)
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, tuple):
+        raise ValueError(f"{name} must be texts")
+    return value
 
 
 def _make_patterns(
@@ -301,6 +383,8 @@ _KINDS = {
         _Kind(Network, ("hidden", "output", "gates"), Network),
         _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
         _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
+        _Kind(Preprocessor, ("names", "table", "levels"), _make_preprocessor),
+        _Kind(TableNetwork, ("network", "preprocessor", "target"), _make_table_network),
         _Kind(
             Patterns,
             ("packed", "n_samples", "gates", "is_complete", "fingerprint"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu.solution import Solution
@@ -30,11 +30,22 @@ class Network:
     ------
     ValueError, TypeError
         Naming the argument that is wrong and what would be right.
+
+    Examples
+    --------
+    >>> from convexrelu import Network
+    >>> network = Network([[1.0, -1.0], [-2.0, 0.0]], [3.0, 0.5])
+    >>> network.predict([[2.0, 1.0], [-1.0, 5.0]])  # 3 (x1 - x2)+ + 0.5 (-2 x1)+
+    array([3., 1.])
+    >>> network.split(0, shares=3).merge().n_neurons
+    2
     """
 
     __slots__ = ("_core",)
 
-    def __init__(self, hidden: Any, output: Any, gates: Any = None) -> None:
+    def __init__(
+        self, hidden: ArrayLike, output: ArrayLike, gates: ArrayLike | None = None
+    ) -> None:
         hidden = _validate.matrix(hidden, "hidden", min_rows=0)
         output = _validate.vector(output, "output", size=hidden.shape[0], like="hidden has rows")
         if gates is not None:
@@ -76,7 +87,7 @@ class Network:
         """The formulation of the training problem: "gated" if there are gates, else "relu"."""
         return "relu" if self.gates is None else "gated"
 
-    def predict(self, X: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike, *, n_threads: int = 1) -> NDArray[np.float64]:
         """The outputs f(X) (n,) for rows X (n, d).
 
         The result is the same to the last bit for any ``n_threads``. Cost 2 n d m, gated 4 n d m.
@@ -90,7 +101,13 @@ class Network:
         return self._core.predict(X, _validate.n_threads(n_threads))
 
     def objective(
-        self, X: Any, y: Any, lam: float, *, sample_weight: Any = None, n_threads: int = 1
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        lam: float,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_threads: int = 1,
     ) -> float:
         """``1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2)``, lam >= 0.
 
@@ -121,7 +138,7 @@ class Network:
         """
         return _wrap(self._core.merge(_validate.tol(tol)))
 
-    def split(self, neuron: int, shares: Any = 2) -> Network:
+    def split(self, neuron: int, shares: ArrayLike = 2) -> Network:
         """The same function and objective with one neuron replaced by several parallel ones.
 
         Parameters
@@ -186,11 +203,31 @@ def to_network(solution: Solution) -> Network:
     network is balanced. Blocks of neighbouring patterns may give the same neuron: `Network.merge`
     joins such.
 
+    Parameters
+    ----------
+    solution : Solution
+
+    Returns
+    -------
+    Network
+
     Raises
     ------
     ValueError
         For a gated solution, where a gate does not give the pattern it stands for on the problem's
         X, so that no network with these gates has the solution's fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, solve, to_network
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> solution = solve(problem, 0.1)
+    >>> network = to_network(solution)
+    >>> np.allclose(network.predict(X), solution.fitted)
+    True
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")

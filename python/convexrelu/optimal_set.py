@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu.network import Network, to_network
@@ -20,6 +19,17 @@ Array = NDArray[np.float64]
 class CriticalWidths(NamedTuple):
     """At which widths the set of optimal networks changes its shape (Kim, Mishkin & Pilanci
     2025).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, find_optimal_set, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> optima = find_optimal_set(solve(problem, 0.1))
+    >>> optima.critical_widths()
+    CriticalWidths(smallest=2, largest=2, connected=4)
     """
 
     smallest: int
@@ -41,14 +51,34 @@ class OptimalSet:
 
     Made by `find_optimal_set`; immutable. The set is that of the patterns of ``problem``;
     ``is_complete`` says whether no other pattern of the data can be active.
+
+    Examples
+    --------
+    The parity of three bits, with a bias:
+
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, find_optimal_set, solve
+    >>> X = np.array([[a, b, c, 1.0] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])
+    >>> problem = Problem(X, X.prod(axis=1), enumerate_patterns(X))
+    >>> optima = find_optimal_set(solve(problem, 0.02))
+    >>> optima.dimension, len(optima.blocks), optima.is_complete
+    (8, 16, True)
+    >>> optima.vertices().shape, int((optima.smallest() > 0).sum())
+    ((130, 16), 4)
+    >>> low, high = optima.prediction_range([[2.0, 2.0, 2.0, 1.0]])
+    >>> bool(low[0] < high[0])
+    True
     """
 
-    __slots__ = ("_core", "_problem", "_tol")
+    __slots__ = ("_core", "_is_complete", "_problem", "_tol")
 
-    def __init__(self, core: _core.OptimalSet, problem: Problem, tol: float) -> None:
+    def __init__(
+        self, core: _core.OptimalSet, problem: Problem, tol: float, is_complete: bool
+    ) -> None:
         self._core = core
         self._problem = problem
         self._tol = tol
+        self._is_complete = is_complete
 
     @property
     def problem(self) -> Problem:
@@ -114,7 +144,7 @@ class OptimalSet:
         """Whether these are the optima over all activation patterns of the data, so all optimal
         networks: the problem's patterns are enumerated, or ``all_patterns`` was asked for.
         """
-        return self._core.is_complete
+        return self._is_complete
 
     @property
     def support(self) -> NDArray[np.bool_]:
@@ -138,7 +168,7 @@ class OptimalSet:
         """
         return self._core.norm_bounds()
 
-    def minimize(self, cost: Any) -> Array:
+    def minimize(self, cost: ArrayLike) -> Array:
         """A point (k,), a vertex, that minimises ``cost @ alpha``; cost (k,)."""
         return self._core.minimize(self._vector(cost, "cost"))
 
@@ -146,7 +176,7 @@ class OptimalSet:
         """The one point (k,) of least ``||alpha||_2``."""
         return self._core.min_norm()
 
-    def best_for(self, X_val: Any, y_val: Any) -> Array:
+    def best_for(self, X_val: ArrayLike, y_val: ArrayLike) -> Array:
         """A point (k,) whose predictions of y_val (m,) at X_val (m, d) have the least squared
         error.
 
@@ -183,7 +213,7 @@ class OptimalSet:
         """
         return self._core.vertices(_validate.integer(max_vertices, "max_vertices", low=1))
 
-    def sample(self, size: int, rng: Any = None) -> Array:
+    def sample(self, size: int, rng: _validate.Seed = None) -> Array:
         """Points (size, k), uniform on the polytope in its affine hull (hit-and-run).
 
         Consecutive points are some ``dimension ** 2`` steps apart, with directions that are uniform
@@ -208,7 +238,7 @@ class OptimalSet:
         connected = min(smallest + largest, len(self.problem.y) + 1)
         return CriticalWidths(smallest, largest, connected)
 
-    def prediction_range(self, X: Any) -> tuple[Array, Array]:
+    def prediction_range(self, X: ArrayLike) -> tuple[Array, Array]:
         """The least and the largest prediction at rows X (m, d) over all optimal networks:
         (m,), (m,).
 
@@ -217,14 +247,14 @@ class OptimalSet:
         X = _validate.matrix(X, "X", n_cols=self.problem.X.shape[1])
         return self._core.prediction_range(X)
 
-    def agreement(self, X: Any) -> float:
+    def agreement(self, X: ArrayLike) -> float:
         """The share of rows X (m, d) at which all optimal networks predict the same class, the
         sign of their output.
         """
         low, high = self.prediction_range(X)
         return float(np.mean(np.sign(low) == np.sign(high)))
 
-    def solution(self, alpha: Any) -> Solution:
+    def solution(self, alpha: ArrayLike) -> Solution:
         """The optimum at a point alpha (k,), with the bound of the set.
 
         Raises
@@ -236,7 +266,7 @@ class OptimalSet:
         alpha = self._vector(alpha, "alpha")
         return Solution(self._core.solution_at(alpha), self.problem)
 
-    def network(self, alpha: Any) -> Network:
+    def network(self, alpha: ArrayLike) -> Network:
         """The optimal network at a point alpha (k,): ``W_b = sqrt(alpha_b / lam) q_b``,
         ``a_b = s sqrt(alpha_b lam)``, one neuron for each positive entry.
         """
@@ -282,9 +312,8 @@ class OptimalSet:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        all_patterns = self.is_complete and not self.problem.is_complete
-        find = partial(find_optimal_set, all_patterns=all_patterns, tol=self._tol)
-        return find, (Solution(self._core.solution, self.problem),)
+        solution = Solution(self._core.solution, self.problem)
+        return _restore, (solution, self._tol, self._is_complete)
 
     def __copy__(self) -> OptimalSet:
         return self
@@ -325,14 +354,28 @@ def find_optimal_set(
 
     Raises
     ------
+    AccuracyError
+        Where the solution cannot be made accurate enough; the message names what was attained.
     ValueError
-        Where the solution cannot be made accurate enough; the message names what was attained. With
-        all_patterns also for a gated problem, and where X has a rank above 20.
+        With all_patterns, for a gated problem and where X has a rank above 20.
     LimitExceeded
         At the time limit; no part of the set is returned.
 
+    Notes
+    -----
     Cost: one scan of all blocks, 2 n d P and a projection for each with ``||c_b|| >= lam``; a
     QR of the k activations and some k small linear programs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, find_optimal_set, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> optima = find_optimal_set(solve(problem, 0.1))
+    >>> optima
+    <OptimalSet: dimension 0, 2 of 2 neurons can be active, 2 must be, lam=0.1>
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
@@ -346,7 +389,15 @@ def find_optimal_set(
     core = _core.find_optimal_set(solution._core, tol, all_patterns, 1, limit)
     is_same = len(core.problem.patterns) == len(solution.problem.patterns)
     problem = solution.problem if is_same else Problem._from_core(core.problem)
-    return OptimalSet(core, problem, tol)
+    return OptimalSet(core, problem, tol, core.is_complete)
+
+
+def _restore(solution: Solution, tol: float, is_complete: bool) -> OptimalSet:
+    """The set of an accurate solution whose problem has all blocks of the set: nothing is solved,
+    and no other pattern is looked for.
+    """
+    core = _core.find_optimal_set(solution._core, tol, False, 1, None)
+    return OptimalSet(core, solution.problem, tol, is_complete)
 
 
 def _smallest(optimal_set: OptimalSet, time_limit: float | None) -> Array:

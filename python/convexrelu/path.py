@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu._path_parts import PathParts, core_path, parts_of
@@ -16,7 +16,19 @@ from convexrelu.solution import Solution
 
 
 class Event(NamedTuple):
-    """What changes at a breakpoint."""
+    """What changes at a breakpoint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, trace_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> path = trace_path(problem, 0.01)
+    >>> [(event.kind, round(event.lam, 4), event.pattern, event.sign) for event in path.events]
+    [('enter', 2.1759, 3, 1), ('enter', 2.1759, 11, 1)]
+    """
 
     kind: str
     """"enter", "leave": a block of the active set. "bind", "release": a sample comes to lie on the
@@ -32,7 +44,20 @@ class Event(NamedTuple):
 
 
 class Coefficients(NamedTuple):
-    """The weights at several lam, as one array."""
+    """The weights at several lam, as one array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, trace_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> path = trace_path(problem, 0.01)
+    >>> blocks, weights = path.coefficients([2.5, 1.0, 0.1])
+    >>> blocks.tolist(), weights.shape
+    ([[3, 1], [11, 1]], (3, 2, 2))
+    """
 
     blocks: NDArray[np.int64]
     """(k, 2): pattern and sign of every block that is active at one of them."""
@@ -41,7 +66,19 @@ class Coefficients(NamedTuple):
 
 
 class Continuity(NamedTuple):
-    """What `Path.continuity` found."""
+    """What `Path.continuity` found.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, trace_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> path = trace_path(problem, 0.01)
+    >>> path.continuity().is_continuous
+    True
+    """
 
     intervals: NDArray[np.float64]
     """(m, 2): the ranges of lam, from larger to smaller, in which the optimum is not unique."""
@@ -68,13 +105,30 @@ class Path:
     (stopped early), "stalled" (no way on in float64, or a gap beyond the tolerance) or
     "numerical_failure" (the data exceed the range of float64). What was traced is there in all
     cases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, trace_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> path = trace_path(problem, 0.01)
+    >>> path
+    <Path: relu, lam 2.176 to 0.01, optimal, 1 breakpoints>
+    >>> path(0.1).status, path.n_active([2.0, 0.1]).tolist()
+    ('optimal', [2, 2])
+    >>> path.predict([[5.0, 1.0]], [1.0, 0.1]).round(1)
+    array([[2.5],
+           [4.6]])
     """
 
-    __slots__ = ("_core", "_problem")
+    __slots__ = ("_core", "_events", "_problem")
 
     def __init__(self, core: _core.Path, problem: Problem) -> None:
         self._core = core
         self._problem = problem
+        self._events: tuple[Event, ...] | None = None
 
     @property
     def problem(self) -> Problem:
@@ -104,7 +158,9 @@ class Path:
     @property
     def events(self) -> tuple[Event, ...]:
         """What changes where, in the order of decreasing lam."""
-        return tuple(Event(*event) for event in self._core.events)
+        if self._events is None:
+            self._events = tuple(Event(*event) for event in self._core.events)
+        return self._events
 
     @property
     def breakpoints(self) -> NDArray[np.float64]:
@@ -130,12 +186,12 @@ class Path:
     @property
     def segment_ends(self) -> NDArray[np.float64]:
         """The lam at which each segment ends, decreasing (n_segments,)."""
-        return np.array([segment.parts()[1] for segment in self._core.segments])
+        return self._core.segment_ends
 
     @property
     def gaps(self) -> NDArray[np.float64]:
         """The relative duality gap at the end of each segment (n_segments,)."""
-        return np.array([segment.parts()[8] for segment in self._core.segments])
+        return self._core.gaps
 
     def __call__(self, lam: float, *, n_threads: int = 1) -> Solution:
         """The optimum at one lam, certified: O(n d P) for the certificate, and no system is solved.
@@ -145,18 +201,18 @@ class Path:
         lam = self._lams(_validate.lam(lam))[0]
         return Solution(self._core.solution(lam, _validate.n_threads(n_threads)), self._problem)
 
-    def objective(self, lams: Any) -> NDArray[np.float64]:
+    def objective(self, lams: ArrayLike) -> NDArray[np.float64]:
         """The objective (1/(2n) scaling) at each of the lams (m,): a vector (m,).
 
         O((n + k) order) each.
         """
         return self._core.objectives(self._lams(lams))
 
-    def n_active(self, lams: Any) -> NDArray[np.int64]:
+    def n_active(self, lams: ArrayLike) -> NDArray[np.int64]:
         """The number of active blocks at each of the lams (m,): a vector (m,)."""
         return self._core.n_active(self._lams(lams))
 
-    def coefficients(self, lams: Any) -> Coefficients:
+    def coefficients(self, lams: ArrayLike) -> Coefficients:
         """The weights at each of the lams (m,).
 
         Returns
@@ -174,12 +230,12 @@ class Path:
             at[[place[int(i), int(s)] for i, s in blocks]] = columns.T
         return Coefficients(np.array(ordered, dtype=np.int64).reshape(-1, 2), weights)
 
-    def predict(self, X: Any, lams: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike, lams: ArrayLike, *, n_threads: int = 1) -> NDArray[np.float64]:
         """What the networks of the path say of rows X (r, d), at each of the lams: (m, r)."""
         X = _validate.matrix(X, "X", n_cols=self._problem.X.shape[1])
         return self._core.predict(X, self._lams(lams), _validate.n_threads(n_threads))
 
-    def dimension(self, lams: Any) -> NDArray[np.int64]:
+    def dimension(self, lams: ArrayLike) -> NDArray[np.int64]:
         """The dimension of the set of all optima at each of the lams (m,): a vector (m,).
 
         0 where the optimal network is unique. Elsewhere ``path(lam)`` is a vertex of the set;
@@ -215,64 +271,33 @@ class Path:
         jumps = inner[np.abs(above - below).max(axis=1, initial=0.0) > size]
         return Continuity(intervals[:, :2], intervals[:, 2].astype(np.int64), jumps)
 
-    def best_lam(self, criterion: str | tuple[Any, Any] = "gcv") -> float:
+    def best_lam(self, criterion: str | tuple[ArrayLike, ArrayLike] = "gcv") -> float:
         """The lam of the path at which a criterion is least.
+
+        The same as ``convexrelu.selection.best_lam(path, criterion)``, which says how.
 
         Parameters
         ----------
         criterion : "gcv", "aic" or (X, y)
-            With the mean squared error E on the training rows and the degrees of freedom df of
-            `differentiate`: "gcv" is generalised cross-validation, ``E / (1 - df / n)^2``; "aic"
-            is Akaike's ``n log E + 2 df``. (X, y): the mean squared error on validation rows
-            X (m, d), as the problem has them (standardised, with the column of ones), and y (m,).
+            Generalised cross-validation, Akaike's criterion, or the mean squared error on
+            validation rows X (m, d), as the problem has them, and y (m,).
 
         Returns
         -------
         float
             In [``lam_min``, ``lam_max``].
-
-        Between breakpoints all of these are smooth, and their derivatives in lam are exact. The
-        candidates are the two ends of every segment, its middle and, where the derivative changes
-        sign between these, its root. df jumps at breakpoints: there the two sides count. A segment
-        on which "gcv" or "aic" cannot fall below what was found already is passed over, as E falls
-        with lam and df is at least the number of neurons. O(n^3) for each of their values.
         """
-        from convexrelu import _best_lam
+        from convexrelu.selection import best_lam
 
-        if isinstance(criterion, str):
-            _validate.choice(criterion, "criterion", ("gcv", "aic"))
-            return _best_lam.least(self, _best_lam.InformationCriterion(self, criterion))
-        if not isinstance(criterion, tuple) or len(criterion) != 2:
-            raise TypeError(
-                f"criterion must be 'gcv', 'aic' or a pair (X, y), got {type(criterion).__name__}"
-            )
-        X = _validate.matrix(criterion[0], "X", n_cols=self._problem.X.shape[1])
-        y = _validate.vector(criterion[1], "y", size=len(X))
-        return _best_lam.least(self, _best_lam.ValidationError(self, X, y))
+        return best_lam(self, criterion)
 
     def plot(self, ax: Any = None, *, n_points: int = 400) -> Any:
-        """Draws the norms of the neurons against lam, with the events marked. Needs matplotlib.
+        """Draws the norms of the neurons against lam: ``convexrelu.plots.path``, which says how."""
+        from convexrelu import plots
 
-        A line is ``||w_b||`` of one block, blue where its output weight is positive, red where it
-        is negative, pale where it enters early and dark where late. Triangles below the axis are
-        blocks that enter (up) or leave (down), the ticks samples that meet or leave a kink.
+        return plots.path(self, ax, n_points=n_points)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure otherwise.
-        n_points : int
-            At how many lam the path is evaluated, besides its breakpoints.
-
-        Returns
-        -------
-        matplotlib Axes
-        """
-        from convexrelu._path_plot import draw
-
-        return draw(self, ax, _validate.integer(n_points, "n_points", low=2))
-
-    def _lams(self, lams: Any) -> NDArray[np.float64]:
+    def _lams(self, lams: ArrayLike) -> NDArray[np.float64]:
         values = _validate.vector(np.atleast_1d(lams), "lams")
         low, high = self.lam_min, self.lam_max
         if self.lam_max >= self._problem.lambda_max:
@@ -370,11 +395,24 @@ def trace_path(
     KeyboardInterrupt
         On Ctrl-C, within a fraction of a second.
 
+    Notes
+    -----
     Cost: a factorisation per segment (of the order min(n, free dimensions of the active blocks)),
     8 to 24 solves with it, and two passes over all patterns, 2 n d P each. Gated problems have 1 to
     3 events per finally active block, C-ReLU several times that.
 
     Source: Mishkin & Pilanci (2023), the section on solution paths; docs/theory/path.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, trace_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> path = trace_path(problem, 0.01)
+    >>> path.status, path.breakpoints.round(4)
+    ('optimal', array([2.1759]))
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a Problem, got {type(problem).__name__}")

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu._deadline import Deadline
@@ -23,6 +23,13 @@ class Patterns:
 
     Made by `sample_patterns`, `patterns_from_gates` or `enumerate_patterns`. ``len(patterns)`` is
     their number P, ``patterns[i]`` the i-th as a boolean vector (n,).
+
+    Examples
+    --------
+    >>> from convexrelu import patterns_from_gates
+    >>> patterns = patterns_from_gates([[1.0, 2.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])
+    >>> len(patterns), patterns[0].tolist(), patterns[1].tolist()
+    (2, [True, False], [True, True])
     """
 
     __slots__ = ("_core",)
@@ -126,10 +133,10 @@ def _restore(
 
 
 def sample_patterns(
-    X: Any,
+    X: ArrayLike,
     n_gates: int,
     *,
-    rng: Any = None,
+    rng: _validate.Seed = None,
     method: str = "gaussian",
     time_limit: float | None = None,
     n_threads: int = 1,
@@ -167,7 +174,18 @@ def sample_patterns(
     LimitExceeded
         Where `time_limit` ended the work.
 
-    Cost O(n d n_gates).
+    Notes
+    -----
+    Cost: O(n d n_gates).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import sample_patterns
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> sample_patterns(X, 10, rng=0)
+    <Patterns: 4 of 7 samples in R^2>
     """
     deadline = Deadline(time_limit)
     X = _validate.matrix(X, "X")
@@ -198,7 +216,7 @@ def _normal_gates(
 
 
 def patterns_from_gates(
-    X: Any, gates: Any, *, time_limit: float | None = None, n_threads: int = 1
+    X: ArrayLike, gates: ArrayLike, *, time_limit: float | None = None, n_threads: int = 1
 ) -> Patterns:
     """The patterns 1[X g >= 0] of the given gates, kept as they are, repetitions included.
 
@@ -224,7 +242,15 @@ def patterns_from_gates(
     LimitExceeded
         Where `time_limit` ended the work.
 
-    Cost O(n d p).
+    Notes
+    -----
+    Cost: O(n d p).
+
+    Examples
+    --------
+    >>> from convexrelu import patterns_from_gates
+    >>> patterns_from_gates([[1.0, 2.0], [-1.0, 0.0]], [[1.0], [0.0]]).masks.tolist()
+    [[True], [False]]
     """
     deadline = Deadline(time_limit)
     X = _validate.matrix(X, "X")
@@ -248,6 +274,23 @@ def max_pattern_count(n: int, rank: int) -> int:
 
     ``2 * sum(comb(n - 1, k) for k in range(rank))`` (Cover 1965), attained in general position and
     an upper bound on tied data; 1 where the rank is 0.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    rank : int
+        Of X.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from convexrelu import max_pattern_count
+    >>> max_pattern_count(100, 3)
+    9902
     """
     n = _validate.integer(n, "n", low=1)
     rank = _validate.integer(rank, "rank")

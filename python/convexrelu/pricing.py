@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 
+_MAX_CONES = 1000  # of `lambda_max` without a time limit: a proof where one is near
+
 
 class Pricing(NamedTuple):
-    """What `price_patterns` found: a neuron's direction, its value and a bound on all others."""
+    """What `price_patterns` found: a neuron's direction, its value and a bound on all others.
+
+    Examples
+    --------
+    >>> from convexrelu import price_patterns
+    >>> pricing = price_patterns([[1.0], [-2.0]], [1.0, 1.0])
+    >>> pricing.value, pricing.direction, pricing.sign, pricing.is_exact
+    (1.0, array([-1.]), 1, True)
+    """
 
     value: float
     """The largest value found, ``sign * residual @ maximum(X @ direction, 0) / n``."""
@@ -30,14 +40,14 @@ class Pricing(NamedTuple):
 
 
 def price_patterns(
-    X: Any,
-    residual: Any,
+    X: ArrayLike,
+    residual: ArrayLike,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     tol: float = 1e-3,
     max_cones: int | None = None,
     time_limit: float | None = None,
-    rng: Any = None,
+    rng: _validate.Seed = None,
     n_threads: int = 1,
 ) -> Pricing:
     """The largest ``||q_b||`` over **all** activation patterns and both signs.
@@ -81,9 +91,20 @@ def price_patterns(
     KeyboardInterrupt
         On Ctrl-C, within a fraction of a second.
 
+    Notes
+    -----
     Cost: some hundredths of a second for d <= 5 and a thousand samples, seconds for d = 6, a minute
     for d = 7; it grows fast with d and as the residual shrinks. Above rank 20 the bound is one
     formula. See docs/theory/pricing.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import price_patterns
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> price_patterns(X, np.abs(x))
+    <Pricing: 2.17594, at most 2.17594, exact>
     """
     X = _validate.matrix(X, "X")
     residual = _validate.vector(residual, "residual", size=X.shape[0])
@@ -97,7 +118,9 @@ def price_patterns(
     if weight.size:
         used = weight > 0
         relative = weight[used] / weight.max()
-        X, residual = X[used], residual[used] * (relative * (used.sum() / relative.sum()))
+        X = X[used]
+        weighted: _validate.Array = residual[used] * (relative * (used.sum() / relative.sum()))
+        residual = weighted
     found = _core.price_patterns(
         X,
         residual,
@@ -110,3 +133,73 @@ def price_patterns(
         callback=None,
     )
     return Pricing(found.value, found.upper_bound, found.direction, found.sign, found.is_exact)
+
+
+def lambda_max(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    time_limit: float | None = None,
+    rng: _validate.Seed = None,
+) -> Pricing:
+    """The smallest lam at which the best network of any width is zero: ``lambda_max(X, y).value``.
+
+    From there on down the network grows, so lam is best thought of as a share of it. It is the
+    value of `price_patterns` at ``residual = y``. `Problem.lambda_max` is that over the patterns of
+    a problem, which is smaller where these are not all.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        The data; a bias is a column of ones.
+    y : (n,) array
+        The targets.
+    sample_weight : (n,) array, optional
+        Non-negative weights v. The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``.
+    time_limit : float, optional
+        Seconds of wall clock for the proof that no pattern has a larger value. By default it ends
+        after a number of cones, with the same result on every machine.
+    rng : None, int or numpy.random.Generator
+        For the random starts of the local search that comes first.
+
+    Returns
+    -------
+    Pricing
+        ``value`` is the largest value found, ``is_exact`` says whether it is proven to be the
+        largest, ``upper_bound`` what it is at most.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+    KeyboardInterrupt
+        On Ctrl-C, within a fraction of a second.
+
+    Notes
+    -----
+    Cost: 160 n d flops for each of some hundred starts of the local search, and as much again for
+    the cones. The value is found by the first part, whatever becomes of the proof.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import lambda_max, solve_global
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> largest = lambda_max(X, np.abs(x), rng=0)
+    >>> largest
+    <Pricing: 2.17594, at most 2.17594, exact>
+    >>> [len(solve_global(X, np.abs(x), r * largest.value).active_set) for r in (1.001, 0.9)]
+    [0, 2]
+    """
+    X = _validate.matrix(X, "X")
+    y = _validate.vector(y, "y", size=X.shape[0])
+    return price_patterns(
+        X,
+        y,
+        sample_weight=sample_weight,
+        max_cones=_MAX_CONES if time_limit is None else None,
+        time_limit=time_limit,
+        rng=rng,
+    )

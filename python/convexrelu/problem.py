@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu.patterns import Patterns
@@ -40,18 +40,30 @@ class Problem:
     ------
     ValueError, TypeError
         Naming the argument that is wrong and what would be right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> problem
+    <Problem: relu, n=7, d=2, 14 patterns>
+    >>> round(problem.lambda_max, 4)
+    2.1759
     """
 
     __slots__ = ("_core", "_patterns")
 
     def __init__(
         self,
-        X: Any,
-        y: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         patterns: Patterns,
         *,
         formulation: str = "relu",
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
     ) -> None:
         X = _validate.matrix(X, "X")
         y = _validate.vector(y, "y", size=X.shape[0])
@@ -149,5 +161,11 @@ class Problem:
         return self
 
 
-def _restore(X: Any, y: Any, patterns: Patterns, formulation: str, sample_weight: Any) -> Problem:
+def _restore(
+    X: ArrayLike,
+    y: ArrayLike,
+    patterns: Patterns,
+    formulation: str,
+    sample_weight: ArrayLike | None,
+) -> Problem:
     return Problem(X, y, patterns, formulation=formulation, sample_weight=sample_weight)

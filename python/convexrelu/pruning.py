@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from convexrelu import _core, _validate
 from convexrelu.network import Network
@@ -15,7 +16,18 @@ SCORES = ("residual", "magnitude", "activation", "gradient", "random")
 
 
 class PruningStep(NamedTuple):
-    """One neuron that went."""
+    """One neuron that went.
+
+    Examples
+    --------
+    >>> from convexrelu import Network, prune
+    >>> X = [[1.0, 2.0], [-1.0, 0.5], [0.5, -1.0]]
+    >>> network = Network([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]], [1.0, 1.0, 0.5])
+    >>> pruned = prune(network, X)
+    >>> step = pruned.history[0]
+    >>> step.n_neurons, step.is_exact
+    (2, True)
+    """
 
     removed: int
     """Which: a row of ``active_set`` or ``hidden`` of what was given."""
@@ -28,7 +40,19 @@ class PruningStep(NamedTuple):
 
 
 class PrunedSolution(Solution):
-    """A `Solution` that was pruned, and how."""
+    """A `Solution` that was pruned, and how.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, prune, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> pruned = prune(solve(problem, 0.1), n_neurons=1)
+    >>> pruned.status, [step.is_exact for step in pruned.history]
+    ('pruned', [False])
+    """
 
     __slots__ = ("_history",)
 
@@ -49,7 +73,17 @@ class PrunedSolution(Solution):
 
 
 class PrunedNetwork(Network):
-    """A `Network` that was pruned, and how."""
+    """A `Network` that was pruned, and how.
+
+    Examples
+    --------
+    >>> from convexrelu import Network, prune
+    >>> X = [[1.0, 2.0], [-1.0, 0.5], [0.5, -1.0]]
+    >>> network = Network([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]], [1.0, 1.0, 0.5])
+    >>> pruned = prune(network, X)
+    >>> pruned.n_neurons, len(pruned.history)
+    (2, 1)
+    """
 
     __slots__ = ("_history",)
 
@@ -85,30 +119,30 @@ def prune(
     n_neurons: int | None = ...,
     score: str = ...,
     correct: bool = ...,
-    rng: Any = ...,
+    rng: _validate.Seed = ...,
 ) -> PrunedSolution: ...
 @overload
 def prune(
     solution_or_network: Network,
-    X: Any,
-    y: Any = ...,
+    X: ArrayLike,
+    y: ArrayLike = ...,
     lam: float | None = ...,
     *,
     n_neurons: int | None = ...,
     score: str = ...,
     correct: bool = ...,
-    rng: Any = ...,
+    rng: _validate.Seed = ...,
 ) -> PrunedNetwork: ...
 def prune(
     solution_or_network: Solution | Network,
-    X: Any = None,
-    y: Any = None,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
     lam: float | None = None,
     *,
     n_neurons: int | None = None,
     score: str = "residual",
     correct: bool = True,
-    rng: Any = None,
+    rng: _validate.Seed = None,
 ) -> PrunedSolution | PrunedNetwork:
     """Fewer neurons: with the same fit first, then with the least change.
 
@@ -155,7 +189,19 @@ def prune(
     ValueError, TypeError
         Naming the argument that is wrong and what would be right.
 
+    Notes
+    -----
     Cost: O(n k^2) for all exact steps of k neurons together, O(k^3) for an approximate one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Network, prune
+    >>> X = [[1.0, 2.0], [-1.0, 0.5], [0.5, -1.0]]
+    >>> network = Network([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]], [1.0, 1.0, 0.5])
+    >>> pruned = prune(network, X)
+    >>> pruned.n_neurons, np.allclose(pruned.predict(X), network.predict(X))
+    (2, True)
     """
     _validate.choice(score, "score", SCORES)
     correct = _validate.boolean(correct, "correct")

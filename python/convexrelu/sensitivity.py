@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu.solution import Solution
@@ -15,7 +15,20 @@ Array = NDArray[np.float64]
 
 
 class Gradient(NamedTuple):
-    """The derivatives of one number with respect to everything a solution depends on."""
+    """The derivatives of one number with respect to everything a solution depends on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, differentiate, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> sensitivity = differentiate(solve(problem, 0.1))
+    >>> gradient = sensitivity.d_objective
+    >>> round(gradient.lam, 4), gradient.y.shape, gradient.X.shape
+    (1.83, (7,), (7, 2))
+    """
 
     lam: float
     y: Array
@@ -25,7 +38,19 @@ class Gradient(NamedTuple):
 
 
 class PredictionSensitivity(NamedTuple):
-    """Derivatives of predictions at m new rows; nan for rows on a kink that moves."""
+    """Derivatives of predictions at m new rows; nan for rows on a kink that moves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, differentiate, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> sensitivity = differentiate(solve(problem, 0.1))
+    >>> sensitivity.predictions([[5.0, 1.0]]).d_lam.round(4)
+    array([-3.2487])
+    """
 
     d_lam: Array
     """(m,)"""
@@ -47,14 +72,34 @@ class Sensitivity:
     optimum is not unique). The objective always has its derivatives in lam and y, the fit that in
     lam where both sides agree and that in y where ``fit_differentiable``; `one_sided` gives the
     derivatives from either.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, differentiate, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> sensitivity = differentiate(solve(problem, 0.1))
+    >>> sensitivity
+    <Sensitivity: lam=0.1, differentiable>
+    >>> round(sensitivity.degrees_of_freedom, 4), sensitivity.jvp(d_lam=1.0).shape
+    (3.0879, (2, 2))
     """
 
     def __init__(
-        self, core: _core.Sensitivity, solution: Solution, side: str | None = None
+        self, core: _core.Sensitivity | None, solution: Solution, side: str | None = None
     ) -> None:
-        self._core = core
         self._solution = solution
         self._side = side
+        if core is not None:
+            self._core = core
+
+    @cached_property
+    def _core(self) -> _core.Sensitivity:
+        """The system of the derivatives, which a pickle leaves out and the first question finds."""
+        core = _core.Sensitivity(self._solution._core)
+        return core if self._side is None else core.one_sided(self._side == "above")
 
     @property
     def solution(self) -> Solution:
@@ -63,38 +108,38 @@ class Sensitivity:
         """
         return self._solution
 
-    @property
+    @cached_property
     def differentiable(self) -> bool:
         """Whether the weights are differentiable in lam and y."""
         return self._core.differentiable
 
-    @property
+    @cached_property
     def differentiable_in_X(self) -> bool:
         """Whether they are in X too: not where a kink lies on samples whose rows are parallel or
         dependent, because these would have to move together, and not where a row is zero (relu).
         """
         return self._core.differentiable_in_X
 
-    @property
+    @cached_property
     def fit_differentiable(self) -> bool:
         """Whether the fit is differentiable in lam and y: wherever the weights are, and at optima
         that are not unique, where one of them decides how the fit moves, whatever y does.
         """
         return self._core.fit_differentiable
 
-    @property
+    @cached_property
     def why(self) -> str:
         """What stands in the way of derivatives; empty where nothing does."""
         return self._core.why
 
-    @property
+    @cached_property
     def active_set(self) -> NDArray[np.int64]:
         """The blocks (k, 2) whose weights are differentiated: ``solution.active_set``; from one
         side, the blocks that are active there.
         """
         return self._core.active_set
 
-    @property
+    @cached_property
     def weights(self) -> Array:
         """Their weights (k, d), read-only: ``solution.weights``, or what they tend to from the
         side.
@@ -143,7 +188,9 @@ class Sensitivity:
         """Derivatives of the objective, in the 1/(2n) scaling: ``sum_b ||w_b||`` in lam."""
         return Gradient(*self._core.d_objective())
 
-    def jvp(self, *, d_lam: float = 0.0, d_y: Any = None, d_X: Any = None) -> Array:
+    def jvp(
+        self, *, d_lam: float = 0.0, d_y: ArrayLike | None = None, d_X: ArrayLike | None = None
+    ) -> Array:
         """The change of the weights (k, d) for a change of lam, y (n,) and X (n, d).
 
         The derivative in the direction given; one solve with a matrix factored already. The
@@ -158,7 +205,7 @@ class Sensitivity:
         motion: Array = self._core.jvp(d_lam, y, X).T
         return motion
 
-    def vjp(self, grad_weights: Any) -> Gradient:
+    def vjp(self, grad_weights: ArrayLike) -> Gradient:
         """The derivatives of a number whose gradient with respect to the weights (k, d) is given.
 
         The transpose of `jvp`; one solve gives all of lam, y and X.
@@ -171,7 +218,7 @@ class Sensitivity:
             )
         return Gradient(*self._core.vjp(grad.T))
 
-    def predictions(self, X: Any) -> PredictionSensitivity:
+    def predictions(self, X: ArrayLike) -> PredictionSensitivity:
         """Derivatives of ``to_network(solution).predict(X)`` in lam (m,) and in y (m, n).
 
         A solve per row of X (m, d). Rows on the kink of a neuron that turns have none: nan.
@@ -206,12 +253,28 @@ class Sensitivity:
         return f"<Sensitivity: lam={self.solution.lam:.6g}{where}, {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore, (self.solution, self._side))
+        for name in _CARRIED:
+            getattr(self, name)
+        known = {name: value for name, value in vars(self).items() if name != "_core"}
+        return _restore, (self._solution, self._side), known
+
+    def __setstate__(self, known: dict[str, Any]) -> None:
+        vars(self).update(known)
+
+
+# What a pickle carries whether it was asked for or not; with what was, it answers at once.
+_CARRIED = (
+    "differentiable",
+    "differentiable_in_X",
+    "fit_differentiable",
+    "why",
+    "active_set",
+    "weights",
+)
 
 
 def _restore(solution: Solution, side: str | None) -> Sensitivity:
-    sensitivity = differentiate(solution)
-    return sensitivity if side is None else sensitivity.one_sided(side)
+    return Sensitivity(None, solution, side)
 
 
 def differentiate(solution: Solution) -> Sensitivity:
@@ -230,8 +293,10 @@ def differentiate(solution: Solution) -> Sensitivity:
 
     Raises
     ------
+    AccuracyError
+        Where 1e-9 cannot be reached, naming what was.
     ValueError
-        Where 1e-9 cannot be reached, naming what was, and for a solution pruned below the minimum.
+        For a solution pruned below the minimum.
 
     Notes
     -----
@@ -240,6 +305,17 @@ def differentiate(solution: Solution) -> Sensitivity:
 
     Cost: one scan of the patterns (2 n d P), and the factorisation of a matrix of the order
     min(n, free dimensions of the active blocks).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, differentiate, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> sensitivity = differentiate(solve(problem, 0.1))
+    >>> sensitivity.differentiable, sensitivity.d_lam.round(3).tolist()
+    (True, [[0.787, 0.685], [-0.787, 0.685]])
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")

@@ -7,7 +7,7 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu.problem import Problem
@@ -19,7 +19,19 @@ def _contradicts(bound: float, objective: float) -> bool:
 
 
 class Certificate(NamedTuple):
-    """What `certify` found, recomputed from X, y and the weights alone."""
+    """What `certify` found, recomputed from X, y and the weights alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, certify, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> certificate = certify(solve(problem, 0.1))
+    >>> certificate.dual <= certificate.primal, certificate.gap < 1e-8
+    (True, True)
+    """
 
     primal: float
     """The objective, in the 1/(2n) scaling."""
@@ -45,6 +57,21 @@ class Solution:
     than an optimum needs) or "numerical_failure" (the data exceed the range of float64; or a lower
     bound exceeds the objective, so that nothing is proven). In every case ``objective``,
     ``lower_bound`` and ``gap`` are those of the weights here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> solution = solve(problem, 0.1)
+    >>> solution.status, round(solution.objective, 6), solution.gap < 1e-8
+    ('optimal', 0.190977, True)
+    >>> solution.active_set.tolist()  # pattern, sign
+    [[3, 1], [11, 1]]
+    >>> solution.predict([[5.0, 1.0], [-5.0, 1.0]]).round(3)
+    array([4.645, 4.645])
     """
 
     __slots__ = ("_core", "_problem")
@@ -137,6 +164,19 @@ class Solution:
         """Whether the objective is proven optimal over all patterns, to the tolerance asked for."""
         return self.status == "optimal" and not np.isnan(self.global_lower_bound)
 
+    def predict(self, X: ArrayLike, *, n_threads: int = 1) -> NDArray[np.float64]:
+        """The outputs (m,) for rows X (m, d) of the network that the solution means.
+
+        ``to_network(solution).predict(X)``; on the rows of the problem it is `fitted`.
+
+        Raises
+        ------
+        ValueError
+            Where X does not fit, or the solution is gated and no network has its fit.
+        """
+        X = _validate.matrix(X, "X", n_cols=self.problem.X.shape[1])
+        return _core.to_network(self._core).predict(X, _validate.n_threads(n_threads))
+
     def __repr__(self) -> str:
         return (
             f"<Solution: {self.status}, lam={self.lam:.6g}, objective={self.objective:.10g}, "
@@ -216,7 +256,30 @@ def certify(solution: Solution, *, n_threads: int = 1) -> Certificate:
     are candidates for the dual point; each is scaled until it is feasible for all blocks, and the
     better bound is reported.
 
-    Cost O(n d P) and a projection for every block whose correlation exceeds lam.
+    Parameters
+    ----------
+    solution : Solution
+    n_threads : int
+        Does not change the result.
+
+    Returns
+    -------
+    Certificate
+        ``.primal .dual .gap .stationarity .cone_violation``
+
+    Notes
+    -----
+    Cost: O(n d P) and a projection for every block whose correlation exceeds lam.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, certify, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> certify(solve(problem, 0.1)).gap < 1e-8
+    True
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")

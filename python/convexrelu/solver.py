@@ -64,8 +64,23 @@ def solve(
     KeyboardInterrupt
         On Ctrl-C, within a fraction of a second.
 
+    Notes
+    -----
     Cost: each of some tens of iterations factors a matrix of the order min(n, free dimensions of
     the active blocks) and multiplies by the working set; every few also by all patterns, 2 n d P.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, solve
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> problem = Problem(X, np.abs(x), enumerate_patterns(X))
+    >>> solution = solve(problem, 0.1)
+    >>> solution.status, round(solution.objective, 6)
+    ('optimal', 0.190977)
+    >>> solve(problem, 0.05, warm_start=solution).status
+    'optimal'
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a Problem, got {type(problem).__name__}")

@@ -6,13 +6,18 @@ columns, a column of ones beside them, and standardised targets. Both are undone
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _validate
 from convexrelu.network import Network
+
+# Of entries below 2 in size: what two sums of a few terms, equal but for their order, differ by.
+_LAST_BITS = 8 * np.finfo(np.float64).eps
+_STRIPE = 1 << 20  # entries that moments are taken of at once: 8 MB each temporary
 
 
 class Standardizer:
@@ -26,11 +31,23 @@ class Standardizer:
         Means and scales of the columns.
     y_mean, y_scale : float
         Mean and scale of the targets. Scales are positive.
+
+    Examples
+    --------
+    >>> from convexrelu import Standardizer
+    >>> standardizer = Standardizer.fit([[10.0], [30.0]], [1.0, 5.0])
+    >>> standardizer.transform([[20.0], [40.0]])
+    array([[0., 1.],
+           [2., 1.]])
+    >>> standardizer.inverse_transform_target([0.0, 1.0])
+    array([3., 5.])
     """
 
     __slots__ = ("_x_mean", "_x_scale", "_y_mean", "_y_scale")
 
-    def __init__(self, x_mean: Any, x_scale: Any, y_mean: float, y_scale: float) -> None:
+    def __init__(
+        self, x_mean: ArrayLike, x_scale: ArrayLike, y_mean: float, y_scale: float
+    ) -> None:
         self._x_mean = _frozen(_validate.vector(x_mean, "x_mean"))
         size = self._x_mean.shape[0]
         self._x_scale = _frozen(_validate.vector(x_scale, "x_scale", size=size, like="x_mean"))
@@ -40,7 +57,7 @@ class Standardizer:
         self._y_scale = _validate.number(y_scale, "y_scale", low=0.0, open_low=True)
 
     @classmethod
-    def fit(cls, X: Any, y: Any) -> Standardizer:
+    def fit(cls, X: ArrayLike, y: ArrayLike) -> Standardizer:
         """Means and standard deviations of the columns of X (n, d) and of y (n,).
 
         The scale of a constant column is 1, so that it becomes a column of zeros and has no weight
@@ -49,7 +66,7 @@ class Standardizer:
         """
         X = _validate.matrix(X, "X")
         y = _validate.vector(y, "y", size=X.shape[0])
-        x_mean, x_scale = _mean_and_scale(X)
+        x_mean, x_scale = map(np.concatenate, zip(*map(_mean_and_scale, _stripes(X)), strict=True))
         y_mean, y_scale = _mean_and_scale(y[:, None])
         return cls(x_mean, x_scale, float(y_mean[0]), float(y_scale[0]))
 
@@ -73,7 +90,7 @@ class Standardizer:
         """Scale of the targets."""
         return self._y_scale
 
-    def transform(self, X: Any) -> NDArray[np.float64]:
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
         """``((x - x_mean) / x_scale, 1)`` for the rows x of X (n, d); shape (n, d + 1)."""
         X = _validate.matrix(X, "X", n_cols=self.x_mean.shape[0])
         rows = np.ones((X.shape[0], X.shape[1] + 1), order="F")  # as the core takes it
@@ -83,7 +100,7 @@ class Standardizer:
         _check_range(rows, "standardised, X")
         return rows
 
-    def transform_target(self, y: Any) -> NDArray[np.float64]:
+    def transform_target(self, y: ArrayLike) -> NDArray[np.float64]:
         """``(y - y_mean) / y_scale`` (n,)."""
         y = _validate.vector(y, "y")
         with np.errstate(over="ignore"):
@@ -91,7 +108,7 @@ class Standardizer:
         _check_range(t, "standardised, y")
         return t
 
-    def inverse_transform_target(self, t: Any) -> NDArray[np.float64]:
+    def inverse_transform_target(self, t: ArrayLike) -> NDArray[np.float64]:
         """``y_mean + y_scale t`` (n,): standardised predictions in the units of y."""
         t = _validate.vector(t, "t")
         with np.errstate(over="ignore"):
@@ -135,6 +152,14 @@ class StandardizedNetwork:
     network : Network
         f, over rows ``standardizer.transform(X)``.
     standardizer : Standardizer
+
+    Examples
+    --------
+    >>> from convexrelu import Network, StandardizedNetwork, Standardizer
+    >>> standardizer = Standardizer.fit([[10.0], [30.0]], [1.0, 5.0])
+    >>> model = StandardizedNetwork(Network([[1.0, 0.0]], [1.0]), standardizer)
+    >>> model.predict([[0.0], [20.0], [30.0]])
+    array([3., 3., 5.])
     """
 
     __slots__ = ("_network", "_standardizer")
@@ -175,7 +200,7 @@ class StandardizedNetwork:
         """Number of neurons."""
         return self.network.n_neurons
 
-    def predict(self, X: Any, *, n_threads: int = 1) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike, *, n_threads: int = 1) -> NDArray[np.float64]:
         """Predictions (n,) for raw rows X (n, d), in the units of the raw targets."""
         rows = self.standardizer.transform(X)
         outputs = self.network.predict(rows, n_threads=n_threads)
@@ -212,15 +237,44 @@ def _check_range(values: NDArray[np.float64], what: str) -> None:
         raise ValueError(f"{what} exceeds the range of float64")
 
 
+def is_constant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which columns of X (n, d) have entries that differ in their last bits at most (d,)."""
+    spreads = [np.ptp(stripe / _units(stripe), axis=0) for stripe in _stripes(X)]
+    flags: NDArray[np.bool_] = np.concatenate(spreads) <= _LAST_BITS
+    return flags
+
+
+def _stripes(X: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Consecutive columns, few enough that temporaries are small beside a large X."""
+    width = max(1, _STRIPE // len(X))
+    for first in range(0, X.shape[1], width):
+        yield X[:, first : first + width]
+
+
+def distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values in order, the least one of those that differ from the next in their last bits."""
+    ordered: NDArray[np.float64] = np.unique(values)
+    steps = np.diff(ordered / _units(ordered[:, None]))
+    firsts: NDArray[np.float64] = ordered[np.append(True, steps > _LAST_BITS)]
+    return firsts
+
+
+def _units(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A power of two for each column, by which its entries have sizes below 2: dividing by it
+    changes no digit.
+    """
+    units: NDArray[np.float64] = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    return units
+
+
 def _mean_and_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of each column, computed where neither sums nor squares overflow or vanish."""
-    # Powers of two, so that dividing by them changes no digit.
-    unit = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    unit = _units(X)
     relative = X / unit
     mean = relative.mean(axis=0)
     deviation = relative - mean
     largest = np.abs(deviation).max(axis=0)
-    constant = np.ptp(relative, axis=0) <= 8 * np.finfo(np.float64).eps  # entries in [-2, 2]
+    constant = np.ptp(relative, axis=0) <= _LAST_BITS
     largest[constant] = 1.0
     scale = largest * np.sqrt(np.square(deviation / largest).mean(axis=0))
     smallest = np.finfo(np.float64).smallest_subnormal

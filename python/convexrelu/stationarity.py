@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
 from convexrelu._deadline import Deadline
@@ -19,7 +19,20 @@ from convexrelu.solution import Solution, proven, relative_gap
 
 
 class NetworkPlace(NamedTuple):
-    """Where an optimal network is in the set of all optima."""
+    """Where an optimal network is in the set of all optima.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import check_network, solve_global, to_network
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> best = to_network(solve_global(X, np.abs(x), 0.1, rng=0))
+    >>> report = check_network(best, X, np.abs(x), 0.1, rng=0)
+    >>> place = report.place()
+    >>> place.is_vertex, place.n_neurons, place.fewest
+    (True, 2, 2)
+    """
 
     optimal_set: OptimalSet
     """All optima: over all patterns where the network is proven global and these can be listed
@@ -46,6 +59,17 @@ class NetworkReport:
 
     Gaps are relative to the objective of the network as it is: a gap of 0.2 says that a fifth of
     the objective could be saved, by the network itself or by any other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import check_network, solve_global, to_network
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> best = to_network(solve_global(X, np.abs(x), 0.1, rng=0))
+    >>> report = check_network(best, X, np.abs(x), 0.1, rng=0)
+    >>> report.is_stationary, report.is_global, round(report.objective, 6)
+    (True, True, 0.190977)
     """
 
     def __init__(
@@ -169,7 +193,7 @@ class NetworkReport:
         if self.is_global:
             try:
                 return find_optimal_set(self.best, all_patterns=True, time_limit=time_limit)
-            except (_core.LimitExceeded, ValueError):
+            except (_core.AccuracyError, _core.LimitExceeded, ValueError):
                 pass  # with its own patterns it either works or says why not
         return find_optimal_set(self.best, time_limit=time_limit)
 
@@ -188,15 +212,15 @@ class NetworkReport:
 
 def check_network(
     network: Network,
-    X: Any,
-    y: Any,
+    X: ArrayLike,
+    y: ArrayLike,
     lam: float,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     tol: float = 1e-6,
     kink_tol: float = 1e-9,
     time_limit: float | None = 60.0,
-    rng: Any = None,
+    rng: _validate.Seed = None,
     n_threads: int = 1,
 ) -> NetworkReport:
     """How far a network is from stationary, and from the best network of any width.
@@ -248,6 +272,16 @@ def check_network(
     here that no direction descends; at a kink that is more than Clarke's condition.
 
     Cost: one solve over few patterns, and for relu networks one call of `price_patterns`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Network, check_network
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> report = check_network(Network([[1.0, 0.0]], [1.0]), X, np.abs(x), 0.1, rng=0)
+    >>> report.is_stationary, round(report.objective, 4), round(report.best.objective, 4)
+    (False, 1.1, 1.0946)
     """
     deadline = Deadline(time_limit)
     X, y, lam, weight = _data(network, X, y, lam, sample_weight)
@@ -274,15 +308,15 @@ def check_network(
 
 def descent_path(
     network: Network,
-    X: Any,
-    y: Any,
+    X: ArrayLike,
+    y: ArrayLike,
     lam: float,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     patterns: Patterns | None = None,
     n_steps: int = 20,
     time_limit: float | None = None,
-    rng: Any = None,
+    rng: _validate.Seed = None,
     n_threads: int = 1,
 ) -> list[Network]:
     """Networks from a given one to the best of any width, whose objective never rises.
@@ -315,6 +349,22 @@ def descent_path(
     list of Network
         ``n_steps + 3`` networks. Each step moves the weights continuously, up to neurons that are
         replaced by others with the same sum.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Network, descent_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> start = Network([[1.0, 0.0]], [1.0])
+    >>> steps = descent_path(start, X, np.abs(x), 0.1, n_steps=3, rng=0)
+    >>> [round(network.objective(X, np.abs(x), 0.1), 3) for network in steps]
+    [1.1, 1.1, 1.1, 0.595, 0.292, 0.191]
     """
     deadline = Deadline(time_limit)
     X, y, lam, weight = _data(network, X, y, lam, sample_weight)
@@ -350,7 +400,9 @@ def descent_path(
     return [_wrap(step) for step in path]
 
 
-def _data(network: Network, X: Any, y: Any, lam: float, sample_weight: Any) -> tuple[Any, ...]:
+def _data(
+    network: Network, X: ArrayLike, y: ArrayLike, lam: float, sample_weight: ArrayLike | None
+) -> tuple[_validate.Array, _validate.Array, float, _validate.Array]:
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {type(network).__name__}")
     X = _validate.matrix(X, "X", n_cols=network.n_features)

@@ -14,6 +14,12 @@ class LimitExceeded : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// float64 does not hold the accuracy that an answer needs. The message names what was attained.
+class AccuracyError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 [[noreturn]] inline void throw_invalid(const std::string& message) {
   throw std::invalid_argument(message);
 }

@@ -109,7 +109,7 @@ class OptimalSet {
 };
 
 // The set that a solution belongs to, over the patterns of its problem, or over all of the data. A
-// solution that is stationary to more than tol is solved further first; throws std::invalid_argument,
+// solution that is stationary to more than tol is solved further first; throws AccuracyError,
 // naming what was attained, where that is not enough. Cost: one scan of all blocks (blocks_above),
 // O(n |E|^2) and |E| linear programs.
 //

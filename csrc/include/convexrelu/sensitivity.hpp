@@ -65,8 +65,8 @@ enum class Side { below, above };
 class Sensitivity {
  public:
   // Solutions whose certificate leaves more than 1e-9 of stationarity are solved further first;
-  // throws std::invalid_argument, naming what was attained, where that is not enough, and for
-  // pruned ones.
+  // throws AccuracyError, naming what was attained, where that is not enough, and
+  // std::invalid_argument for pruned ones.
   Sensitivity(const Solution& solution, Monitor& monitor);
 
   // What the derivatives are of: the solution given, or the more accurate one.

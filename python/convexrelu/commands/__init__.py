@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from convexrelu.commands import check, optimal_set, path, prune, train
+from convexrelu.commands import check, optimal_set, path, predict, prune, train
 
 # In the order of the help.
-COMMANDS: tuple[ModuleType, ...] = (train, path, optimal_set, prune, check)
+COMMANDS: tuple[ModuleType, ...] = (train, predict, path, optimal_set, prune, check)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from convexrelu import (
+    AccuracyError,
     LimitExceeded,
     Network,
     NetworkReport,
     StandardizedNetwork,
+    TableNetwork,
     check_network,
     load,
 )
@@ -69,9 +71,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Checks and reports."""
     console.status("reading", at_once=True)
-    model = _load(arguments.network)
+    model = load_network(arguments.network)
     split_seed, seed = np.random.SeedSequence(arguments.seed).spawn(2)
-    data = read_data(arguments, np.random.default_rng(split_seed))
+    of_tables = model if isinstance(model, TableNetwork) else None
+    if of_tables is not None:
+        model = of_tables.network
+    data = read_data(arguments, np.random.default_rng(split_seed), of_tables)
     if model.n_features != data.X.shape[1]:
         raise InputError(
             f"{arguments.network}: the network has {model.n_features} features, "
@@ -118,7 +123,7 @@ def _place(report: NetworkReport) -> dict[str, Any] | None:
     """In the set of all optima, where that can be found in time."""
     try:
         place = report.place(time_limit=_PLACE_SECONDS)
-    except (ValueError, LimitExceeded):  # what float64 allows, or the time, was not enough
+    except (AccuracyError, LimitExceeded):  # what float64 allows, or the time, was not enough
         return None
     return {
         "dimension": place.optimal_set.dimension,
@@ -130,11 +135,12 @@ def _place(report: NetworkReport) -> dict[str, Any] | None:
     }
 
 
-def _load(path: Path) -> Any:
+def load_network(path: Path) -> Any:
+    """A network of any kind from a file, or why there is none."""
     try:
         model = load(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(model, (Network, StandardizedNetwork)):
+    if not isinstance(model, (Network, StandardizedNetwork, TableNetwork)):
         raise InputError(f"{path}: holds a {type(model).__name__}, not a network")
     return model

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrelu.table import InputError, Table, read_table
+from convexrelu.preprocessor import Cells, Preprocessor, TableNetwork, make_from_cells
+from convexrelu.standardizer import distinct, is_constant
+from convexrelu.table import InputError, Table, join_counts, join_names, read_table
 
 Array = NDArray[np.float64]
 
@@ -20,27 +23,35 @@ CONCRETE = Path(__file__).parents[1] / "data" / "concrete.csv"
 
 @dataclass(frozen=True)
 class Data:
-    """Training rows X (n, d), y (n,) and test rows, as they stand in the file."""
+    """Training rows X (n, d), y (n,) and test rows: the features that ``preprocessor`` makes of the
+    columns of the file.
+    """
 
     path: Path
-    features: tuple[str, ...]
+    preprocessor: Preprocessor
     target: str
     X: Array
     y: Array
     X_test: Array
     y_test: Array
     n_dropped: int
+    missing: dict[str, int]  # cells that were filled, by column
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the columns of X."""
+        return self.preprocessor.features
 
     @property
     def constant(self) -> tuple[str, ...]:
-        """The features that do not vary over the training rows."""
-        is_constant = np.equal(self.X, self.X[0]).all(axis=0)
-        return tuple(name for name, is_so in zip(self.features, is_constant, strict=True) if is_so)
+        """The features that do not vary over the training rows, beyond the last bits."""
+        flags = is_constant(self.X)
+        return tuple(name for name, is_so in zip(self.features, flags, strict=True) if is_so)
 
     @property
     def classes(self) -> tuple[float, float] | None:
-        """The two values of the target, where there are just two."""
-        values = np.unique(np.concatenate([self.y, self.y_test]))
+        """The two values of the target, where there are just two, beyond the last bits."""
+        values = distinct(np.concatenate([self.y, self.y_test]))
         return (float(values[0]), float(values[1])) if len(values) == 2 else None
 
 
@@ -52,7 +63,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         default=CONCRETE,
-        help=".csv or .csv.gz: a line of column names, then numbers "
+        help=".csv or .csv.gz: a line of column names, then numbers or texts "
         "(the compressive strength of concrete, which comes with the package)",
     )
     parser.add_argument("--target", metavar="NAME", help="the column to predict (the last one)")
@@ -64,7 +75,16 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="the share of rows to keep for testing, or a file of them (%(default)s)",
     )
     parser.add_argument(
-        "--drop-missing", action="store_true", help="leave out rows with missing cells"
+        "--drop-missing",
+        action="store_true",
+        help="leave out rows with missing cells (they are filled with medians)",
+    )
+    parser.add_argument(
+        "--ignore",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a column to leave out; may be given several times",
     )
 
 
@@ -80,39 +100,78 @@ def _fraction_or_path(text: str) -> float | Path:
     return fraction
 
 
-def read_data(arguments: argparse.Namespace, rng: np.random.Generator) -> Data:
+def read_data(
+    arguments: argparse.Namespace, rng: np.random.Generator, model: TableNetwork | None = None
+) -> Data:
     """Reads what the arguments name; ``rng`` draws the test rows.
 
-    Raises `InputError` if nothing could be learned (fewer than two training rows, or a target or
-    features that do not vary over them) and if standardising could leave float64.
+    The features are those of a model, or those that are learned from the training rows. Raises
+    `InputError` if nothing could be learned (fewer than two training rows, or a target or features
+    that do not vary over them) and if standardising could leave float64.
     """
-    table = read_table(arguments.file, drop_missing=arguments.drop_missing)
+    target = arguments.target
+    only = None
+    if model is not None:
+        target = model.target if target is None else target
+        only = (*model.preprocessor.names, target)
+    options = {"drop_missing": arguments.drop_missing, "ignored": arguments.ignore}
+    table = read_table(arguments.file, only=only, **options)
     if len(table.columns) < 2:
         raise InputError(f"{table.path}: a single column; features and a target are needed")
-    target = table.columns[-1] if arguments.target is None else arguments.target
-    column = table.column_index(target)
-    n_dropped = table.n_dropped
+    target = table.columns[-1] if target is None else target
+    table.column_index(target)
+    tables = [table]
     if isinstance(arguments.test, Path):
-        train = table.values
-        test_table = read_table(arguments.test, drop_missing=arguments.drop_missing)
-        test = test_table.select(table.columns)
-        n_dropped += test_table.n_dropped
+        test_table = read_table(
+            arguments.test, drop_missing=arguments.drop_missing, only=table.columns
+        )
+        tables.append(test_table)
+        train, test = table.cells(), test_table.cells()
     else:
         is_test = _draw(len(table.values), arguments.test, rng)
-        train, test = table.values[~is_test], table.values[is_test]
+        train, test = table.cells(~is_test), table.cells(is_test)
+    y, y_test = (
+        _numbers_of_target(cells.pop(target), target, t.path)
+        for cells, t in zip((train, test), (tables[0], tables[-1]), strict=True)
+    )
+    _check_target(y, target, table)
+    try:
+        preprocessor = make_from_cells(train) if model is None else model.preprocessor
+        X, X_test = preprocessor.transform_cells(train), preprocessor.transform_cells(test)
+    except (TypeError, ValueError) as error:
+        hint = "\n--ignore NAME leaves out a column." if isinstance(error, ValueError) else ""
+        raise InputError(f"{table.path}: {error}{hint}") from None
     data = Data(
         path=table.path,
-        features=table.columns[:column] + table.columns[column + 1 :],
+        preprocessor=preprocessor,
         target=target,
-        X=np.delete(train, column, axis=1),
-        y=train[:, column],
-        X_test=np.delete(test, column, axis=1),
-        y_test=test[:, column],
-        n_dropped=n_dropped,
+        X=X,
+        y=y,
+        X_test=X_test,
+        y_test=y_test,
+        n_dropped=sum(t.n_dropped for t in tables),
+        missing={} if arguments.drop_missing else table.missing,
     )
-    _check_trainable(data, table)
+    if data.constant == data.features:
+        _refuse(f"no feature varies over the {len(y)} training rows", table)
     _check_range(data)
     return data
+
+
+def _numbers_of_target(cells: Cells, target: str, path: Path) -> Array:
+    if cells.texts is not None:
+        values = join_names([repr(text) for text in cells.texts])
+        raise InputError(
+            f"{path}: the target {target!r} has texts ({values}), but must have numbers: 0 and 1 "
+            "for two classes"
+        )
+    if np.isnan(cells.values).any():
+        n = int(np.isnan(cells.values).sum())
+        raise InputError(
+            f"{path}: the target {target!r} is missing in {n} row{'' if n == 1 else 's'}; leave "
+            "these out with --drop-missing, or fill the cells in first"
+        )
+    return cells.values
 
 
 def _draw(n: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -123,22 +182,20 @@ def _draw(n: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_
     return is_test
 
 
-def _check_trainable(data: Data, table: Table) -> None:
-    n = len(data.y)
+def _check_target(y: Array, target: str, table: Table) -> None:
+    n = len(y)
     if n < 2:
-        problem = f"{n} training row{'' if n == 1 else 's'}; at least 2 are needed"
-    elif (data.y == data.y[0]).all():
-        problem = f"the target {data.target!r} is {data.y[0]:g} in all {n} training rows"
-    elif data.constant == data.features:
-        problem = f"no feature varies over the {n} training rows"
-    else:
-        return
-    if table.missing:
-        worst = sorted(table.missing, key=lambda name: -table.missing[name])[:3]
-        counts = ", ".join(f"{name} {table.missing[name]}" for name in worst)
+        _refuse(f"{n} training row{'' if n == 1 else 's'}; at least 2 are needed", table)
+    if is_constant(y[:, None]):
+        _refuse(f"the target {target!r} is {y[0]:g} in all {n} training rows", table)
+
+
+def _refuse(problem: str, table: Table) -> NoReturn:
+    if table.n_dropped:
         problem += (
             f"\n{table.n_dropped} of {table.n_dropped + len(table.values)} rows were left out for "
-            f"missing cells (most: {counts}).\nRemove the columns that are mostly empty first."
+            f"missing cells (most: {join_counts(table.missing)}).\n"
+            "Leave out the columns that are mostly empty with --ignore."
         )
     raise InputError(f"{table.path}: {problem}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,21 +248,54 @@ def progress_of(console: Console) -> Callable[[Progress], None] | None:
 
 def check_output_path(arguments: argparse.Namespace, option: str = "--save") -> None:
     """Refuses before the work what would fail after it."""
-    path = getattr(arguments, option.removeprefix("--"))
+    inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
+    check_output(option, getattr(arguments, option.removeprefix("--")), inputs)
+
+
+def check_output(option: str, path: Path | None, inputs: list[Path]) -> None:
+    """The same for a path and what it must not be."""
     if path is None:
         return
-    inputs = [arguments.file] + ([arguments.test] if isinstance(arguments.test, Path) else [])
-    if path.is_dir():
-        problem = "is a directory"
-    elif not path.parent.is_dir():
-        problem = f"there is no directory {path.parent}"
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
-        problem = "no permission to write there"
-    elif path.exists() and any(file.exists() and path.samefile(file) for file in inputs):
-        problem = "would overwrite the data"
-    else:
-        return
-    raise InputError(f"{option} {path}: {problem}")
+    try:
+        problem = _problem_of_output(path, inputs)
+    except OSError as error:  # of a name too long, a loop of links
+        problem = error.strerror or str(error)
+    if problem:
+        raise InputError(f"{option} {path}: {problem}")
+
+
+def _problem_of_output(path: Path, inputs: list[Path]) -> str:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None:
+        if stat.S_ISDIR(mode):
+            return "is a directory"
+        if not os.access(path, os.W_OK):
+            return "no permission to write there"
+        if any(file.exists() and path.samefile(file) for file in inputs):
+            return "would overwrite the data"
+        if not stat.S_ISREG(mode):
+            return ""
+    folder = Path(os.path.realpath(path)).parent  # where a link leads
+    if not folder.is_dir():
+        return f"there is no directory {folder}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"no permission to write in {folder}"
+    return ""
+
+
+def check_outputs_differ(arguments: argparse.Namespace, *options: str) -> None:
+    """Refuses two outputs in one file."""
+    taken: dict[str, str] = {}
+    for option in options:
+        path = getattr(arguments, option.removeprefix("--"))
+        if path is None or (path.exists() and not path.is_file()):  # a device takes any number
+            continue
+        other = taken.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise InputError(f"{option} {path}: would overwrite the file of {other}")
 
 
 def write_output(
@@ -310,7 +344,9 @@ def _show_setting(
         "n_train": len(data.y),
         "n_test": len(data.y_test),
         "n_dropped": data.n_dropped,
-        "n_features": len(data.features),
+        "n_missing": data.missing,
+        "n_features": len(data.preprocessor.columns),
+        "n_inputs": len(data.features),
         "constant_features": data.constant,
         "classes": data.classes,
         "seed": arguments.seed,

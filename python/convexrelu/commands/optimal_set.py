@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convexrelu import OptimalSet, find_optimal_set
+from convexrelu import AccuracyError, OptimalSet, find_optimal_set
 from convexrelu._console import Console
 from convexrelu.commands.fitting import (
     Fit,
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             all_patterns=arguments.all_patterns,
             time_limit=arguments.time_limit,
         )
-    except ValueError as error:  # what float64 allows, or the time, was not enough
+    except AccuracyError as error:
         console.complain(f"convexrelu optimal-set: {error}")
         return 1
     result = {

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,11 +18,13 @@ from convexrelu import Path as RegularisationPath
 from convexrelu import trace_path
 from convexrelu._console import Console
 from convexrelu._path_parts import KINDS
+from convexrelu._replacing import replacing
 from convexrelu.commands.fitting import (
     Setting,
     add_fitting_arguments,
     add_output_arguments,
     check_output_path,
+    check_outputs_differ,
     prepare,
     progress_of,
     save_output,
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     check_output_path(arguments, "--save")
     check_output_path(arguments, "--plot")
     if arguments.plot is not None:
+        check_outputs_differ(arguments, "--save", "--plot")
         _check_plot(arguments.plot)
     setting = prepare(arguments, console)
     started = perf_counter()
@@ -84,12 +91,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "best": _best(setting, path),
         "path_seconds": seconds,
     }
-    console.write(
-        to_json({**setting.facts, **result}) if arguments.json else _text(result, console)
-    )
     outputs = (
         save_output(path, arguments.save),
-        write_output("--plot", arguments.plot, lambda file: path.plot().figure.savefig(file)),
+        write_output("--plot", arguments.plot, lambda file: _draw(path, file)),
+    )
+    console.write(
+        to_json({**setting.facts, **result}) if arguments.json else _text(result, console)
     )
     for _, failure in outputs:
         if failure is not None:
@@ -109,14 +116,54 @@ def _best(setting: Setting, path: RegularisationPath) -> dict[str, float] | None
 
 
 def _check_plot(path: Path) -> None:
+    """Refuses before the work what would fail after it: a picture of a letter shows that."""
     try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError:
+        with _no_backend():
+            from matplotlib.backend_bases import FigureCanvasBase
+            from matplotlib.figure import Figure
+    except ModuleNotFoundError:
         raise InputError("--plot: needs matplotlib, which is not installed") from None
+    except ImportError as error:
+        raise InputError(f"--plot: needs matplotlib, which does not load: {error}") from None
     formats = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in formats:
+    if _format(path) not in formats:
         names = ", ".join(f".{name}" for name in sorted(formats))
         raise InputError(f"--plot {path}: the name must end in one of {names}")
+    figure = Figure()
+    figure.text(0.5, 0.5, "λ")
+    try:
+        figure.savefig(io.BytesIO(), format=_format(path))
+    except Exception as error:  # of programs and packages that a format needs
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"--plot {path}: matplotlib cannot draw .{_format(path)} here: {reason}"
+        ) from None
+
+
+def _draw(path: RegularisationPath, file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    path.plot(figure.add_subplot())
+    picture = io.BytesIO()
+    figure.savefig(picture, format=_format(file))
+    with replacing(file) as stream:
+        stream.write(picture.getvalue())
+
+
+def _format(path: Path) -> str:
+    return path.suffix.removeprefix(".").lower()
+
+
+@contextlib.contextmanager
+def _no_backend() -> Iterator[None]:
+    """A file needs none, and the one that the environment names need not be installed here."""
+    name = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if name is not None:
+            os.environ["MPLBACKEND"] = name
 
 
 def _text(result: dict[str, Any], console: Console) -> str:

@@ -6,7 +6,7 @@ import argparse
 from time import perf_counter
 from typing import Any
 
-from convexrelu import Solution, StandardizedNetwork, prune, to_network
+from convexrelu import Solution, StandardizedNetwork, TableNetwork, prune, to_network
 from convexrelu._console import Console
 from convexrelu.commands import arguments as types
 from convexrelu.commands.fitting import (
@@ -73,7 +73,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     pruning_seconds = perf_counter() - pruning_started
 
     final = _model(trained, list(steps.values())[-1])
-    saved, failure = save_output(final, arguments.save)
+    data = trained.training.data
+    saved, failure = save_output(
+        TableNetwork(final, data.preprocessor, data.target), arguments.save
+    )
     scores = _scores(trained, steps)
     certified = trained.solution.gap <= arguments.tol
     result = {

@@ -10,7 +10,7 @@ from typing import Any
 from convexrelu._console import Console
 from convexrelu.commands.data import CONCRETE
 from convexrelu.commands.scores import score_table
-from convexrelu.table import join_names
+from convexrelu.table import join_counts, join_names
 
 
 def to_json(report: dict[str, Any]) -> str:
@@ -34,8 +34,11 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
     if s["n_dropped"]:
         rows += f"; {s['n_dropped']} with missing cells left out"
     features = f"{s['n_features']}"
+    if s["n_inputs"] > s["n_features"]:
+        features += f" columns, {s['n_inputs']} inputs with those of categories and missing cells"
     if s["constant_features"]:
         features += f" (constant, without effect: {join_names(s['constant_features'])})"
+    filled = join_counts(s["n_missing"]) and f"{join_counts(s['n_missing'])}: medians"
     target = s["target"]
     if s["classes"]:
         target += " (two classes, {:g} and {:g})".format(*s["classes"])
@@ -52,6 +55,7 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
         ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
         ("target", target),
         ("features", features),
+        *([("missing", filled)] if filled else []),
         ("rows", rows),
         ("patterns", patterns),
         ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),

@@ -6,7 +6,7 @@ import argparse
 import math
 from time import perf_counter
 
-from convexrelu import StandardizedNetwork, certify, to_network
+from convexrelu import StandardizedNetwork, TableNetwork, certify, to_network
 from convexrelu._console import Console
 from convexrelu.commands.fitting import (
     add_fitting_arguments,
@@ -58,7 +58,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if trained.growth is not None:
         bound = trained.growth.global_lower_bound
         status = trained.growth.status.replace("callback", "time_limit")
-    saved, failure = save_output(model, arguments.save)
+    data = trained.training.data
+    saved, failure = save_output(
+        TableNetwork(model, data.preprocessor, data.target), arguments.save
+    )
     result = {
         "certified": certified,
         "gap": certificate.gap,

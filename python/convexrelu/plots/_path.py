@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from convexrelu.path import Path
+from convexrelu import _validate
+from convexrelu.path import Path
 
 _COLORMAPS = {+1: "Blues", -1: "Reds"}
 _LIGHT, _DARK = 0.4, 1.0  # of a colormap
 
 
-def draw(path: Path, ax: Any, n_points: int) -> Any:
-    """See `Path.plot`."""
+def path(path: Path, ax: Any = None, *, n_points: int = 400) -> Any:
+    """Draws the norms of the neurons against lam, with the events marked.
+
+    A line is ``||w_b||`` of one block, blue where its output weight is positive, red where it
+    is negative, pale where it enters early and dark where late. Triangles below the axis are
+    blocks that enter (up) or leave (down), the ticks samples that meet or leave a kink.
+
+    Parameters
+    ----------
+    path : Path
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure of pyplot otherwise.
+    n_points : int
+        At how many lam the path is evaluated, besides its breakpoints.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from convexrelu import Problem, enumerate_patterns, plots, trace_path
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> regularisation_path = trace_path(Problem(X, np.abs(x), enumerate_patterns(X)), 0.01)
+    >>> ax = plots.path(regularisation_path, Figure().add_subplot())
+    >>> ax.get_xlabel()
+    'λ (decreasing)'
+    """
+    n_points = _validate.integer(n_points, "n_points", low=2)
     import matplotlib as mpl
     from matplotlib.ticker import NullFormatter
 
@@ -53,7 +88,9 @@ def draw(path: Path, ax: Any, n_points: int) -> Any:
         elif event.kind in {"bind", "release"}:
             ax.plot([event.lam] * 2, [-0.085 * top, -0.105 * top], color="0.35", linewidth=0.5)
     ax.set_xscale("log")
-    ax.set_xlim(path.lam_max * (path.lam_max / path.lam_min) ** 0.01, path.lam_min)
+    margin = max((path.lam_max / path.lam_min) ** 0.01, 1.01)  # a path may be one point
+    last = path.lam_min if path.lam_min < path.lam_max else path.lam_min / margin
+    ax.set_xlim(path.lam_max * margin, last)
     ax.set_ylim(-0.12 * top, 1.05 * top)
     ax.axhline(0.0, color="0.7", linewidth=0.6, zorder=0)
     ax.xaxis.set_minor_formatter(NullFormatter())

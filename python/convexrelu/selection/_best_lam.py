@@ -1,20 +1,74 @@
-"""The lam of a path at which a criterion is least. See `Path.best_lam`."""
+"""The lam of a path at which a criterion is least."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from math import inf, log
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
+from convexrelu import _validate
+from convexrelu.path import Path
 from convexrelu.patterns import patterns_from_gates
 from convexrelu.sensitivity import differentiate
 
-if TYPE_CHECKING:
-    from convexrelu.path import Path
+
+def best_lam(path: Path, criterion: str | tuple[ArrayLike, ArrayLike] = "gcv") -> float:
+    """The lam of a path at which a criterion is least.
+
+    Parameters
+    ----------
+    path : Path
+    criterion : "gcv", "aic" or (X, y)
+        With the mean squared error E on the training rows and the degrees of freedom df of
+        `differentiate`: "gcv" is generalised cross-validation, ``E / (1 - df / n)^2``; "aic"
+        is Akaike's ``n log E + 2 df``. (X, y): the mean squared error on validation rows
+        X (m, d), as the problem has them (standardised, with the column of ones), and y (m,).
+
+    Returns
+    -------
+    float
+        In [``path.lam_min``, ``path.lam_max``].
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming what is wrong with the criterion.
+
+    Notes
+    -----
+    Between breakpoints all of these are smooth, and their derivatives in lam are exact. The
+    candidates are the two ends of every segment, its middle and, where the derivative changes
+    sign between these, its root. df jumps at breakpoints: there the two sides count. A segment
+    on which "gcv" or "aic" cannot fall below what was found already is passed over, as E falls
+    with lam and df is at least the number of neurons. Cost: O(n^3) for each of their values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import Problem, enumerate_patterns, trace_path
+    >>> from convexrelu.selection import best_lam
+    >>> x = np.arange(-3.0, 4.0)
+    >>> X = np.column_stack([x, np.ones(7)])  # one feature and a bias
+    >>> noise = np.array([0.3, -0.1, 0.2, -0.4, 0.1, -0.3, 0.2])
+    >>> path = trace_path(Problem(X, np.abs(x) + noise, enumerate_patterns(X)), 1e-3)
+    >>> rows = np.array([[-2.5, 1.0], [2.5, 1.0]])
+    >>> bool(path.lam_min < best_lam(path, (rows, np.array([2.5, 2.5]))) < path.lam_max)
+    True
+    """
+    if isinstance(criterion, str):
+        _validate.choice(criterion, "criterion", ("gcv", "aic"))
+        return _least(path, InformationCriterion(path, criterion))
+    if not isinstance(criterion, tuple) or len(criterion) != 2:
+        raise TypeError(
+            f"criterion must be 'gcv', 'aic' or a pair (X, y), got {type(criterion).__name__}"
+        )
+    X = _validate.matrix(criterion[0], "X", n_cols=path.problem.X.shape[1])
+    y = _validate.vector(criterion[1], "y", size=len(X))
+    return _least(path, ValidationError(path, X, y))
 
 
 class Criterion(Protocol):
@@ -31,7 +85,7 @@ class Criterion(Protocol):
         """Of its values on a segment."""
 
 
-def least(path: Path, criterion: Criterion) -> float:
+def _least(path: Path, criterion: Criterion) -> float:
     """The candidates are both ends of each segment, or points just inside where the criterion
     jumps, its middle, and roots of the derivative between these. Segments are taken in the order of
     their lower bounds, until these are above what was found.
