@@ -24,6 +24,7 @@ inline constexpr double kNearby = 1e-3;
 struct Equicorrelation {
   Vector r;  // at which it is taken
   std::vector<Block> blocks;
+  std::vector<double> misses;  // of each: lam - ||q_b||, relative to lam
   double accuracy;  // how far the solution is from stationary there, relative to lam and ||y||
 };
 
@@ -33,7 +34,7 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
   const ScaledProblem& problem = solution.problem.scaled();
   const double lam = problem.scaled_lam(solution.lam);
   const double y_norm = problem.y().norm();
-  Equicorrelation found{problem.to_scaled(solution.dual), {}, 0.0};
+  Equicorrelation found{problem.to_scaled(solution.dual), {}, {}, 0.0};
   const double mismatch = (found.r - problem.to_scaled(solution.residual)).norm();
   if (!(mismatch <= options.tol * y_norm)) found.accuracy = mismatch / y_norm;
   const auto is_active = [&](const Block& b) {
@@ -44,7 +45,10 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
   std::size_t n_active = 0;
   for (const BlockNorm& b : blocks_above(problem, found.r, floor, options.n_threads, monitor)) {
     const double excess = b.norm / lam - 1.0;
-    if (excess >= -options.tol) found.blocks.push_back(b.block);
+    if (excess >= -options.tol) {
+      found.blocks.push_back(b.block);
+      found.misses.push_back(-excess);
+    }
     if (is_active(b.block)) {
       ++n_active;
       found.accuracy = std::max(found.accuracy, std::abs(excess));

@@ -60,7 +60,7 @@ class InverseFactor {
   void factor() {
     const Index k = U_.cols();
     Matrix stacked(U_.rows() + k, k);
-    stacked << U_, Simplex::kDependent * Matrix::Identity(k, k);
+    stacked << U_, Simplex::kTolerance * Matrix::Identity(k, k);
     const Eigen::HouseholderQR<Matrix> qr(stacked);
     S_ = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>().solve(Matrix::Identity(k, k));
     lengths_ = S_.rowwise().norm();
@@ -120,7 +120,7 @@ class Pruner {
   // At a vertex where neurons tie, rounding can leave a trace of one that has vanished.
   void remove_traces() {
     constexpr double kTrace = 1e-6;  // of what the neuron was
-    const double zero = Simplex::kZero * norms_.lpNorm<Eigen::Infinity>();
+    const double zero = Simplex::kTolerance * norms_.lpNorm<Eigen::Infinity>();
     Vector beta = beta_;
     for (Index b = 0; b < beta.size(); ++b) {
       if (beta(b) <= kTrace && length(b) <= zero) beta(b) = 0.0;
