@@ -15,6 +15,7 @@
 #include "convexrelu/pricing.hpp"
 #include "convexrelu/solver.hpp"
 #include "global_bound.hpp"
+#include "nonnegative_quadratic.hpp"
 
 namespace convexrelu {
 
@@ -59,6 +60,103 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
   return found;
 }
 
+// A solution that is nearly optimal, solved again in the directions of its neurons: with unit directions u_j
+// in the cones of the blocks that are tight or nearly so, min 1/2n ||y - sum a_j A u_j||^2 + lam sum a_j
+// over a >= 0 is a small quadratic program that is exact to rounding, at whose residual the blocks have
+// new directions q_b, which join. The objective falls from round to round, and the best bound is kept, so
+// that rounds end with the last that lowers max ||q_b||. Where neighbouring cells are so narrow that a solver
+// of all weights is lost between them, their directions still agree.
+inline Solution refine_directions(const Solution& start, const OptimalSetOptions& options,
+                                  Monitor& monitor) {
+  constexpr double kClose = 1e-5;  // blocks are nearly tight from lam (1 - this) on
+  constexpr int kRounds = 30;
+  constexpr std::size_t kMostAtoms = 2000;
+  struct Atom {
+    Block block;
+    Vector direction, activation;
+    double share;
+  };
+  const ScaledProblem& problem = start.problem.scaled();
+  const double lam = problem.scaled_lam(start.lam), n = static_cast<double>(problem.n_samples());
+  std::vector<Atom> atoms;
+  const auto add = [&](Block block, const Vector& direction, double share) {
+    for (const Atom& atom : atoms)
+      if (atom.block == block && atom.direction == direction) return;
+    Matrix activation = problem.X() * direction;
+    problem.apply_mask(block, activation);
+    atoms.push_back({block, direction, activation, share});
+  };
+  const double unit = problem.weight_unit();
+  for (Index j = 0; j < start.weights.cols(); ++j) {
+    const Vector w = start.weights.col(j) / unit;
+    if (w.norm() > 0.0)
+      add(start.active_set[static_cast<std::size_t>(j)], w.normalized(), w.norm());
+  }
+  const auto residual = [&] {
+    Vector r = problem.y();
+    for (const Atom& atom : atoms) r -= atom.share * atom.activation;
+    return r;
+  };
+  BlockProjector projector(problem);
+  std::vector<Atom> best = atoms;
+  double least = kInfinity;
+  Vector r = residual();
+  for (int round = 0; round < kRounds; ++round) {
+    const std::vector<BlockNorm> close =
+        blocks_above(problem, r, lam * (1.0 - kClose), options.n_threads, monitor);
+    double largest = 0.0;
+    for (const BlockNorm& b : close) largest = std::max(largest, b.norm);
+    if (!(largest < least) && round > 1) break;
+    if (largest < least && round > 0) {
+      least = largest;
+      best = atoms;
+    }
+    if (close.size() + atoms.size() > kMostAtoms) break;
+    std::vector<Index> patterns;
+    for (const BlockNorm& b : close) patterns.push_back(b.block.pattern);
+    Matrix c(problem.n_features(), static_cast<Index>(patterns.size()));
+    problem.products().correlate(r, patterns, c);
+    for (std::size_t i = 0; i < close.size(); ++i) {
+      Face face;
+      Vector q(problem.n_features());
+      projector.project(close[i].block, (close[i].block.sign / n) * c.col(static_cast<Index>(i)),
+                        face, q);
+      add(close[i].block, q.normalized(), 0.0);
+    }
+    const Index m = static_cast<Index>(atoms.size());
+    Matrix Z(problem.n_samples(), m);
+    Vector share(m);
+    for (Index j = 0; j < m; ++j) {
+      Z.col(j) = atoms[static_cast<std::size_t>(j)].activation;
+      share(j) = atoms[static_cast<std::size_t>(j)].share;
+    }
+    const Matrix G = Z.transpose() * Z / n;
+    const Vector b = (Z.transpose() * problem.y() / n).array() - lam;
+    share = NonnegativeQuadratic(G, b).solve(share);
+    std::vector<Atom> kept;
+    for (Index j = 0; j < m; ++j) {
+      if (!(share(j) > 0.0)) continue;
+      kept.push_back(std::move(atoms[static_cast<std::size_t>(j)]));
+      kept.back().share = share(j);
+    }
+    atoms = std::move(kept);
+    r = residual();
+  }
+  atoms = std::move(best);
+  std::sort(atoms.begin(), atoms.end(),
+            [](const Atom& a, const Atom& b) { return comes_before(a.block, b.block); });
+  std::vector<Block> active_set;
+  Matrix weights = Matrix::Zero(problem.n_features(), static_cast<Index>(atoms.size()));
+  for (const Atom& atom : atoms) {
+    if (active_set.empty() || !(active_set.back() == atom.block)) active_set.push_back(atom.block);
+    weights.col(static_cast<Index>(active_set.size()) - 1) += atom.share * unit * atom.direction;
+  }
+  weights.conservativeResize(Eigen::NoChange, static_cast<Index>(active_set.size()));
+  return make_solution(start.problem, start.lam, start.status, std::move(active_set),
+                       std::move(weights), problem.from_scaled(residual()), start.n_iter,
+                       options.n_threads, monitor);
+}
+
 struct Optimum {
   Solution solution;
   Equicorrelation active;
@@ -81,6 +179,14 @@ inline Optimum accurate_optimum(const Solution& solution, const OptimalSetOption
   Solution polished = solve(solution.problem, solution.lam, further, monitor);
   monitor.check();
   found = find_equicorrelation(polished, options, monitor);
+  if (!is_accurate(polished, found)) {
+    const Solution refined = refine_directions(polished, options, monitor);
+    Equicorrelation again = find_equicorrelation(refined, options, monitor);
+    if (is_accurate(refined, again)) {
+      polished = refined;
+      found = std::move(again);
+    }
+  }
   if (!is_accurate(polished, found)) {
     char message[200];
     std::snprintf(message, sizeof(message),

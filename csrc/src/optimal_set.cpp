@@ -9,7 +9,6 @@
 #include <iterator>
 #include <string>
 
-#include "convexrelu/cone.hpp"
 #include "convexrelu/error.hpp"
 #include "equicorrelation.hpp"
 #include "random.hpp"
@@ -40,35 +39,6 @@ constexpr double kNegligible = 1e-9;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-// The t of least length with G t + h >= 0, given that there is one. The point (t, 1) is on the ray
-// of {(v, s) : G v + h s >= 0} that is closest to (0, 1) (Lawson & Hanson 1974, chapter 23).
-// tight: a guess of rows that are zero at t on entry, those that are on return.
-Vector nearest_point(const Matrix& G, const Vector& h, std::vector<Index>& tight) {
-  const Index D = G.cols();
-  std::vector<Index> rows, face;
-  Matrix normals(D + 1, G.rows());
-  std::vector<Index> place(at(G.rows()), -1);
-  for (Index i = 0; i < G.rows(); ++i) {
-    const double length = std::hypot(G.row(i).norm(), h(i));
-    if (!(length > 0.0)) continue;
-    place[at(i)] = static_cast<Index>(rows.size());
-    auto normal = normals.col(static_cast<Index>(rows.size()));
-    normal.head(D) = G.row(i).transpose() / length;
-    normal(D) = h(i) / length;
-    rows.push_back(i);
-  }
-  normals.conservativeResize(Eigen::NoChange, static_cast<Index>(rows.size()));
-  const std::vector<std::int8_t> sides(rows.size(), 1);
-  for (const Index i : tight) {
-    if (place[at(i)] >= 0) face.push_back(place[at(i)]);
-  }
-  ConeProjector projector(normals);
-  const Projection& p = projector.project(Vector::Unit(D + 1, D), sides.data(), face);
-  tight.clear();
-  for (const Index l : face) tight.push_back(rows[at(l)]);
-  return p.q(D) > 0.0 ? Vector(p.q.head(D) / p.q(D)) : Vector(Vector::Zero(D));
-}
-
 // A column-major copy of some columns.
 Matrix select(const Matrix& A, const std::vector<Index>& columns) { return A(Eigen::all, columns); }
 
@@ -93,7 +63,7 @@ OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& o
       OptimalSet set(optimum.solution, optimum.active, tight, tie, has_all || options.all_patterns,
                      monitor);
       const bool is_last = tie == kTies[std::size(kTies) - 1];
-      if (set.tie_error_ * kReserve <= kFit && (set.is_separated_ || is_last)) return set;
+      if (set.misfit_ * kReserve <= kFit && (set.is_separated_ || is_last)) return set;
     }
     if (tight <= least) break;
   }
@@ -198,7 +168,7 @@ void OptimalSet::find_support(Monitor& monitor) {
   const auto look = [&](const Vector& point) {
     seen += point;
     n_seen += 1.0;
-    tie_error_ = std::max(tie_error_, misfit(point));
+    misfit_ = std::max(misfit_, misfit(point));
   };
   // Every round sees a neuron that was not seen before.
   all.move_to_vertex(&monitor);
@@ -209,7 +179,7 @@ void OptimalSet::find_support(Monitor& monitor) {
     for (Index b = 0; b < k; ++b) cost(b) = seen(b) > 0.0 ? 0.0 : -scaled_Q_.col(b).norm();
     if (!all.minimize(cost, &monitor)) {
       is_separated_ = false;
-      tie_error_ = kInfinity;
+      misfit_ = kInfinity;
       break;
     }
     const Vector point = vertex(all, scaled_Q_);
@@ -232,7 +202,7 @@ void OptimalSet::find_support(Monitor& monitor) {
     monitor.check();
     if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b), &monitor);
     const Vector point = vertex(walk);
-    tie_error_ = std::max(tie_error_, misfit(from_support(point)));
+    misfit_ = std::max(misfit_, misfit(from_support(point)));
     for (Index j = 0; j < s; ++j) {
       if (point(j) <= 0.0) can_be_zero[at(j)] = true;
     }
@@ -382,52 +352,80 @@ Vector OptimalSet::smallest(Monitor& monitor) const {
   return checked(from_support(vertex(best)));
 }
 
-Vector OptimalSet::min_norm() const {
-  const Matrix N = polytope_.null_basis();
-  const double unit = interior_.norm();
-  if (unit == 0.0 || N.cols() == 0) return checked(from_support(vertex(polytope_)));
-  const Vector x = interior_ / unit;
-  const Vector foot = x - N * (N.transpose() * x);
-  std::vector<Index> tight;
-  const Vector nearest = foot + N * nearest_point(N, foot, tight);
-  return checked(from_support(unit * nearest.cwiseMax(0.0)));
+Vector OptimalSet::min_norm(Monitor& monitor) const {
+  const Index s = static_cast<Index>(support_.size());
+  return checked(from_support(nearest_point(Matrix::Identity(s, s), Vector::Zero(s), monitor)));
 }
 
-// In coordinates t of the affine hull, x + N t. The least squares need not have one minimiser;
-// proximal steps from the point of least norm, each a strictly convex problem, end at one.
 Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& monitor) const {
-  constexpr double kProximal = 1e-4;
-  constexpr double kSettled = 1e-14;
-  constexpr double kRounding = 1e-11;
-  constexpr int kMaxSteps = 300;
-  const Matrix N = polytope_.null_basis();
-  const double unit = interior_.norm();
-  const Vector first = min_norm();
-  const Matrix F_support = select(F, support_);
-  const Matrix M = unit * (F_support * N);
-  const double size = M.norm();
-  if (!(size > kRounding * unit * F_support.norm())) return first;  // all points predict the same
-  const Index D = N.cols();
-  const Vector x = on_support(first) / unit;
-  Matrix stacked(M.rows() + D, D);
-  stacked << M / size, kProximal * Matrix::Identity(D, D);
-  const Eigen::HouseholderQR<Matrix> qr(stacked);
-  const Matrix R = qr.matrixQR().topRows(D).triangularView<Eigen::Upper>();
-  const Matrix G = R.triangularView<Eigen::Upper>().solve<Eigen::OnTheRight>(N);
-  std::vector<Index> tight;
-  Vector t = Vector::Zero(D), right(stacked.rows());
-  right.head(M.rows()) = (target - F * first) / size;
-  for (int step = 0; step < kMaxSteps; ++step) {
-    monitor.check();
-    right.tail(D) = kProximal * t;
-    const Vector free = (qr.householderQ().transpose() * right).head(D);
-    const Vector s = free + nearest_point(G, x + G * free, tight);
-    const Vector next = R.triangularView<Eigen::Upper>().solve(s);
-    const double moved = (next - t).norm();
-    t = next;
-    if (moved <= kSettled) break;
+  return checked(from_support(nearest_point(select(F, support_), target, monitor)));
+}
+
+// The point of the polytope that minimises ||F x - target||, F (m, |S|), as a convex combination of vertices
+// whose images are affinely independent (Wolfe 1976): the vertex that is the furthest downhill joins, and
+// the combination moves to the least point of the affine hull, or up to where a vertex leaves. The length
+// falls in every round, and ends the rounds where float64 shows no more of it.
+Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) const {
+  constexpr double kDownhill = 1e-14;
+  if (F.rows() > F.cols()) {  // lengths differ by the same
+    const Eigen::HouseholderQR<Matrix> qr(F);
+    const Index r = F.cols();
+    F = Matrix(qr.matrixQR().topRows(r).triangularView<Eigen::Upper>());
+    target = Vector(qr.householderQ().adjoint() * target).head(r);
   }
-  return checked(from_support(unit * (x + N * t).cwiseMax(0.0)));
+  Simplex walk(polytope_);
+  std::vector<Vector> vertices{vertex(walk)}, images{F * vertices[0] - target};
+  std::vector<double> share{1.0};
+  const auto combined = [&](const std::vector<Vector>& points) {
+    Vector sum = Vector::Zero(points[0].size());
+    for (std::size_t i = 0; i < points.size(); ++i) sum += share[i] * points[i];
+    return sum;
+  };
+  Vector best = vertices[0];
+  double least = kInfinity, size = images[0].norm();
+  for (;;) {
+    monitor.check();
+    const Vector p = combined(images);
+    if (!(p.norm() < least)) break;
+    least = p.norm();
+    best = combined(vertices);
+    walk.minimize(F.transpose() * p, &monitor);
+    const Vector next = vertex(walk), image = F * next - target;
+    size = std::max(size, image.norm());
+    if (!(p.dot(p - image) > kDownhill * size * (p - image).norm())) break;
+    vertices.push_back(next);
+    images.push_back(image);
+    share.push_back(0.0);
+    // Every round takes a vertex out, but the last.
+    while (images.size() > 1) {
+      const Index c = static_cast<Index>(images.size()) - 1;
+      Matrix apart(F.rows(), c);
+      for (Index i = 0; i < c; ++i) apart.col(i) = images[at(i + 1)] - images[0];
+      const Vector coefficients = apart.colPivHouseholderQr().solve(-images[0]);
+      Vector least_shares(c + 1);
+      least_shares << 1.0 - coefficients.sum(), coefficients;
+      double step = 1.0;
+      Index leaves = -1;
+      for (Index i = 0; i <= c; ++i) {
+        if (least_shares(i) > 0.0) continue;
+        const double falls = share[at(i)] - least_shares(i);
+        const double until = falls > 0.0 ? share[at(i)] / falls : 0.0;
+        if (leaves >= 0 && !(until < step)) continue;
+        step = std::min(until, 1.0);
+        leaves = i;
+      }
+      for (Index i = 0; i <= c; ++i)
+        share[at(i)] = std::max(0.0, share[at(i)] + step * (least_shares(i) - share[at(i)]));
+      if (leaves < 0) break;
+      vertices.erase(vertices.begin() + leaves);
+      images.erase(images.begin() + leaves);
+      share.erase(share.begin() + leaves);
+    }
+    double total = 0.0;
+    for (const double one : share) total += one;
+    for (double& one : share) one /= total;
+  }
+  return best;
 }
 
 Matrix OptimalSet::vertices(Index max_vertices, Monitor& monitor) const {

@@ -39,7 +39,10 @@ class OptimalSet:
     common boundary: each is counted once here, and `merged` lists its blocks.
 
     Made by `find_optimal_set`; immutable. The set is that of the patterns of ``problem``;
-    ``is_complete`` says whether no other pattern of the data can be active.
+    ``is_complete`` says whether no other pattern of the data can be active. Data that are tied to
+    within rounding are treated as tied, and `tie_error` says so. Every point that is returned has
+    been checked: its entries are not negative and it fits to 1e-8 of ``||y||``; where near ties do
+    not allow that, the call raises ValueError and names them.
     """
 
     __slots__ = ("_core", "_problem", "_tol")
@@ -121,11 +124,11 @@ class OptimalSet:
 
         Ties are often broken by rounding, of a table printed with nine decimals or of float32.
         Neurons that are optimal to within ``tol``, directions that differ by such rounding and
-        activations that depend on each other up to it are taken for tied, where every point then
-        still fits to 1e-8. This is the largest of the misses of ``||q_b|| = lam`` relative to lam, of
-        the distances between directions that were merged relative to lam, and of the misfits
-        ``||Q alpha - fitted||`` relative to ``||y||`` at the vertices met; some 1e-12 and less is
-        rounding of float64, so exact.
+        activations that depend on each other up to it are taken for tied where every point then
+        still fits to 1e-8. This is the largest of the misses of ``||q_b|| = lam`` and of the
+        distances between directions that were merged, both relative to lam, and of the misfits
+        ``||Q alpha - fitted||`` relative to ``||y||`` at the vertices that were met; some 1e-12 and
+        less is rounding of float64, so exact.
         """
         return self._core.tie_error
 
@@ -338,8 +341,8 @@ def find_optimal_set(
     Raises
     ------
     ValueError
-        Where the solution cannot be made accurate enough; the message names what was attained. With
-        all_patterns also for a gated problem, and where X has a rank above 20.
+        Where the solution cannot be made accurate enough, the message names what was attained; and
+        where the data have near ties that float64 cannot tell from what is real. With all_patterns also for a gated problem, and where X has a rank above 20.
     LimitExceeded
         At the time limit; no part of the set is returned.
 

@@ -22,6 +22,7 @@
 // points, and its dimension is |S| - rank Q_S. docs/theory/optimal_set.md
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -67,7 +68,7 @@ class OptimalSet {
   // relative to lam, of the distances between merged directions, relative to lam, and of the misfits
   // ||Q alpha - fitted||, relative to ||y||, at the vertices that were met. At most 1e-8; some 1e-12
   // and less is rounding.
-  double tie_error() const { return tie_error_; }
+  double tie_error() const { return std::max(tie_error_, misfit_); }
   const std::vector<Index>& support() const { return support_; }      // ascending
   const std::vector<Index>& necessary() const { return necessary_; }  // active in every optimum
 
@@ -79,7 +80,7 @@ class OptimalSet {
   // bound where it is not. Throws LimitExceeded, saying what is known, where the monitor ends it.
   Vector smallest(Monitor& monitor) const;
   // The one point of least ||alpha||.
-  Vector min_norm() const;
+  Vector min_norm(Monitor& monitor) const;
   // A point that minimises ||F alpha - target||, F (m, k).
   Vector best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& monitor) const;
   // All vertices (v, k). Throws LimitExceeded when there are more than max_vertices.
@@ -114,6 +115,7 @@ class OptimalSet {
   double misfit(ConstVectorRef alpha) const;
   bool is_member(ConstVectorRef alpha) const;
   Vector checked(Vector alpha) const;
+  Vector nearest_point(Matrix F, Vector target, Monitor& monitor) const;
   Vector vertex(const Simplex& walk, const Matrix& columns) const;
   Vector vertex(const Simplex& walk) const { return vertex(walk, support_Q_); }
   Vector on_support(ConstVectorRef v) const;
@@ -127,7 +129,7 @@ class OptimalSet {
   std::vector<Index> support_, necessary_;
   double tie_;                // the tie tolerance
   bool is_separated_ = true;  // nothing that was met is near the tolerance
-  double tie_error_ = 0.0;
+  double tie_error_ = 0.0, misfit_ = 0.0;
   Matrix scaled_Q_;   // (n', k) in the units of alpha of the caller, rows as in ScaledProblem
   Matrix support_Q_;  // (n', |S|) its columns of the support
   Vector fitted_;     // (n') of the solution

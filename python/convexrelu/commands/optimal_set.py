@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convexrelu import OptimalSet, find_optimal_set
+from convexrelu import LimitExceeded, OptimalSet, find_optimal_set
 from convexrelu._console import Console
 from convexrelu.commands.fitting import (
     Fit,
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _fewest(optima: OptimalSet) -> int | None:
     try:
         return int((optima.smallest(time_limit=_SMALLEST_SECONDS) > 0).sum())
-    except RuntimeError:  # of the time limit, or of HiGHS
+    except LimitExceeded:  # the time
         return None
 
 
