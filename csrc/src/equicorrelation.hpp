@@ -2,6 +2,7 @@
 // accurately enough to tell: over the patterns of its problem, or over all of the data.
 #pragma once
 
+#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,17 +16,19 @@
 #include "convexrelu/pricing.hpp"
 #include "convexrelu/solver.hpp"
 #include "global_bound.hpp"
-#include "nonnegative_quadratic.hpp"
 
 namespace convexrelu {
 
 // Active blocks are looked for down to lam times 1 minus this.
 inline constexpr double kNearby = 1e-3;
+// Rounding of ||q_b|| up to this, relative to lam, is no excuse: a tenth of the default tolerance.
+inline constexpr double kRounded = 1e-10;
 
 struct Equicorrelation {
   Vector r;  // at which it is taken
   std::vector<Block> blocks;
   std::vector<double> misses;  // of each: lam - ||q_b||, relative to lam
+  double tol;                  // with which it is taken
   double accuracy;  // how far the solution is from stationary there, relative to lam and ||y||
 };
 
@@ -35,18 +38,22 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
   const ScaledProblem& problem = solution.problem.scaled();
   const double lam = problem.scaled_lam(solution.lam);
   const double y_norm = problem.y().norm();
-  Equicorrelation found{problem.to_scaled(solution.dual), {}, {}, 0.0};
+  // Where lam is so small that rounding of c_b shows in ||q_b|| / lam, no more can be asked.
+  const double rounding =
+      kEpsilon * problem.X().norm() * y_norm / (static_cast<double>(problem.n_samples()) * lam);
+  const double tol = rounding > kRounded ? std::max(options.tol, 10.0 * rounding) : options.tol;
+  Equicorrelation found{problem.to_scaled(solution.dual), {}, {}, tol, 0.0};
   const double mismatch = (found.r - problem.to_scaled(solution.residual)).norm();
-  if (!(mismatch <= options.tol * y_norm)) found.accuracy = mismatch / y_norm;
+  if (!(mismatch <= tol * y_norm)) found.accuracy = mismatch / y_norm;
   const auto is_active = [&](const Block& b) {
     const std::vector<Block>& active = solution.active_set;
     return std::find(active.begin(), active.end(), b) != active.end();
   };
-  const double floor = lam * (1.0 - std::max(options.tol, kNearby));
+  const double floor = lam * (1.0 - std::max(tol, kNearby));
   std::size_t n_active = 0;
   for (const BlockNorm& b : blocks_above(problem, found.r, floor, options.n_threads, monitor)) {
     const double excess = b.norm / lam - 1.0;
-    if (excess >= -options.tol) {
+    if (excess >= -tol) {
       found.blocks.push_back(b.block);
       found.misses.push_back(-excess);
     }
@@ -58,6 +65,77 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
   }
   if (n_active < solution.active_set.size()) found.accuracy = std::max(found.accuracy, kNearby);
   return found;
+}
+
+// min 1/2 ||y - Z a||^2 + c sum a over a >= 0, from a guess, by the active-set method of Lawson & Hanson
+// (1974, chapter 23) on Z itself: columns that differ by 1e-7 only, as those of narrow cells do, are
+// dependent to the normal equations. O(n m^2) for each of 3 (m + 1) steps at most.
+inline Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vector a,
+                                 Monitor& monitor) {
+  constexpr double kRounding = 4.0 * kEpsilon;
+  const Index m = Z.cols();
+  const double tolerance = kRounding * Z.norm() * y.norm();
+  std::vector<char> refused(static_cast<std::size_t>(m), 0);
+  std::vector<Index> passive;
+  for (Index j = 0; j < m; ++j) {
+    if (a(j) > 0.0) passive.push_back(j);
+  }
+  const auto minimum = [&]() -> Vector {
+    const Matrix columns = Z(Eigen::all, passive);
+    const Index k = columns.cols();
+    const Eigen::ColPivHouseholderQR<Matrix> qr(columns);
+    Index r = 0;
+    const Index most = std::min(columns.rows(), k);
+    while (r < most && std::abs(qr.matrixR()(r, r)) > kRounding * std::abs(qr.matrixR()(0, 0))) ++r;
+    const auto R = qr.matrixR().topLeftCorner(r, r).template triangularView<Eigen::Upper>();
+    Vector right = (qr.householderQ().adjoint() * y).head(r);
+    right -= R.transpose().solve(Vector(Vector::Constant(r, c)));
+    const Vector solved = R.solve(right);
+    Vector x = Vector::Zero(k);
+    for (Index i = 0; i < r; ++i) x(qr.colsPermutation().indices()(i)) = solved(i);
+    return x;
+  };
+  for (Index step = 0; step <= 3 * (m + 1); ++step) {
+    monitor.check();
+    while (!passive.empty()) {  // every round takes a column out, but the last
+      const Vector target = minimum();
+      double length = 1.0;
+      for (std::size_t i = 0; i < passive.size(); ++i) {
+        const double from = a(passive[i]), to = target(static_cast<Index>(i));
+        if (to <= 0.0) length = std::min(length, from > to ? from / (from - to) : 0.0);
+      }
+      std::vector<Index> kept;
+      bool has_left = false;
+      for (std::size_t i = 0; i < passive.size(); ++i) {
+        double& value = a(passive[i]);
+        const double from = value, to = target(static_cast<Index>(i));
+        value += length * (to - value);
+        const bool leaves = to <= 0.0 && (from <= 0.0 || from / (from - to) <= length);
+        if (leaves) {
+          value = 0.0;
+          has_left = true;
+        } else {
+          kept.push_back(passive[i]);
+        }
+      }
+      passive = std::move(kept);
+      if (!has_left) break;
+    }
+    Vector gradient = Z.transpose() * (y - Z * a);
+    gradient.array() -= c;
+    for (const Index j : passive) gradient(j) = 0.0;
+    for (Index j = 0; j < m; ++j) {
+      if (refused[static_cast<std::size_t>(j)]) gradient(j) = 0.0;
+    }
+    Index best = 0;
+    if (m == 0 || !(gradient.maxCoeff(&best) > tolerance)) break;
+    passive.push_back(best);
+    const Vector target = minimum();
+    if (target(target.size() - 1) > 0.0) continue;
+    passive.pop_back();  // it is there to within rounding
+    refused[static_cast<std::size_t>(best)] = 1;
+  }
+  return a;
 }
 
 // A solution that is nearly optimal, solved again in the directions of its neurons: with unit directions u_j
@@ -130,9 +208,7 @@ inline Solution refine_directions(const Solution& start, const OptimalSetOptions
       Z.col(j) = atoms[static_cast<std::size_t>(j)].activation;
       share(j) = atoms[static_cast<std::size_t>(j)].share;
     }
-    const Matrix G = Z.transpose() * Z / n;
-    const Vector b = (Z.transpose() * problem.y() / n).array() - lam;
-    share = NonnegativeQuadratic(G, b).solve(share);
+    share = nonnegative_shares(Z, problem.y(), n * lam, std::move(share), monitor);
     std::vector<Atom> kept;
     for (Index j = 0; j < m; ++j) {
       if (!(share(j) > 0.0)) continue;
@@ -168,7 +244,7 @@ inline Optimum accurate_optimum(const Solution& solution, const OptimalSetOption
   constexpr double kGap = 1e-8;  // up to which a solution's own bound is taken as it is
   constexpr double kSolveTolerance = 1e-12;
   const auto is_accurate = [&](const Solution& candidate, const Equicorrelation& found) {
-    return found.accuracy <= options.tol && candidate.gap <= kGap;
+    return found.accuracy <= found.tol && candidate.gap <= kGap;
   };
   Equicorrelation found = find_equicorrelation(solution, options, monitor);
   if (is_accurate(solution, found)) return {solution, std::move(found)};
@@ -192,7 +268,7 @@ inline Optimum accurate_optimum(const Solution& solution, const OptimalSetOption
     std::snprintf(message, sizeof(message),
                   "solution cannot be made accurate enough: solved again it is stationary to %.1e "
                   "with a relative gap of %.1e, but the optimal set needs %.1e and %.1e",
-                  found.accuracy, polished.gap, options.tol, kGap);
+                  found.accuracy, polished.gap, found.tol, kGap);
     throw_invalid(message);
   }
   polished.status = Status::optimal;

@@ -58,7 +58,7 @@ OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& o
   // Blocks that miss lam by more than the tightest may be tied to within rounding that shows in the fit.
   // The tolerance falls by 10 as long as it keeps the active ones.
   const double least = std::max(kTightest, optimum.active.accuracy);
-  for (double tight = options.tol;; tight = std::max(0.1 * tight, least)) {
+  for (double tight = optimum.active.tol;; tight = std::max(0.1 * tight, least)) {
     for (const double tie : kTies) {
       OptimalSet set(optimum.solution, optimum.active, tight, tie, has_all || options.all_patterns,
                      monitor);
