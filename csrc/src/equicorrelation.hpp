@@ -23,6 +23,8 @@ namespace convexrelu {
 inline constexpr double kNearby = 1e-3;
 // Rounding of ||q_b|| up to this, relative to lam, is no excuse: a tenth of the default tolerance.
 inline constexpr double kRounded = 1e-10;
+// Nor does it excuse more than this, up to which weights are told to be those of the set.
+inline constexpr double kLoosest = 1e-7;
 
 struct Equicorrelation {
   Vector r;  // at which it is taken
@@ -41,7 +43,9 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
   // Where lam is so small that rounding of c_b shows in ||q_b|| / lam, no more can be asked.
   const double rounding =
       kEpsilon * problem.X().norm() * y_norm / (static_cast<double>(problem.n_samples()) * lam);
-  const double tol = rounding > kRounded ? std::max(options.tol, 10.0 * rounding) : options.tol;
+  const double tol = rounding > kRounded
+                         ? std::max(options.tol, std::min(10.0 * rounding, kLoosest))
+                         : options.tol;
   Equicorrelation found{problem.to_scaled(solution.dual), {}, {}, tol, 0.0};
   const double mismatch = (found.r - problem.to_scaled(solution.residual)).norm();
   if (!(mismatch <= tol * y_norm)) found.accuracy = mismatch / y_norm;
@@ -141,13 +145,13 @@ inline Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vec
 // A solution that is nearly optimal, solved again in the directions of its neurons: with unit directions u_j
 // in the cones of the blocks that are tight or nearly so, min 1/2n ||y - sum a_j A u_j||^2 + lam sum a_j
 // over a >= 0 is a small quadratic program that is exact to rounding, at whose residual the blocks have
-// new directions q_b, which join. The objective falls from round to round, and the best bound is kept, so
-// that rounds end with the last that lowers max ||q_b||. Where neighbouring cells are so narrow that a solver
-// of all weights is lost between them, their directions still agree.
+// new directions q_b, which join, for a number of rounds; the best is kept. Where neighbouring cells are so
+// narrow that a solver of all weights is lost between them, their directions still agree.
 inline Solution refine_directions(const Solution& start, const OptimalSetOptions& options,
                                   Monitor& monitor) {
   constexpr double kClose = 1e-5;  // blocks are nearly tight from lam (1 - this) on
   constexpr int kRounds = 30;
+  constexpr double kEnough = 1e-2;  // of the tolerance
   constexpr std::size_t kMostAtoms = 2000;
   struct Atom {
     Block block;
@@ -182,13 +186,19 @@ inline Solution refine_directions(const Solution& start, const OptimalSetOptions
   for (int round = 0; round < kRounds; ++round) {
     const std::vector<BlockNorm> close =
         blocks_above(problem, r, lam * (1.0 - kClose), options.n_threads, monitor);
-    double largest = 0.0;
-    for (const BlockNorm& b : close) largest = std::max(largest, b.norm);
-    if (!(largest < least) && round > 1) break;
-    if (largest < least && round > 0) {
-      least = largest;
+    // How far this is from optimal: blocks above lam, active ones off it.
+    double off = 0.0;
+    for (const BlockNorm& b : close) off = std::max(off, b.norm / lam - 1.0);
+    for (const Atom& atom : atoms) {
+      const auto found = std::find_if(close.begin(), close.end(),
+                                      [&](const BlockNorm& b) { return b.block == atom.block; });
+      off = std::max(off, found == close.end() ? kClose : std::abs(found->norm / lam - 1.0));
+    }
+    if (off < least) {
+      least = off;
       best = atoms;
     }
+    if (least <= kEnough * options.tol) break;
     if (close.size() + atoms.size() > kMostAtoms) break;
     std::vector<Index> patterns;
     for (const BlockNorm& b : close) patterns.push_back(b.block.pattern);

@@ -39,6 +39,34 @@ constexpr double kNegligible = 1e-9;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
+// Vertices are the points whose support holds that of no other: near ties can leave one with a trace of a
+// neuron that another does without. O(v^2 k)
+void keep_minimal(std::vector<Vector>& points, Monitor& monitor) {
+  const auto support = [](const Vector& x) {
+    std::vector<Index> positive;
+    for (Index j = 0; j < x.size(); ++j) {
+      if (x(j) > 0.0) positive.push_back(j);
+    }
+    return positive;
+  };
+  std::stable_sort(points.begin(), points.end(), [](const Vector& a, const Vector& b) {
+    return (a.array() > 0.0).count() < (b.array() > 0.0).count();
+  });
+  std::vector<Vector> kept;
+  std::vector<std::vector<Index>> supports;
+  for (Vector& point : points) {
+    monitor.check();
+    std::vector<Index> own = support(point);
+    const bool is_minimal = std::none_of(supports.begin(), supports.end(), [&](const auto& other) {
+      return std::includes(own.begin(), own.end(), other.begin(), other.end());
+    });
+    if (!is_minimal) continue;
+    kept.push_back(std::move(point));
+    supports.push_back(std::move(own));
+  }
+  points = std::move(kept);
+}
+
 // A column-major copy of some columns.
 Matrix select(const Matrix& A, const std::vector<Index>& columns) { return A(Eigen::all, columns); }
 
@@ -430,8 +458,10 @@ Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) cons
 
 Matrix OptimalSet::vertices(Index max_vertices, Monitor& monitor) const {
   std::vector<Vector> found;
+  bool is_exact = true;
   const auto add = [&](const Simplex& walk) {
     if (static_cast<Index>(found.size()) == max_vertices) return false;
+    is_exact = is_exact && walk.noise() <= kRounding;
     found.push_back(checked(from_support(vertex(walk))));
     return true;
   };
@@ -439,6 +469,7 @@ Matrix OptimalSet::vertices(Index max_vertices, Monitor& monitor) const {
     throw LimitExceeded("max_vertices = " + std::to_string(max_vertices) +
                         " is fewer than there are");
   }
+  if (!is_exact) keep_minimal(found, monitor);
   Matrix all(static_cast<Index>(found.size()), size());
   for (std::size_t v = 0; v < found.size(); ++v) all.row(static_cast<Index>(v)) = found[v];
   return all;
