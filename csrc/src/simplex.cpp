@@ -378,7 +378,7 @@ bool Simplex::for_each_vertex(const std::function<bool(const Simplex&)>& visit,
     }
     walk.set_order(std::move(order));
     if (r > 0 && walk.x_basic_.minCoeff() < -kInfeasible * tol_) {
-      throw_invalid("the polyhedron has near ties that its tolerance does not resolve");
+      throw_invalid("the optimal set has near ties that float64 cannot tell from what is real");
     }
 
     std::vector<Index> support;

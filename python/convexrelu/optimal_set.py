@@ -342,7 +342,8 @@ def find_optimal_set(
     ------
     ValueError
         Where the solution cannot be made accurate enough, the message names what was attained; and
-        where the data have near ties that float64 cannot tell from what is real. With all_patterns also for a gated problem, and where X has a rank above 20.
+        where the data have near ties that float64 cannot tell from what is real. With all_patterns
+        also for a gated problem, and where X has a rank above 20.
     LimitExceeded
         At the time limit; no part of the set is returned.
 
