@@ -76,7 +76,7 @@ inline Equicorrelation find_equicorrelation(const Solution& solution,
 // dependent to the normal equations. O(n m^2) for each of 3 (m + 1) steps at most.
 inline Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vector a,
                                  Monitor& monitor) {
-  constexpr double kRounding = 4.0 * kEpsilon;
+  constexpr double kRounding = 4.0 * kEpsilon, kSpanned = 1e-13;
   const Index m = Z.cols();
   const double tolerance = kRounding * Z.norm() * y.norm();
   std::vector<char> refused(static_cast<std::size_t>(m), 0);
@@ -133,6 +133,32 @@ inline Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vec
     }
     Index best = 0;
     if (m == 0 || !(gradient.maxCoeff(&best) > tolerance)) break;
+    // One that depends on the passive ones takes the place of the first of them that vanishes as it rises
+    // along the dependency, which keeps the fit and lowers the sum.
+    const Matrix columns = Z(Eigen::all, passive);
+    const Vector t = passive.empty() ? Vector() : columns.colPivHouseholderQr().solve(Z.col(best));
+    if (t.size() > 0 && (Z.col(best) - columns * t).norm() <= kSpanned * Z.col(best).norm()) {
+      Index first = -1;
+      for (Index i = 0; i < t.size(); ++i) {
+        if (!(t(i) > 0.0)) continue;
+        if (first < 0 || a(passive[static_cast<std::size_t>(i)]) * t(first) <
+                             a(passive[static_cast<std::size_t>(first)]) * t(i))
+          first = i;
+      }
+      if (first < 0) {
+        refused[static_cast<std::size_t>(best)] = 1;
+        continue;
+      }
+      const std::size_t leaves = static_cast<std::size_t>(first);
+      const double rise = a(passive[leaves]) / t(first);
+      for (Index i = 0; i < t.size(); ++i) {
+        double& value = a(passive[static_cast<std::size_t>(i)]);
+        value = i == first ? 0.0 : std::max(0.0, value - rise * t(i));
+      }
+      a(best) = rise;
+      passive[leaves] = best;
+      continue;
+    }
     passive.push_back(best);
     const Vector target = minimum();
     if (target(target.size() - 1) > 0.0) continue;
