@@ -82,3 +82,25 @@ def test_cycling_example() -> None:
     simplex = _core.Simplex(Q, np.array([0.0, 0, 0, 0, 0, 0, 1]))
     assert simplex.minimize(cost)
     assert cost @ simplex.point == pytest.approx(-1.25)
+
+
+def test_columns_whose_inverse_length_is_no_number() -> None:
+    """Are zero: 1 / 5e-324 is infinite."""
+    Q = np.array([[1.0, 5e-324, 1.0], [1.0, 0.0, 2.0]])
+    simplex = _core.Simplex(Q, np.ones(3))
+    assert simplex.rank == 2
+    assert simplex.minimize(np.ones(3))
+    assert np.isfinite(simplex.point).all()
+    assert np.allclose(Q @ simplex.point, [2.0, 3.0])
+
+
+@pytest.mark.parametrize("unit", [5e-324, 1e-300, 1e300])
+def test_steps_that_round_to_nothing(unit: float) -> None:
+    """Coordinates at the ends of the range of float64: every step still makes one of them zero."""
+    Q = np.array([[1.0, 1.0, 1.0, 2.0]])
+    simplex = _core.Simplex(Q, unit * np.array([1.0, 3.0, 0.0, 1.0]))
+    for _ in range(4):
+        if simplex.reduce(np.ones(4)) < 0:
+            break
+    assert simplex.reduce(np.ones(4)) == -1
+    assert (simplex.point > 0).sum() == 1

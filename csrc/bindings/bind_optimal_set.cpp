@@ -44,6 +44,7 @@ void bind_optimal_set(py::module_& m) {
       .def_property_readonly("is_unique", &OptimalSet::is_unique)
       .def_property_readonly("is_p_unique", &OptimalSet::is_p_unique)
       .def_property_readonly("is_complete", &OptimalSet::is_complete)
+      .def_property_readonly("tie_error", &OptimalSet::tie_error)
       .def_property_readonly("support", &OptimalSet::support)
       .def_property_readonly("necessary", &OptimalSet::necessary)
       .def(
@@ -54,6 +55,13 @@ void bind_optimal_set(py::module_& m) {
           py::arg("cost"))
       .def("norm_bounds",
            [](const OptimalSet& set) { return watch(set, &OptimalSet::norm_bounds); })
+      .def(
+          "smallest",
+          [](const OptimalSet& set, std::optional<double> time_limit) {
+            return watched(time_limit, py::none(),
+                           [&](Monitor& monitor) { return set.smallest(monitor); });
+          },
+          py::arg("time_limit"))
       .def("min_norm", [](const OptimalSet& set) { return watch(set, &OptimalSet::min_norm); })
       .def(
           "best_for",

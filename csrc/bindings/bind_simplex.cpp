@@ -5,7 +5,8 @@ namespace convexrelu {
 
 void bind_simplex(py::module_& m) {
   py::class_<Simplex>(m, "Simplex")
-      .def(py::init<ConstMatrixRef, ConstVectorRef>(), py::arg("Q"), py::arg("start"))
+      .def(py::init<ConstMatrixRef, ConstVectorRef, double>(), py::arg("Q"), py::arg("start"),
+           py::arg("tol") = Simplex::kTolerance)
       .def_property_readonly("rank", &Simplex::rank)
       .def_property_readonly("basis", &Simplex::basis)
       .def_property_readonly("point", &Simplex::point)

@@ -6,21 +6,33 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <string>
 
-#include "convexrelu/cone.hpp"
 #include "convexrelu/error.hpp"
 #include "equicorrelation.hpp"
 #include "preconditions.hpp"
 #include "random.hpp"
+#include "sparsest_vertex.hpp"
 
 namespace convexrelu {
 
 namespace {
 
-// Directions q_b of one sign are those of one neuron when they differ by no more than this,
-// relative to lam: columns of Q that differ by more count as independent.
-constexpr double kSameDirection = 1e-8;
+// Tie tolerances, the first that separates is taken. Ties of tables of six decimals and more leave 1e-8
+// and less (else the fit would show it), and data with ties have little that is smaller than 1e-5;
+// where something is, a smaller tolerance takes it for real.
+constexpr double kTies[] = {1e-6, 1e-8, 1e-10};
+// What is nearer to a tie tolerance than this factor is not separated by it.
+constexpr double kApart = 10.0;
+// Blocks need not be tighter than that: rounding of ||q_b||, relative to lam.
+constexpr double kTightest = 1e-13;
+// The vertices that are met while the set is found fit this much better than points have to.
+constexpr double kReserve = 3.0;
+// Coordinates of a vertex that are taken for zero are so up to rounding.
+constexpr double kRounding = 1e-12;
+// As many vertices are listed in search of the smallest before branch and bound.
+constexpr Index kListed = 2000;
 // The fit of a point may differ from that of the solution by this, relative to ||y||.
 constexpr double kFit = 1e-8;
 // Entries of a point up to this, relative to its largest, are zero.
@@ -28,33 +40,32 @@ constexpr double kNegligible = 1e-9;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-// The t of least length with G t + h >= 0, given that there is one. The point (t, 1) is on the ray
-// of {(v, s) : G v + h s >= 0} that is closest to (0, 1) (Lawson & Hanson 1974, chapter 23).
-// tight: a guess of rows that are zero at t on entry, those that are on return.
-Vector nearest_point(const Matrix& G, const Vector& h, std::vector<Index>& tight) {
-  const Index D = G.cols();
-  std::vector<Index> rows, face;
-  Matrix normals(D + 1, G.rows());
-  std::vector<Index> place(at(G.rows()), -1);
-  for (Index i = 0; i < G.rows(); ++i) {
-    const double length = std::hypot(G.row(i).norm(), h(i));
-    if (!(length > 0.0)) continue;
-    place[at(i)] = static_cast<Index>(rows.size());
-    auto normal = normals.col(static_cast<Index>(rows.size()));
-    normal.head(D) = G.row(i).transpose() / length;
-    normal(D) = h(i) / length;
-    rows.push_back(i);
+// Vertices are the points whose support holds that of no other: near ties can leave one with a trace of a
+// neuron that another does without. O(v^2 k)
+void keep_minimal(std::vector<Vector>& points, Monitor& monitor) {
+  const auto support = [](const Vector& x) {
+    std::vector<Index> positive;
+    for (Index j = 0; j < x.size(); ++j) {
+      if (x(j) > 0.0) positive.push_back(j);
+    }
+    return positive;
+  };
+  std::stable_sort(points.begin(), points.end(), [](const Vector& a, const Vector& b) {
+    return (a.array() > 0.0).count() < (b.array() > 0.0).count();
+  });
+  std::vector<Vector> kept;
+  std::vector<std::vector<Index>> supports;
+  for (Vector& point : points) {
+    monitor.check();
+    std::vector<Index> own = support(point);
+    const bool is_minimal = std::none_of(supports.begin(), supports.end(), [&](const auto& other) {
+      return std::includes(own.begin(), own.end(), other.begin(), other.end());
+    });
+    if (!is_minimal) continue;
+    kept.push_back(std::move(point));
+    supports.push_back(std::move(own));
   }
-  normals.conservativeResize(Eigen::NoChange, static_cast<Index>(rows.size()));
-  const std::vector<std::int8_t> sides(rows.size(), 1);
-  for (const Index i : tight) {
-    if (place[at(i)] >= 0) face.push_back(place[at(i)]);
-  }
-  ConeProjector projector(normals);
-  const Projection& p = projector.project(Vector::Unit(D + 1, D), sides.data(), face);
-  tight.clear();
-  for (const Index l : face) tight.push_back(rows[at(l)]);
-  return p.q(D) > 0.0 ? Vector(p.q.head(D) / p.q(D)) : Vector(Vector::Zero(D));
+  points = std::move(kept);
 }
 
 // A column-major copy of some columns.
@@ -75,33 +86,62 @@ OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& o
   if (options.all_patterns && !has_all) {
     optimum = optimum_over_all_patterns(std::move(optimum), options, monitor);
   }
-  return OptimalSet(std::move(optimum.solution), optimum.active.blocks, optimum.active.r,
-                    has_all || options.all_patterns, monitor);
+  // Blocks that miss lam by more than the tightest may be tied to within rounding that shows in the fit.
+  // The tolerance falls by 10 as long as it keeps the active ones.
+  const double least = std::max(kTightest, optimum.active.accuracy);
+  for (double tight = optimum.active.tol;; tight = std::max(0.1 * tight, least)) {
+    for (const double tie : kTies) {
+      OptimalSet set(optimum.solution, optimum.active, tight, tie, has_all || options.all_patterns,
+                     monitor);
+      const bool is_last = tie == kTies[std::size(kTies) - 1];
+      if (set.misfit_ * kReserve <= kFit && (set.is_separated_ || is_last)) return set;
+    }
+    if (tight <= least) break;
+  }
+  throw AccuracyError(
+      "solution has near ties that float64 cannot tell from what is real: neurons that are optimal "
+      "to rounding fit to no better than 1e-8 of ||y||; round the data to fewer decimals, or "
+      "perturb "
+      "them");
 }
 
-OptimalSet::OptimalSet(Solution solution, const std::vector<Block>& equicorrelated,
-                       ConstVectorRef r, bool is_complete, Monitor& monitor)
-    : solution_(std::move(solution)), is_complete_(is_complete), polytope_(Matrix(), Vector()) {
-  find_neurons(equicorrelated, r, monitor);
+OptimalSet::OptimalSet(Solution solution, const Equicorrelation& active, double tight, double tie,
+                       bool is_complete, Monitor& monitor)
+    : solution_(std::move(solution)),
+      is_complete_(is_complete),
+      tie_(tie),
+      polytope_(Matrix(), Vector()) {
+  const ScaledProblem& scaled = problem().scaled();
+  fitted_ = scaled.y() - scaled.to_scaled(solution_.residual);
+  find_neurons(active, tight, monitor);
   find_support(monitor);
 }
 
 // Directions, activations, and which blocks are one neuron.
-void OptimalSet::find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r,
-                              Monitor& monitor) {
+void OptimalSet::find_neurons(const Equicorrelation& active, double tight, Monitor& monitor) {
   const ScaledProblem& scaled = problem().scaled();
   const double n = static_cast<double>(scaled.n_samples());
   const double lam = scaled.scaled_lam(solution_.lam);
   const BitMatrix& masks = problem().patterns().masks();
+  std::vector<Block> equicorrelated;
   std::vector<Index> patterns;
-  for (const Block& b : equicorrelated) patterns.push_back(b.pattern);
+  for (std::size_t e = 0; e < active.blocks.size(); ++e) {
+    if (active.misses[e] > tight) continue;
+    equicorrelated.push_back(active.blocks[e]);
+    patterns.push_back(active.blocks[e].pattern);
+    tie_error_ = std::max(tie_error_, std::abs(active.misses[e]));
+  }
   Matrix c(scaled.n_features(), static_cast<Index>(patterns.size()));
-  scaled.products().correlate(r, patterns, c, 1, &monitor);
+  scaled.products().correlate(active.r, patterns, c, 1, &monitor);
 
   const auto is_same = [&](Block a, const Vector& q_a, Block b, const auto& q_b) {
     if (a.sign != b.sign) return false;
-    if (scaled.formulation() == Formulation::relu)
-      return (q_a - q_b).norm() <= kSameDirection * lam;
+    if (scaled.formulation() == Formulation::relu) {
+      const double distance = (q_a - q_b).norm() / lam;
+      if (distance > tie_ / kApart && distance < tie_ * kApart) is_separated_ = false;
+      if (distance <= tie_) tie_error_ = std::max(tie_error_, distance);
+      return distance <= tie_;
+    }
     const Matrix& gates = problem().patterns().gates(monitor);
     return gates.col(a.pattern) == gates.col(b.pattern) &&
            std::equal(masks.col(a.pattern), masks.col(a.pattern) + masks.words_per_col(),
@@ -152,41 +192,108 @@ void OptimalSet::find_support(Monitor& monitor) {
     }
   }
 
-  Simplex all(scaled_Q_, start);
-  Vector seen = all.point();
-  double n_seen = 1.0;
+  Simplex all(scaled_Q_, start, tie_, &monitor);
+  note_pivots(all);
+  Vector seen = Vector::Zero(k), before;
+  double n_seen = 0.0;
+  const auto look = [&](const Vector& point) {
+    seen += point;
+    n_seen += 1.0;
+    misfit_ = std::max(misfit_, misfit(point));
+  };
+  // Every round sees a neuron that was not seen before.
+  all.move_to_vertex(&monitor);
+  look(vertex(all, scaled_Q_));
   for (;;) {
     monitor.check();
     Vector cost(k);
     for (Index b = 0; b < k; ++b) cost(b) = seen(b) > 0.0 ? 0.0 : -scaled_Q_.col(b).norm();
-    if (!all.minimize(cost))
-      throw_invalid("the optimal set of a solution that is none is unbounded");
-    const Vector vertex = all.point();
-    if (!(cost.dot(vertex) < 0.0)) break;
-    seen += vertex;
-    n_seen += 1.0;
+    if (!all.minimize(cost, &monitor)) {
+      is_separated_ = false;
+      misfit_ = kInfinity;
+      break;
+    }
+    const Vector point = vertex(all, scaled_Q_);
+    if (!(cost.dot(point) < 0.0)) break;
+    look(point);
   }
   for (Index b = 0; b < k; ++b) {
     if (seen(b) > 0.0) support_.push_back(b);
   }
   const Index s = static_cast<Index>(support_.size());
   interior_ = on_support(seen) / n_seen;
-  polytope_ = Simplex(select(scaled_Q_, support_), interior_);
-  polytope_.move_to_vertex();
+  support_Q_ = select(scaled_Q_, support_);
+  polytope_ = Simplex(support_Q_, interior_, tie_, &monitor);
+  note_pivots(polytope_);
+  polytope_.move_to_vertex(&monitor);
 
   std::vector<bool> can_be_zero(support_.size(), false);
   Simplex walk(polytope_);
   for (Index b = 0; b < s; ++b) {
     monitor.check();
-    if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b));
-    const Vector vertex = walk.point();
+    if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b), &monitor);
+    const Vector point = vertex(walk);
+    misfit_ = std::max(misfit_, misfit(from_support(point)));
     for (Index j = 0; j < s; ++j) {
-      if (vertex(j) <= 0.0) can_be_zero[at(j)] = true;
+      if (point(j) <= 0.0) can_be_zero[at(j)] = true;
     }
   }
   for (Index b = 0; b < s; ++b) {
     if (!can_be_zero[at(b)]) necessary_.push_back(support_[at(b)]);
   }
+}
+
+// Whether the tie tolerance is far from all that decided the rank.
+void OptimalSet::note_pivots(const Simplex& simplex) {
+  if (simplex.least_kept() < tie_ * kApart || simplex.most_left() > tie_ / kApart)
+    is_separated_ = false;
+}
+
+// ||Q alpha - fitted|| relative to ||y||.
+double OptimalSet::misfit(ConstVectorRef alpha) const {
+  const double error = (scaled_Q_ * alpha - fitted_).norm(), y = problem().scaled().y().norm();
+  return error > 0.0 ? error / y : 0.0;
+}
+
+bool OptimalSet::is_member(ConstVectorRef alpha) const {
+  return alpha.allFinite() &&
+         (size() == 0 || alpha.minCoeff() >= -kFit * alpha.lpNorm<Eigen::Infinity>()) &&
+         misfit(alpha) <= kFit;
+}
+
+// Points leave by this door.
+Vector OptimalSet::checked(Vector alpha) const {
+  if (!is_member(alpha)) {
+    char message[200];
+    std::snprintf(
+        message, sizeof(message),
+        "the optimal set has near ties that float64 cannot tell from what is real: a point "
+        "of it would miss the fit by %.1e of ||y||, more than %.1e",
+        misfit(alpha), kFit);
+    throw AccuracyError(message);
+  }
+  return alpha;
+}
+
+// The vertex at which a walk over some columns is. What it takes for zero is left out, and where that is
+// more than rounding the others are fitted again.
+Vector OptimalSet::vertex(const Simplex& walk, const Matrix& columns) const {
+  const Vector x = walk.point();
+  if (walk.noise() <= kRounding) return x;
+  std::vector<Index> positive;
+  for (Index j = 0; j < x.size(); ++j) {
+    if (x(j) > 0.0) positive.push_back(j);
+  }
+  Matrix units = select(columns, positive);
+  const Vector lengths = units.colwise().norm();
+  units.array().rowwise() /= lengths.transpose().array();
+  const Vector values = units.colPivHouseholderQr().solve(fitted_).cwiseQuotient(lengths);
+  Vector fitting = Vector::Zero(x.size());
+  fitting(positive) = values.cwiseMax(0.0);
+  const Vector raw = walk.raw_point();
+  const auto error = [&](const Vector& point) { return (columns * point - fitted_).norm(); };
+  const double enough = kFit * problem().scaled().y().norm();
+  return error(fitting) <= std::max(enough, error(raw)) ? fitting : raw;
 }
 
 Matrix OptimalSet::Q() const {
@@ -213,7 +320,7 @@ Vector OptimalSet::from_support(ConstVectorRef v) const {
 Vector OptimalSet::minimize(ConstVectorRef cost) const {
   Simplex walk(polytope_);
   walk.minimize(on_support(cost));
-  return from_support(walk.point());
+  return checked(from_support(vertex(walk)));
 }
 
 std::pair<Vector, Vector> OptimalSet::norm_bounds(Monitor& monitor) const {
@@ -221,67 +328,151 @@ std::pair<Vector, Vector> OptimalSet::norm_bounds(Monitor& monitor) const {
   Vector low(s), high(s);
   Simplex walk(polytope_);
   for (Index b = 0; b < s; ++b) {
-    monitor.check();
-    walk.minimize(Vector::Unit(s, b));
-    low(b) = walk.point()(b);
-    walk.minimize(-Vector::Unit(s, b));
-    high(b) = walk.point()(b);
+    walk.minimize(Vector::Unit(s, b), &monitor);
+    low(b) = vertex(walk)(b);
+    walk.minimize(-Vector::Unit(s, b), &monitor);
+    high(b) = vertex(walk)(b);
   }
   return {from_support(low) * lam(), from_support(high) * lam()};
 }
 
-Vector OptimalSet::min_norm() const {
-  const Matrix N = polytope_.null_basis();
-  const double unit = interior_.norm();
-  if (unit == 0.0 || N.cols() == 0) return from_support(polytope_.point());
-  const Vector x = interior_ / unit;
-  const Vector foot = x - N * (N.transpose() * x);
-  std::vector<Index> tight;
-  const Vector nearest = foot + N * nearest_point(N, foot, tight);
-  return from_support(unit * nearest.cwiseMax(0.0));
+Vector OptimalSet::smallest(Monitor& monitor) const {
+  Simplex best = polytope_;
+  const auto count = [&](const Simplex& walk) { return (vertex(walk).array() > 0.0).count(); };
+  Index least = count(best), bound = 0, n_listed = 0;
+  const auto look = [&](const Simplex& walk) {
+    const Index n = count(walk);
+    if (n < least) {
+      least = n;
+      best = walk;
+    }
+    return ++n_listed < kListed;
+  };
+  try {
+    if (!polytope_.for_each_vertex(look, monitor)) {
+      const Vector high = on_support(norm_bounds(monitor).second);
+      std::vector<char> necessary(support_.size(), 0);
+      for (std::size_t j = 0, b = 0; j < support_.size() && b < necessary_.size(); ++j) {
+        if (support_[j] != necessary_[b]) continue;
+        necessary[j] = 1;
+        ++b;
+      }
+      SparsestVertex search(best, high / lam(), std::move(necessary), count);
+      const auto note = [&] {
+        best = search.best();
+        least = search.least();
+        bound = search.bound();
+      };
+      try {
+        search.search(monitor);
+      } catch (const Stopped&) {
+        note();
+        throw;
+      }
+      note();
+    }
+  } catch (const Stopped& stopped) {
+    bound = std::max(bound, static_cast<Index>(necessary_.size()));
+    throw LimitExceeded((stopped.reason == StopReason::time_limit ? "time_limit" : "callback") +
+                        std::string(" ended the work before the fewest neurons were proven: ") +
+                        std::to_string(least) + " are enough, no fewer than " +
+                        std::to_string(bound) + " can be");
+  }
+  return checked(from_support(vertex(best)));
 }
 
-// In coordinates t of the affine hull, x + N t. The least squares need not have one minimiser;
-// proximal steps from the point of least norm, each a strictly convex problem, end at one.
+Vector OptimalSet::min_norm(Monitor& monitor) const {
+  const Index s = static_cast<Index>(support_.size());
+  return checked(from_support(nearest_point(Matrix::Identity(s, s), Vector::Zero(s), monitor)));
+}
+
 Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& monitor) const {
-  constexpr double kProximal = 1e-4;
-  constexpr double kSettled = 1e-14;
-  constexpr double kRounding = 1e-11;
-  constexpr int kMaxSteps = 300;
-  const Matrix N = polytope_.null_basis();
-  const double unit = interior_.norm();
-  const Vector first = min_norm();
-  const Matrix F_support = select(F, support_);
-  const Matrix M = unit * (F_support * N);
-  const double size = M.norm();
-  if (!(size > kRounding * unit * F_support.norm())) return first;  // all points predict the same
-  const Index D = N.cols();
-  const Vector x = on_support(first) / unit;
-  Matrix stacked(M.rows() + D, D);
-  stacked << M / size, kProximal * Matrix::Identity(D, D);
-  const Eigen::HouseholderQR<Matrix> qr(stacked);
-  const Matrix R = qr.matrixQR().topRows(D).triangularView<Eigen::Upper>();
-  const Matrix G = R.triangularView<Eigen::Upper>().solve<Eigen::OnTheRight>(N);
-  std::vector<Index> tight;
-  Vector t = Vector::Zero(D), right(stacked.rows());
-  right.head(M.rows()) = (target - F * first) / size;
-  for (int step = 0; step < kMaxSteps; ++step) {
-    monitor.check();
-    right.tail(D) = kProximal * t;
-    const Vector free = (qr.householderQ().transpose() * right).head(D);
-    const Vector s = free + nearest_point(G, x + G * free, tight);
-    const Vector next = R.triangularView<Eigen::Upper>().solve(s);
-    const double moved = (next - t).norm();
-    t = next;
-    if (moved <= kSettled) break;
+  return checked(from_support(nearest_point(select(F, support_), target, monitor)));
+}
+
+// The point of the polytope that minimises ||F x - target||, F (m, |S|), as a convex combination of vertices
+// whose images are affinely independent (Wolfe 1976): the vertex that is the furthest downhill joins, and
+// the combination moves to the least point of the affine hull, or up to where a vertex leaves. The length
+// falls in every round, and ends the rounds where float64 shows no more of it.
+Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) const {
+  constexpr double kDownhill = 1e-14;
+  if (F.rows() > F.cols()) {  // lengths differ by the same
+    const Eigen::HouseholderQR<Matrix> qr(F);
+    const Index r = F.cols();
+    F = Matrix(qr.matrixQR().topRows(r).triangularView<Eigen::Upper>());
+    target = Vector(qr.householderQ().adjoint() * target).head(r);
   }
-  return from_support(unit * (x + N * t).cwiseMax(0.0));
+  Simplex walk(polytope_);
+  std::vector<Vector> vertices{vertex(walk)}, images{F * vertices[0] - target};
+  std::vector<double> share{1.0};
+  const auto combined = [&](const std::vector<Vector>& points) {
+    Vector sum = Vector::Zero(points[0].size());
+    for (std::size_t i = 0; i < points.size(); ++i) sum += share[i] * points[i];
+    return sum;
+  };
+  Vector best = vertices[0];
+  double least = kInfinity, size = images[0].norm();
+  for (;;) {
+    monitor.check();
+    const Vector p = combined(images);
+    if (!(p.norm() < least)) break;
+    least = p.norm();
+    best = combined(vertices);
+    walk.minimize(F.transpose() * p, &monitor);
+    const Vector next = vertex(walk), image = F * next - target;
+    size = std::max(size, image.norm());
+    if (!(p.dot(p - image) > kDownhill * size * (p - image).norm())) break;
+    vertices.push_back(next);
+    images.push_back(image);
+    share.push_back(0.0);
+    // Every round takes a vertex out, but the last.
+    while (images.size() > 1) {
+      const Index c = static_cast<Index>(images.size()) - 1;
+      Matrix apart(F.rows(), c);
+      for (Index i = 0; i < c; ++i) apart.col(i) = images[at(i + 1)] - images[0];
+      const Vector coefficients = apart.colPivHouseholderQr().solve(-images[0]);
+      Vector least_shares(c + 1);
+      least_shares << 1.0 - coefficients.sum(), coefficients;
+      double step = 1.0;
+      Index leaves = -1;
+      for (Index i = 0; i <= c; ++i) {
+        if (least_shares(i) > 0.0) continue;
+        const double falls = share[at(i)] - least_shares(i);
+        const double until = falls > 0.0 ? share[at(i)] / falls : 0.0;
+        if (leaves >= 0 && !(until < step)) continue;
+        step = std::min(until, 1.0);
+        leaves = i;
+      }
+      for (Index i = 0; i <= c; ++i)
+        share[at(i)] = std::max(0.0, share[at(i)] + step * (least_shares(i) - share[at(i)]));
+      if (leaves < 0) break;
+      vertices.erase(vertices.begin() + leaves);
+      images.erase(images.begin() + leaves);
+      share.erase(share.begin() + leaves);
+    }
+    double total = 0.0;
+    for (const double one : share) total += one;
+    for (double& one : share) one /= total;
+  }
+  return best;
 }
 
 Matrix OptimalSet::vertices(Index max_vertices, Monitor& monitor) const {
-  const Matrix on = polytope_.vertices(max_vertices, monitor);
-  Matrix all = Matrix::Zero(on.rows(), size());
-  all(Eigen::all, support_) = on;
+  std::vector<Vector> found;
+  bool is_exact = true;
+  const auto add = [&](const Simplex& walk) {
+    if (static_cast<Index>(found.size()) == max_vertices) return false;
+    is_exact = is_exact && walk.noise() <= kRounding;
+    found.push_back(checked(from_support(vertex(walk))));
+    return true;
+  };
+  if (!polytope_.for_each_vertex(add, monitor)) {
+    throw LimitExceeded("max_vertices = " + std::to_string(max_vertices) +
+                        " is fewer than there are");
+  }
+  if (!is_exact) keep_minimal(found, monitor);
+  Matrix all(static_cast<Index>(found.size()), size());
+  for (std::size_t v = 0; v < found.size(); ++v) all.row(static_cast<Index>(v)) = found[v];
   return all;
 }
 
@@ -293,7 +484,7 @@ Matrix OptimalSet::sample(Index size, std::uint64_t seed, Monitor& monitor) cons
   const Index D = dimension();
   Matrix points(size, this->size());
   if (D == 0) {
-    points.rowwise() = from_support(polytope_.point()).transpose();
+    points.rowwise() = checked(from_support(vertex(polytope_))).transpose();
     return points;
   }
   Random random(seed);
@@ -338,7 +529,7 @@ Matrix OptimalSet::sample(Index size, std::uint64_t seed, Monitor& monitor) cons
   }
   for (Index i = 0; i < size; ++i) {
     move(apart);
-    points.row(i) = from_support(x);
+    points.row(i) = checked(from_support(x));
   }
   return points;
 }
@@ -371,14 +562,14 @@ std::pair<Vector, Vector> OptimalSet::prediction_range(ConstMatrixRef X_new,
   Simplex walk(polytope_);
   for (Index k = 0; k < low.size(); ++k) {
     if (k % 64 == 0) monitor.check();
-    walk.minimize(costs.col(k));
-    low(k) = costs.col(k).dot(walk.point());
+    walk.minimize(costs.col(k), &monitor);
+    low(k) = costs.col(k).dot(vertex(walk));
     if (dimension() == 0) {
       high(k) = low(k);
       continue;
     }
-    walk.minimize(-costs.col(k));
-    high(k) = std::max(low(k), costs.col(k).dot(walk.point()));
+    walk.minimize(-costs.col(k), &monitor);
+    high(k) = std::max(low(k), costs.col(k).dot(vertex(walk)));
   }
   return {low, high};
 }
@@ -388,17 +579,12 @@ Solution OptimalSet::solution_at(ConstVectorRef alpha) const {
     throw_invalid("alpha must have an entry for each of the " + std::to_string(size()) +
                   " blocks, got " + std::to_string(alpha.size()));
   }
-  const ScaledProblem& scaled = problem().scaled();
-  const double least = size() > 0 ? alpha.minCoeff() : 0.0;
-  const Vector fitted = scaled.y() - scaled.to_scaled(solution_.residual);
-  const double error = (scaled_Q_ * alpha - fitted).norm();
-  if (!alpha.allFinite() || least < -kFit * alpha.lpNorm<Eigen::Infinity>() ||
-      !(error <= kFit * scaled.y().norm())) {
+  if (!is_member(alpha)) {
     char message[200];
     std::snprintf(message, sizeof(message),
                   "alpha is not in the optimal set: its least entry is %.1e, which must not be "
                   "negative, and its fit is off by %.1e of ||y||",
-                  least, error / scaled.y().norm());
+                  size() > 0 ? alpha.minCoeff() : 0.0, misfit(alpha));
     throw_invalid(message);
   }
   std::vector<Index> order;
@@ -457,9 +643,7 @@ bool OptimalSet::contains(const Solution& other, double tol) const {
   }
   double off;
   const Vector alpha = coordinates(other, off);
-  const ScaledProblem& scaled = here.scaled();
-  const Vector fitted = scaled.y() - scaled.to_scaled(solution_.residual);
-  return off <= tol && (scaled_Q_ * alpha - fitted).norm() <= tol * scaled.y().norm();
+  return off <= tol && misfit(alpha) <= tol;
 }
 
 std::pair<Vector, double> OptimalSet::nearest(const Solution& other, Monitor& monitor) const {

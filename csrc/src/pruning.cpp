@@ -73,7 +73,7 @@ class InverseFactor {
   void factor() {
     const Index k = size();
     Matrix stacked(U_.rows() + k, k);
-    stacked << U_(Eigen::all, columns_), Simplex::kDependent * Matrix::Identity(k, k);
+    stacked << U_(Eigen::all, columns_), Simplex::kTolerance * Matrix::Identity(k, k);
     const Matrix R = upper_factor(std::move(stacked), &monitor_);
     S_.setIdentity(k, k);
     for (Index first = 0; first < k; first += kColumns) {
@@ -130,25 +130,50 @@ class Pruner {
  private:
   Index n_neurons() const { return (beta_.array() > 0.0).count(); }
 
+  // Near ties are taken for ties by the first tolerance with which the fit stays.
   void remove_dependent() {
-    Simplex simplex(activations_, beta_, &monitor_);
+    constexpr double kTies[] = {1e-6, 1e-8, 1e-10, 1e-12};
+    constexpr double kFit = 1e-9;  // relative to the fit
+    const Vector start = beta_, fit = activations_ * beta_;
+    for (const double tie : kTies) {
+      walk_to_vertex(tie, fit);
+      if ((activations_ * beta_ - fit).norm() <= kFit * fit.norm()) return;
+      beta_ = start;
+      history_.clear();
+    }
+  }
+
+  void walk_to_vertex(double tie, const Vector& fit) {
+    Simplex simplex(activations_, beta_, tie, &monitor_);
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
       if (simplex.reduce(penalties_, &monitor_) < 0) {
-        remove_traces();
+        remove_traces(tie, fit);
         break;
       }
       set_beta(simplex.point(), true);
     }
   }
 
-  // At a vertex where neurons tie, rounding can leave a trace of one that has vanished.
-  void remove_traces() {
-    constexpr double kTrace = 1e-6;  // of what the neuron was
-    const double zero = Simplex::kZero * norms_.lpNorm<Eigen::Infinity>();
-    Vector beta = beta_;
-    for (Index b = 0; b < beta.size(); ++b) {
-      if (beta(b) <= kTrace && length(b) <= zero) beta(b) = 0.0;
+  // At a vertex where neurons tie, rounding can leave a trace of one that has vanished. The others, which
+  // are independent, are fitted again.
+  void remove_traces(double tie, const Vector& fit) {
+    constexpr double kTrace = 1e-3;  // of what the neuron was
+    const double zero = tie * norms_.lpNorm<Eigen::Infinity>();
+    std::vector<Index> kept;
+    for (Index b = 0; b < beta_.size(); ++b) {
+      if (beta_(b) > kTrace || length(b) > zero) kept.push_back(b);
+    }
+    if (static_cast<Index>(kept.size()) == n_neurons()) return;
+    Matrix units = activations_(Eigen::all, kept);
+    for (Index j = 0; j < units.cols(); ++j) units.col(j).stableNormalize();
+    const Vector lengths = units.colPivHouseholderQr().solve(fit);
+    Vector beta = Vector::Zero(beta_.size());
+    for (std::size_t j = 0; j < kept.size(); ++j) {
+      const Index b = kept[j];
+      // A neuron without activation is as it was.
+      beta(b) =
+          norms_(b) > 0.0 ? std::max(0.0, lengths(static_cast<Index>(j)) / norms_(b)) : beta_(b);
     }
     set_beta(std::move(beta), true);
   }

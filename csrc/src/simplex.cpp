@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
@@ -18,8 +19,6 @@ namespace convexrelu {
 
 namespace {
 
-// Entries of T up to this are zero.
-constexpr double kPivot = 1e-9;
 // Reduced costs down to -this, relative to the largest cost, are zero.
 constexpr double kReducedCost = 1e-11;
 // A coordinate that loses all but this of its value in one step is zero.
@@ -27,39 +26,66 @@ constexpr double kCancelled = 1e-12;
 constexpr long kMaxUpdates = 40;
 // Columns may stay in their order when those before leave more than this of each.
 constexpr double kIndependent = 1e-5;
+// A feasible basis may have coordinates down to -this times the tolerance.
+constexpr double kInfeasible = 10.0;
 // A pivot smaller than this, relative to its column, is followed by a fresh T.
 constexpr double kSmallPivot = 1e-5;
+
+// Shorter columns are zero: the inverse of their length is no number.
+constexpr double kLeastLength = std::numeric_limits<double>::min();
 
 struct Reduction {
   Matrix A;                  // (r, k)
   std::vector<Index> order;  // of the columns: the first r are independent
+  double least_kept = 1.0, most_left = 0.0;
 };
 
 // r rows with the dependencies of columns (m, k) of unit length.
-Reduction reduce_rows(Matrix units, Monitor* monitor) {
+Reduction reduce_rows(Matrix units, double tol, Monitor* monitor) {
   const Index m = units.rows(), k = units.cols(), n_pivots = std::min(m, k);
   std::vector<Index> order(static_cast<std::size_t>(k));
   std::iota(order.begin(), order.end(), Index{0});
-  if (n_pivots == 0) return {Matrix(0, k), std::move(order)};
+  if (n_pivots == 0) return {Matrix(0, k), std::move(order), 1.0, 0.0};
+  if (m <= k) {
+    const Eigen::PartialPivLU<Matrix> lu(units.leftCols(m));
+    // The estimate of the condition needs finite solutions.
+    if (lu.matrixLU().diagonal().cwiseAbs().minCoeff() > kIndependent && lu.rcond() > kIndependent)
+      return {std::move(units), std::move(order), kIndependent, 0.0};
+  }
   Matrix R = upper_factor(std::move(units), monitor);
-  if (R.diagonal().cwiseAbs().minCoeff() > kIndependent) return {std::move(R), std::move(order)};
+  const double least = R.diagonal().cwiseAbs().minCoeff();
+  if (least > kIndependent) return {std::move(R), std::move(order), least, 0.0};
 
-  PivotedQr qr = factor_pivoted_qr(R, Simplex::kDependent, n_pivots, monitor);
-  Matrix A(qr.rank, k);
-  A(Eigen::all, qr.order) = R.topRows(qr.rank);
-  return {std::move(A), std::move(qr.order)};
+  const Eigen::ColPivHouseholderQR<Matrix> qr(R);
+  Index r = 0;
+  while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > tol) ++r;
+  const double least_kept = r > 0 ? std::abs(qr.matrixR()(r - 1, r - 1)) : 1.0;
+  const double most_left = r < n_pivots ? std::abs(qr.matrixR()(r, r)) : 0.0;
+  Matrix A = Matrix::Zero(r, k);
+  for (Index j = 0; j < k; ++j) {
+    const Index column = qr.colsPermutation().indices()(j);
+    order[static_cast<std::size_t>(j)] = column;
+    const Index height = std::min(r, j + 1);
+    A.col(column).head(height) = qr.matrixR().col(j).head(height);
+  }
+  return {std::move(A), std::move(order), least_kept, most_left};
 }
 
 }  // namespace
 
-Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start, Monitor* monitor) {
+Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start, double tol, Monitor* monitor) : tol_(tol) {
   const Index k = Q.cols();
   scale_.resize(k);
   Matrix units = Q;
   for (Index j = 0; j < k; ++j) {
     const double norm = Q.col(j).stableNorm();
-    scale_(j) = norm > 0.0 ? 1.0 / norm : 1.0;
-    if (norm > 0.0) units.col(j) /= norm;
+    const bool is_zero = !(norm >= kLeastLength);
+    scale_(j) = is_zero ? 1.0 : 1.0 / norm;
+    if (is_zero) {
+      units.col(j).setZero();
+    } else {
+      units.col(j) /= norm;
+    }
   }
   Vector x = start.cwiseQuotient(scale_);
   const double largest = k > 0 ? x.maxCoeff() : 0.0;
@@ -68,7 +94,9 @@ Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start, Monitor* monitor) {
     scale_ *= largest;
   }
 
-  Reduction reduction = reduce_rows(std::move(units), monitor);
+  Reduction reduction = reduce_rows(std::move(units), tol, monitor);
+  least_kept_ = reduction.least_kept;
+  most_left_ = reduction.most_left;
   const Index r = reduction.A.rows();
   A_ = std::move(reduction.A);
   b_ = A_ * x;
@@ -110,9 +138,13 @@ void Simplex::refresh(Index n_columns, Monitor* monitor) {
   }
 }
 
-Vector Simplex::point() const {
+// reduce() leaves no rounding errors.
+Vector Simplex::point() const { return point_above(anchor_.empty() ? 0.0 : tol_); }
+
+Vector Simplex::raw_point() const { return point_above(0.0); }
+
+Vector Simplex::point_above(double zero) const {
   Vector x(size());
-  const double zero = anchor_.empty() ? 0.0 : kZero;  // reduce() leaves no rounding errors
   for (Index i = 0; i < rank(); ++i) x(basic(i)) = x_basic_(i) > zero ? x_basic_(i) : 0.0;
   for (Index j = 0; j < x_other_.size(); ++j) x(other(j)) = x_other_(j);
   return x.cwiseProduct(scale_);
@@ -155,7 +187,7 @@ Index Simplex::reduce(const Vector& cost, Monitor* monitor) {
     if (blocking < 0 || std::abs(rates(i)) > std::abs(rates(blocking))) blocking = i;
   };
   for (Index i = 0; i < rank(); ++i) {
-    if (x_basic_(i) == 0.0 && std::abs(rates(i)) > kPivot) block(i);
+    if (x_basic_(i) == 0.0 && std::abs(rates(i)) > tol_) block(i);
   }
   if (blocking >= 0) {
     const Index variable = basic(blocking);
@@ -170,22 +202,29 @@ Index Simplex::reduce(const Vector& cost, Monitor* monitor) {
     for (Index i = 0; i < rank(); ++i) slope += rates(i) * scaled(basic(i));
     if (slope > 0.0) direction = -1.0;
   }
+  // The way back is bounded by x_j itself; a positive cost rises without end the other way, up to
+  // rounding, so there are two rounds at most.
   double step = direction > 0.0 ? x_other_(column) : kInfinity;
+  Index first = -1;  // the row that ends the step; -1 where x_j does
   for (;;) {
     for (Index i = 0; i < rank(); ++i) {
-      if (direction * rates(i) < -kPivot) {
-        step = std::min(step, x_basic_(i) / (-direction * rates(i)));
+      if (!(direction * rates(i) < -tol_)) continue;
+      const double room = x_basic_(i) / (-direction * rates(i));
+      if (room < step) {
+        step = room;
+        first = i;
       }
     }
-    if (step < kInfinity) break;
-    direction = 1.0;  // a positive cost rises without end the other way, up to rounding
+    if (direction > 0.0 || step < kInfinity) break;
+    direction = 1.0;
     step = x_other_(column);
   }
 
   for (Index i = 0; i < rank(); ++i) {
     if (x_basic_(i) == 0.0) continue;
     const double loss = -direction * step * rates(i);
-    if (direction * rates(i) < -kPivot && x_basic_(i) - loss <= kCancelled * x_basic_(i)) {
+    if (i == first ||
+        (direction * rates(i) < -tol_ && x_basic_(i) - loss <= kCancelled * x_basic_(i))) {
       x_basic_(i) = 0.0;
       block(i);
     } else {
@@ -193,7 +232,7 @@ Index Simplex::reduce(const Vector& cost, Monitor* monitor) {
     }
   }
   const double left = x_other_(column) - direction * step;
-  if (direction > 0.0 && left <= kCancelled * x_other_(column)) {
+  if (blocking < 0 || (direction > 0.0 && left <= kCancelled * x_other_(column))) {
     x_other_(column) = 0.0;
     return other(column);
   }
@@ -203,6 +242,8 @@ Index Simplex::reduce(const Vector& cost, Monitor* monitor) {
   return variable;
 }
 
+// Every reduce() makes a coordinate zero that stays so, or exchanges a column of which T is not known
+// any more: at most k - r in all.
 void Simplex::move_to_vertex(Monitor* monitor) {
   do {
     keep_going(monitor);
@@ -224,7 +265,7 @@ bool Simplex::precedes(Index row, Index other_row, Index column) const {
   for (const Index variable : anchor_) {
     const double a = tableau_entry(row, variable) / T_(row, column);
     const double b = tableau_entry(other_row, variable) / T_(other_row, column);
-    if (std::abs(a - b) > kPivot * (1.0 + std::abs(a) + std::abs(b))) return a < b;
+    if (std::abs(a - b) > tol_ * (1.0 + std::abs(a) + std::abs(b))) return a < b;
   }
   return T_(row, column) > T_(other_row, column);
 }
@@ -234,11 +275,11 @@ Index Simplex::leaving_row(Index column) const {
   const auto rates = T_.col(column);
   double step = kInfinity;
   for (Index i = 0; i < rank(); ++i) {
-    if (rates(i) > kPivot) step = std::min(step, std::max(x_basic_(i), 0.0) / rates(i));
+    if (rates(i) > tol_) step = std::min(step, std::max(x_basic_(i), 0.0) / rates(i));
   }
   Index best = -1;
   for (Index i = 0; i < rank(); ++i) {
-    if (rates(i) <= kPivot || x_basic_(i) - step * rates(i) > kZero) continue;
+    if (rates(i) <= tol_ || x_basic_(i) - step * rates(i) > tol_) continue;
     if (best < 0 || precedes(i, best, column)) best = i;
   }
   return best;
@@ -254,6 +295,7 @@ Index Simplex::entering_column(const Vector& scaled_cost, bool first) const {
   Index best = -1;
   double least = -tolerance;
   for (Index j = 0; j < x_other_.size(); ++j) {
+    if (is_closed(other(j))) continue;
     const double reduced = scaled_cost(other(j)) - reduction(j);
     if (first ? reduced < -tolerance && (best < 0 || other(j) < other(best)) : reduced < least) {
       best = j;
@@ -277,7 +319,7 @@ bool Simplex::minimize(ConstVectorRef cost, Monitor* monitor) {
     const Index row = leaving_row(column);
     if (row < 0) return false;
     const double step = std::max(x_basic_(row), 0.0) / T_(row, column);
-    n_in_place = step > kZero ? 0 : n_in_place + 1;
+    n_in_place = step > tol_ ? 0 : n_in_place + 1;
     x_basic_ -= step * T_.col(column);
     x_basic_(row) = 0.0;
     x_other_(column) = step;
@@ -286,7 +328,35 @@ bool Simplex::minimize(ConstVectorRef cost, Monitor* monitor) {
   return true;
 }
 
-Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
+double Simplex::noise() const {
+  double largest = 0.0;
+  for (const double x : x_basic_) {
+    if (x <= tol_) largest = std::max(largest, std::abs(x));
+  }
+  return largest;
+}
+
+void Simplex::close(Index variable) {
+  if (closed_.empty()) closed_.assign(static_cast<std::size_t>(size()), 0);
+  closed_[static_cast<std::size_t>(variable)] = 1;
+  const Index row = position(variable);
+  if (row >= rank()) return;
+  // It leaves the basis for a column that may move. Where none can, the row is zero and x_j stays.
+  Index best = -1;
+  double largest = tol_;
+  for (Index j = 0; j < x_other_.size(); ++j) {
+    if (is_closed(other(j)) || !(std::abs(T_(row, j)) > largest)) continue;
+    best = j;
+    largest = std::abs(T_(row, j));
+  }
+  if (best < 0) return;
+  x_basic_(row) = 0.0;
+  pivot(row, best, x_other_.size());
+  anchor_ = basis();
+}
+
+bool Simplex::for_each_vertex(const std::function<bool(const Simplex&)>& visit,
+                              Monitor& monitor) const {
   Simplex walk(*this);
   walk.move_to_vertex(&monitor);
   const Index r = rank();
@@ -298,7 +368,6 @@ Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
   std::set<std::vector<Index>> seen{sorted_basis()};
   std::deque<std::vector<Index>> open{*seen.begin()};
   std::set<std::vector<Index>> supports;  // a vertex is known by its support
-  std::vector<Vector> found;
   while (!open.empty()) {
     monitor.check();
     std::vector<Index> order = std::move(open.front());
@@ -309,18 +378,15 @@ Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
       if (!in_basis[static_cast<std::size_t>(j)]) order.push_back(j);
     }
     walk.set_order(std::move(order), &monitor);
+    if (r > 0 && walk.x_basic_.minCoeff() < -kInfeasible * tol_) {
+      throw AccuracyError("columns have near ties that float64 cannot tell from what is real");
+    }
 
     std::vector<Index> support;
     for (Index i = 0; i < r; ++i) {
-      if (walk.x_basic_(i) > kZero) support.push_back(walk.basic(i));
+      if (walk.x_basic_(i) > tol_) support.push_back(walk.basic(i));
     }
-    if (supports.insert(std::move(support)).second) {
-      if (static_cast<Index>(found.size()) == max_vertices) {
-        throw LimitExceeded("max_vertices = " + std::to_string(max_vertices) +
-                            " is fewer than there are");
-      }
-      found.push_back(walk.point());
-    }
+    if (supports.insert(std::move(support)).second && !visit(walk)) return false;
     for (Index j = 0; j < size() - r; ++j) {
       const Index row = walk.leaving_row(j);
       if (row < 0) throw_invalid("the polyhedron is unbounded: it has more than its vertices");
@@ -329,6 +395,22 @@ Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
       std::sort(neighbour.begin(), neighbour.end());
       if (seen.insert(neighbour).second) open.push_back(std::move(neighbour));
     }
+  }
+  return true;
+}
+
+Matrix Simplex::vertices(Index max_vertices, Monitor& monitor) const {
+  std::vector<Vector> found;
+  const bool is_complete = for_each_vertex(
+      [&](const Simplex& at) {
+        if (static_cast<Index>(found.size()) == max_vertices) return false;
+        found.push_back(at.point());
+        return true;
+      },
+      monitor);
+  if (!is_complete) {
+    throw LimitExceeded("max_vertices = " + std::to_string(max_vertices) +
+                        " is fewer than there are");
   }
   Matrix all(static_cast<Index>(found.size()), size());
   for (std::size_t v = 0; v < found.size(); ++v) all.row(static_cast<Index>(v)) = found[v];

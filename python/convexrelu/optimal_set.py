@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +49,10 @@ class OptimalSet:
     common boundary: each is counted once here, and `merged` lists its blocks.
 
     Made by `find_optimal_set`; immutable. The set is that of the patterns of ``problem``;
-    ``is_complete`` says whether no other pattern of the data can be active.
+    ``is_complete`` says whether no other pattern of the data can be active. Data that are tied to
+    within rounding are treated as tied, and `tie_error` says so. Every point that is returned has
+    been checked: its entries are not negative and it fits to 1e-8 of ``||y||``; where near ties do
+    not allow that, the call raises AccuracyError and names them.
 
     Examples
     --------
@@ -147,6 +149,20 @@ class OptimalSet:
         return self._is_complete
 
     @property
+    def tie_error(self) -> float:
+        """How far the data are from a problem whose optimal set is exactly this one.
+
+        Ties are often broken by rounding, of a table printed with nine decimals or of float32.
+        Neurons that are optimal to within ``tol``, directions that differ by such rounding and
+        activations that depend on each other up to it are taken for tied where every point then
+        still fits to 1e-8. This is the largest of the misses of ``||q_b|| = lam`` and of the
+        distances between directions that were merged, both relative to lam, and of the misfits
+        ``||Q alpha - fitted||`` relative to ``||y||`` at the vertices that were met; some 1e-12 and
+        less is rounding of float64, so exact.
+        """
+        return self._core.tie_error
+
+    @property
     def support(self) -> NDArray[np.bool_]:
         """Which neurons are active in some optimum (k,)."""
         return self._mask(self._core.support)
@@ -188,20 +204,19 @@ class OptimalSet:
         return self._core.best_for(self._core.outputs(X_val), y_val)
 
     def smallest(self, *, time_limit: float | None = None) -> Array:
-        """A point (k,) with the fewest neurons, proven.
+        """A point (k,), a vertex, with the fewest neurons, proven.
 
-        A mixed-integer program, solved by HiGHS (scipy). Its answer is checked: the neurons it
-        names must fit exactly; where they do so within the tolerance of HiGHS only, they are
-        excluded and it is asked again.
+        Where there are a few thousand vertices or less they are looked at, one by one; where there
+        are more, branch and bound over linear programs finds and proves it, in the worst case in
+        a time that is exponential in the dimension.
 
         Raises
         ------
         LimitExceeded
-            Where the time limit (seconds) ends the work before the proof.
-        RuntimeError
-            Where HiGHS fails: it works to 1e-6 only.
+            Where the time limit (seconds) ends the work before the proof; the message says how many
+            are enough and how many are needed at least.
         """
-        return _smallest(self, _validate.time_limit(time_limit))
+        return self._core.smallest(_validate.time_limit(time_limit))
 
     def vertices(self, max_vertices: int = 100_000) -> Array:
         """All vertices (v, k): the optima that cannot be pruned, whose activations are independent.
@@ -355,7 +370,8 @@ def find_optimal_set(
     Raises
     ------
     AccuracyError
-        Where the solution cannot be made accurate enough; the message names what was attained.
+        Where the solution cannot be made accurate enough; the message names what was attained. Where
+        the data have near ties that float64 cannot tell from what is real.
     ValueError
         With all_patterns, for a gated problem and where X has a rank above 20.
     LimitExceeded
@@ -398,52 +414,3 @@ def _restore(solution: Solution, tol: float, is_complete: bool) -> OptimalSet:
     """
     core = _core.find_optimal_set(solution._core, tol, False, 1, None)
     return OptimalSet(core, solution.problem, tol, is_complete)
-
-
-def _smallest(optimal_set: OptimalSet, time_limit: float | None) -> Array:
-    """Minimises sum z over the points alpha = high u of the set, 0 <= u <= z, z binary."""
-    if optimal_set.dimension == 0:
-        return optimal_set.min_norm()
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    high = optimal_set.norm_bounds()[1] / optimal_set.lam
-    support = np.flatnonzero(high > 0)
-    k = len(support)
-    columns = optimal_set.Q[:, support] * high[support]
-    _, sizes, rows = np.linalg.svd(columns, full_matrices=False)
-    rank = int((sizes > 1e-9 * sizes[0]).sum())
-    A = sizes[:rank, None] * rows[:rank] / sizes[0]
-    b = A @ (optimal_set.min_norm()[support] / high[support])
-    ones, zeros = np.ones(k), np.zeros(k)
-    constraints = [
-        LinearConstraint(np.hstack([A, np.zeros_like(A)]), b, b),
-        LinearConstraint(np.hstack([np.eye(k), -np.eye(k)]), -np.inf, 0.0),
-    ]
-    must = optimal_set.necessary[support].astype(float)
-    end = None if time_limit is None else monotonic() + time_limit
-    while True:
-        options = {"mip_rel_gap": 0.0}
-        if end is not None:
-            options["time_limit"] = max(end - monotonic(), 0.0)
-        found = milp(
-            np.concatenate([zeros, ones]),
-            integrality=np.concatenate([zeros, ones]),
-            bounds=Bounds(np.concatenate([zeros, must]), 1.0),
-            constraints=constraints,
-            options=options,
-        )
-        if found.status == 1:
-            raise _core.LimitExceeded(
-                f"time_limit = {time_limit} s ended the work before the fewest neurons were proven"
-            )
-        if found.status != 0:
-            raise RuntimeError(f"HiGHS could not find the fewest neurons: {found.message}")
-        chosen = np.round(found.x[k:]) > 0
-        # Whether these neurons suffice: then the least that the others can add is nothing.
-        cost = np.zeros(len(high))
-        cost[support[~chosen]] = 1.0 / high[support[~chosen]]
-        alpha = optimal_set.minimize(cost)
-        if not cost @ alpha > 0:
-            return alpha
-        excluded = np.concatenate([zeros, ~chosen])
-        constraints.append(LinearConstraint(excluded, 1.0, np.inf))

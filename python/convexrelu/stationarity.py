@@ -185,7 +185,7 @@ class NetworkReport:
         fewest: int | None
         try:
             fewest = int((optima.smallest(time_limit=time_limit) > 0).sum())
-        except RuntimeError:  # of the time limit, or of HiGHS
+        except _core.LimitExceeded:  # the time
             fewest = None
         return NetworkPlace(optima, alpha, distance, is_vertex, n_neurons, fewest)
 

@@ -52,7 +52,7 @@ void members_have_its_objective() {
   for (const auto& alpha : vertices.rowwise()) check(alpha.transpose());
   for (const auto& alpha : samples.rowwise()) check(alpha.transpose());
   CHECK(set.sample(20, 1, monitor) == samples);
-  const Vector nearest = set.min_norm();
+  const Vector nearest = set.min_norm(monitor);
   check(nearest);
   for (const auto& alpha : vertices.rowwise()) {
     CHECK((alpha.transpose() - nearest).dot(nearest) >= -1e-9 * nearest.squaredNorm());

@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "convexrelu/error.hpp"
 #include "convexrelu/simplex.hpp"
+#include "../../csrc/src/sparsest_vertex.hpp"
 
 using namespace convexrelu;
 
@@ -147,6 +148,51 @@ void null_basis_is_one() {
   }
 }
 
+// The fewest positive coordinates of any vertex, with no list of them; and a face that is closed.
+void the_sparsest_vertex_is_that_of_the_list() {
+  Rng rng(6);
+  Monitor monitor;
+  for (int trial = 0; trial < 2000; ++trial) {
+    const Program program = random_program(rng, trial % 2 == 0);
+    const std::vector<Vector> vertices = slow_vertices(program);
+    const Index k = program.Q.cols();
+    Index fewest = k;
+    Vector high = Vector::Zero(k);
+    std::vector<char> necessary(static_cast<std::size_t>(k), 1);
+    for (const Vector& x : vertices) {
+      fewest = std::min<Index>(fewest, (x.array() > 0.0).count());
+      high = high.cwiseMax(x);
+      for (Index j = 0; j < k; ++j) {
+        if (x(j) <= 0.0) necessary[static_cast<std::size_t>(j)] = 0;
+      }
+    }
+    Simplex simplex(program.Q, program.start);
+    simplex.move_to_vertex();
+    const auto count = [](const Simplex& at) { return (at.point().array() > 0.0).count(); };
+    SparsestVertex search(
+        simplex, high, trial % 3 == 0 ? std::vector<char>(necessary.size(), 0) : necessary, count);
+    CHECK(search.bound() == 0 && search.least() == count(simplex));
+    search.search(monitor);
+    CHECK(search.least() == fewest && search.bound() == fewest);
+    CHECK(holds(vertices, search.best().point()) && count(search.best()) == fewest);
+
+    const Index j = pick(rng, k);
+    CHECK(simplex.minimize(Vector::Unit(k, j)));
+    if (simplex.point()(j) > 0.0) continue;
+    simplex.close(j);
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      Vector cost(k);
+      for (double& c : cost) c = normal(rng);
+      double least = kInfinity;
+      for (const Vector& x : vertices) {
+        if (x(j) == 0.0) least = std::min(least, cost.dot(x));
+      }
+      CHECK(simplex.minimize(cost) && simplex.point()(j) == 0.0);
+      CHECK(std::abs(cost.dot(simplex.point()) - least) <= 1e-8 * (1.0 + program.start.sum()));
+    }
+  }
+}
+
 // The assignment polytope: n! vertices, all of them degenerate, on which pivoting rules cycle.
 void degenerate_vertices() {
   for (const Index n : {2, 3, 4}) {
@@ -211,6 +257,7 @@ int main() {
   RUN(vertices_are_all);
   RUN(reduction_keeps_the_product_and_the_cost);
   RUN(null_basis_is_one);
+  RUN(the_sparsest_vertex_is_that_of_the_list);
   RUN(degenerate_vertices);
   RUN(unbounded_is_found);
   RUN(trivial_programs);

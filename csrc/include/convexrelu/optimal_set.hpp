@@ -12,10 +12,17 @@
 // with the same q_b: one neuron, several blocks. Gated ones are merged where pattern and gate are
 // equal.
 //
+// Data are often tied to within rounding only: a table printed with nine decimals, columns in float32. A
+// tie tolerance, one for each set, says which directions are one neuron, which columns of Q depend on
+// each other and which coordinates are zero; it lies between what rounding leaves of ties and what is
+// real, and the set is that of a nearby problem in which the ties are exact. tie_error() says how near.
+// Every point is checked against Q alpha = fitted of the problem as it is before it is returned.
+//
 // The support S holds the neurons that are active in some optimum. On it the polytope has interior
 // points, and its dimension is |S| - rank Q_S. docs/theory/optimal_set.md
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -26,6 +33,8 @@
 #include "convexrelu/types.hpp"
 
 namespace convexrelu {
+
+struct Equicorrelation;
 
 struct OptimalSetOptions {
   double tol = 1e-9;  // blocks with ||q_b|| >= lam (1 - tol) are in E
@@ -55,6 +64,11 @@ class OptimalSet {
   bool is_p_unique() const { return dimension() == 0; }
   // The set is that of all activation patterns of the data.
   bool is_complete() const { return is_complete_; }
+  // How far this is from the set of a problem with exact ties: the largest of the misses of ||q_b|| = lam,
+  // relative to lam, of the distances between merged directions, relative to lam, and of the misfits
+  // ||Q alpha - fitted||, relative to ||y||, at the vertices that were met. At most 1e-8; some 1e-12
+  // and less is rounding.
+  double tie_error() const { return std::max(tie_error_, misfit_); }
   const std::vector<Index>& support() const { return support_; }      // ascending
   const std::vector<Index>& necessary() const { return necessary_; }  // active in every optimum
 
@@ -62,8 +76,11 @@ class OptimalSet {
   Vector minimize(ConstVectorRef cost) const;
   // The least and the largest ||w_b|| over all optima. 2 |S| linear programs.
   std::pair<Vector, Vector> norm_bounds(Monitor& monitor) const;
+  // A vertex with the fewest neurons, proven: from the list of vertices where it is short, by branch and
+  // bound where it is not. Throws LimitExceeded, saying what is known, where the monitor ends it.
+  Vector smallest(Monitor& monitor) const;
   // The one point of least ||alpha||.
-  Vector min_norm() const;
+  Vector min_norm(Monitor& monitor) const;
   // A point that minimises ||F alpha - target||, F (m, k).
   Vector best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& monitor) const;
   // All vertices (v, k). Throws LimitExceeded when there are more than max_vertices.
@@ -88,12 +105,19 @@ class OptimalSet {
 
  private:
   friend OptimalSet find_optimal_set(const Solution&, const OptimalSetOptions&, Monitor&);
-  OptimalSet(Solution solution, const std::vector<Block>& equicorrelated, ConstVectorRef r,
+  OptimalSet(Solution solution, const Equicorrelation& active, double tight, double tie,
              bool is_complete, Monitor& monitor);
 
   Vector coordinates(const Solution& other, double& off) const;
-  void find_neurons(const std::vector<Block>& equicorrelated, ConstVectorRef r, Monitor& monitor);
+  void find_neurons(const Equicorrelation& active, double tight, Monitor& monitor);
   void find_support(Monitor& monitor);
+  void note_pivots(const Simplex& simplex);
+  double misfit(ConstVectorRef alpha) const;
+  bool is_member(ConstVectorRef alpha) const;
+  Vector checked(Vector alpha) const;
+  Vector nearest_point(Matrix F, Vector target, Monitor& monitor) const;
+  Vector vertex(const Simplex& walk, const Matrix& columns) const;
+  Vector vertex(const Simplex& walk) const { return vertex(walk, support_Q_); }
   Vector on_support(ConstVectorRef v) const;
   Vector from_support(ConstVectorRef v) const;
 
@@ -103,14 +127,20 @@ class OptimalSet {
   std::vector<std::vector<Block>> merged_;
   Matrix directions_;
   std::vector<Index> support_, necessary_;
+  double tie_;                // the tie tolerance
+  bool is_separated_ = true;  // nothing that was met is near the tolerance
+  double tie_error_ = 0.0, misfit_ = 0.0;
   Matrix scaled_Q_;   // (n', k) in the units of alpha of the caller, rows as in ScaledProblem
+  Matrix support_Q_;  // (n', |S|) its columns of the support
+  Vector fitted_;     // (n') of the solution
   Vector interior_;   // (|S|) a point all of whose entries are positive
   Simplex polytope_;  // over the support, at a vertex
 };
 
 // The set that a solution belongs to, over the patterns of its problem, or over all of the data. A
 // solution that is stationary to more than tol is solved further first; throws AccuracyError,
-// naming what was attained, where that is not enough. Cost: one scan of all blocks (blocks_above),
+// naming what was attained, where that is not enough, or where the data have near ties that no tolerance
+// separates from what is real. Cost: one scan of all blocks (blocks_above),
 // O(n |E|^2) and |E| linear programs.
 //
 // all_patterns: branch and bound (pricing.hpp) lists every cell of the arrangement with ||q_b|| close to

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convexrelu import AccuracyError, OptimalSet, find_optimal_set
+from convexrelu import AccuracyError, LimitExceeded, OptimalSet, find_optimal_set
 from convexrelu._console import Console
 from convexrelu.commands.fitting import (
     Fit,
@@ -64,24 +64,24 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             all_patterns=arguments.all_patterns,
             time_limit=arguments.time_limit,
         )
+        result = {
+            "n_patterns": len(optima.problem.patterns),
+            "objective": optima.objective,
+            "dimension": optima.dimension,
+            "n_blocks": sum(len(blocks) for blocks in optima.merged),
+            "n_neurons": len(optima.blocks),
+            "n_support": int(optima.support.sum()),
+            "n_necessary": int(optima.necessary.sum()),
+            "is_p_unique": optima.is_p_unique,
+            "is_complete": optima.is_complete,
+            "fewest_neurons": _fewest(optima),
+            "test": _spread(trained, optima) if len(trained.training.data.y_test) else None,
+            "seconds": perf_counter() - started,
+            "solve_seconds": trained.solve_seconds,
+        }
     except AccuracyError as error:
         console.complain(f"convexrelu optimal-set: {error}")
         return 1
-    result = {
-        "n_patterns": len(optima.problem.patterns),
-        "objective": optima.objective,
-        "dimension": optima.dimension,
-        "n_blocks": sum(len(blocks) for blocks in optima.merged),
-        "n_neurons": len(optima.blocks),
-        "n_support": int(optima.support.sum()),
-        "n_necessary": int(optima.necessary.sum()),
-        "is_p_unique": optima.is_p_unique,
-        "is_complete": optima.is_complete,
-        "fewest_neurons": _fewest(optima),
-        "test": _spread(trained, optima) if len(trained.training.data.y_test) else None,
-        "seconds": perf_counter() - started,
-        "solve_seconds": trained.solve_seconds,
-    }
     console.write(
         to_json({**trained.setting, **result}) if arguments.json else _text(result, console)
     )
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _fewest(optima: OptimalSet) -> int | None:
     try:
         return int((optima.smallest(time_limit=_SMALLEST_SECONDS) > 0).sum())
-    except RuntimeError:  # of the time limit, or of HiGHS
+    except LimitExceeded:  # the time
         return None
 
 
