@@ -24,6 +24,7 @@ enum class Status {
   unproven,           // nothing violated was found over all patterns, but the bound is open
   pruned,             // below the minimal number of neurons: not an optimum
   numerical_failure,  // the data exceed the range of float64: the weights are zero
+  out_of_memory,      // of a path: it ends where memory did
 };
 
 const char* to_string(Status status);
