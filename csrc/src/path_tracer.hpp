@@ -149,13 +149,13 @@ class PathTracer {
       if (event.kind != Event::none || limit >= end || order == options_.max_order) break;
     }
     double h = event.kind == Event::none ? reach : event.h;
-    bool fit = fits(s, h);
+    bool fit = is_of_use(s, h);
     n_cut_ = fit ? 0 : n_cut_ + 1;
     if (n_cut_ > kMaxCuts) return false;
     while (!fit && h > kSamePoint) {
       event = Event{};
       h *= 0.25;
-      fit = fits(s, h);
+      fit = is_of_use(s, h);
     }
     if (event.kind == Event::none && h <= kSamePoint && reach < mu_end_ / at_.mu() - 1.0) {
       return false;
@@ -166,6 +166,12 @@ class PathTracer {
     }
     move_to(s, h);
     return finish_point(event, derivative(s.z.leftCols(s.order + 1), h));
+  }
+
+  // Whether the series satisfies the equations; or its points are certified, where rounding leaves more of the
+  // equations than that.
+  bool is_of_use(const Series& s, double h) {
+    return fits(s, h) || (h > kSamePoint && is_certified(make_segment(s, h), {0.0, 0.5}, kBridged));
   }
 
   // Whether the series satisfies the equations at h and on the way, to be on the safe side of a
@@ -234,7 +240,13 @@ class PathTracer {
     certify_point();
     if (!segments.empty() && std::isnan(segments.back().gap)) segments.back().gap = gap_;
     if (at_.mu() >= mu_end_ * (1.0 - 1e-14)) return true;
-    return pieces_.take_in(event, tangent) && pieces_.select();
+    const bool again = at_.mu() <= finished_ * (1.0 + kSamePoint);
+    finished_ = at_.mu();
+    if (!pieces_.take_in(event, tangent) || !pieces_.select()) return false;
+    if (!again) return true;
+    // Several events at one point: near ties may have misled them, and the end of the next segment need not show it.
+    certify_point();
+    return gap_ <= std::max(kBridged, options_.tol);
   }
 
   // Events since the last segment: leaves, enters, then the rows that became tight or ceased to
@@ -547,6 +559,7 @@ class PathTracer {
   std::size_t restart_level_ = 0;
   double restarted_until_ = 0.0;  // mu
   double landed_ = 0.0;           // mu, of the last restart
+  double finished_ = 0.0;         // mu, of the last finish_point()
   int n_cut_ = 0;
   std::optional<PathSegment> start_;  // the point where the path was told to begin
   double room_ = kRoom;               // that was asked for; the first is taken for granted
