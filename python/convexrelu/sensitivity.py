@@ -232,6 +232,7 @@ def differentiate(solution: Solution) -> Sensitivity:
     ------
     ValueError
         Where 1e-9 cannot be reached, naming what was, and for a solution pruned below the minimum.
+        From what it returns: where the linear system cannot be solved to 1e-8, naming what was.
 
     Notes
     -----
