@@ -287,7 +287,7 @@ def nearly_tied(rng: np.random.Generator) -> tuple[Problem, float]:
     few = max_pattern_count(*X.shape) <= 200
     patterns = enumerate_patterns(X) if few else sample_patterns(X, 30, rng=rng)
     problem = Problem(X, y, patterns, formulation=str(rng.choice(FORMULATIONS)))
-    return problem, 10.0 ** rng.uniform(-4, -2) * problem.lambda_max
+    return problem, 10.0 ** rng.uniform(-4, -2) * (problem.lambda_max or 1.0)
 
 
 class TestNearTies:
