@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from bench import data
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests import oracles
 from tests.strategies import FORMULATIONS, Case, bits, cases, cube, with_ones
 from tests.test_solver import GEOMETRY, assert_same_bits, medium, rounding
@@ -24,6 +27,7 @@ from convexrelu import (
     differentiate,
     enumerate_patterns,
     load,
+    max_pattern_count,
     patterns_from_gates,
     sample_patterns,
     save,
@@ -247,6 +251,83 @@ class TestSymmetricData:
         replay(path)
 
 
+def nearly_tied(rng: np.random.Generator) -> tuple[Problem, float]:
+    """Tables with exact ties, rotated or not, then rounded, cut to float32 or moved a little."""
+    kind = rng.choice(["cube", "parity", "grid", "bits", "xor", "twins"])
+    d = int(rng.integers(2, 4))
+    if kind == "cube":
+        X = cube(d)
+        y = X.prod(axis=1) + rng.choice([0.0, 0.5]) * X[:, 0]
+    elif kind == "parity":
+        X, y = bits(d + 1), cube(d + 1).prod(axis=1)
+    elif kind == "grid":
+        X = np.array(list(np.ndindex((3,) * d)), dtype=float)
+        y = rng.integers(-2, 3, len(X)).astype(float)
+    elif kind == "twins":
+        X = rng.standard_normal((8, d))[rng.integers(0, 8, 24)]
+        y = rng.standard_normal(24)
+    else:
+        X = rng.integers(0, 2, (int(rng.integers(6, 30)), d + 1)).astype(float)
+        y = (
+            (2 * X[:, 0] - 1) * (2 * X[:, 1] - 1)
+            if kind == "xor"
+            else rng.choice([-1.0, 1.0], len(X))
+        )
+    if rng.random() < 0.6:
+        X = X @ np.linalg.qr(rng.standard_normal((X.shape[1],) * 2))[0]
+    how = rng.choice(["rounded", "float32", "moved"])
+    if how == "rounded":
+        X = np.round(X, int(rng.integers(6, 13)))
+    elif how == "float32":
+        X = X.astype(np.float32).astype(float)
+    else:
+        X = X + 10.0 ** rng.uniform(-12, -6) * rng.standard_normal(X.shape)
+    if rng.random() < 0.7:
+        X = with_ones(X)
+    few = max_pattern_count(*X.shape) <= 200
+    patterns = enumerate_patterns(X) if few else sample_patterns(X, 30, rng=rng)
+    problem = Problem(X, y, patterns, formulation=str(rng.choice(FORMULATIONS)))
+    return problem, 10.0 ** rng.uniform(-4, -2) * (problem.lambda_max or 1.0)
+
+
+class TestNearTies:
+    @given(st.integers(0, 2**32 - 1))
+    @settings(max_examples=80)
+    def test_are_got_through(self, seed: int) -> None:
+        """Where `solve` is optimal at the end the path gets there, optimal all the way."""
+        rng = np.random.default_rng(seed)
+        problem, lam = nearly_tied(rng)
+        path = trace_path(problem, lam)
+        assert path.status == "optimal" or solve(problem, lam).status != "optimal"
+        if not path.n_segments:
+            return
+        assert path.gaps.max() <= 1e-9
+        lams = np.concatenate(
+            [rng.choice(points(path), 12), np.geomspace(path.lam_max, path.lam_min, 6)]
+        )
+        for lam, value in zip(lams, path.objective(np.maximum(lams, path.lam_min)), strict=True):
+            solution = path(max(lam, path.lam_min))
+            assert solution.gap <= 1e-9
+            assert value == pytest.approx(solution.objective, rel=1e-9)
+        for lam in lams[-4:-1]:
+            solved = solve(problem, lam)
+            room = 1e-9 + solved.gap  # what is left of it is no fault of the path
+            assert path.objective(lam)[0] == pytest.approx(solved.objective, rel=room)
+
+    @pytest.mark.parametrize("digits", [6, 8, 9, 10, 12])
+    def test_rounded_cubes(self, digits: int) -> None:
+        rng = np.random.default_rng(digits)
+        for _ in range(6):
+            rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+            X = with_ones(np.round(cube(3) @ rotation, digits))
+            problem = Problem(X, cube(3).prod(axis=1), enumerate_patterns(X))
+            lam = 1e-3 * problem.lambda_max
+            path = trace_path(problem, lam)
+            assert path.status == "optimal"
+            assert path.lam_min == lam
+            assert max(path(lam).gap for lam in points(path)) <= 1e-9
+
+
 class TestExactness:
     @pytest.mark.parametrize("formulation", FORMULATIONS)
     def test_breakpoints_do_not_depend_on_the_order_of_the_series(self, formulation: str) -> None:
@@ -340,6 +421,19 @@ class TestStart:
             with pytest.raises(ValueError, match=r"lams must be at least .* and at most"):
                 path(1.001 * start.lam)
 
+    @pytest.mark.parametrize("formulation", FORMULATIONS)
+    def test_a_path_that_gets_nowhere_has_its_start(self, formulation: str) -> None:
+        problem = medium(formulation, n=30, n_gates=20)
+        start = solve(problem, 0.1 * problem.lambda_max)
+        for lam_min, limit in ((0.1 * start.lam, 0), (start.lam, None)):
+            path = trace_path(problem, lam_min, start=start, max_segments=limit)
+            assert path.lam_max == path.lam_min == start.lam
+            assert path.objective(start.lam)[0] == pytest.approx(start.objective, rel=1e-12)
+            assert path(start.lam).gap <= 1e-12
+            np.testing.assert_allclose(path(start.lam).fitted, start.fitted, atol=1e-9)
+            with pytest.raises(ValueError, match="lams must be at least"):
+                path.objective(1.001 * start.lam)
+
     def test_above_lambda_max_it_is_zero(self) -> None:
         problem = medium("gated", n=20, n_gates=10)
         path = trace_path(problem, 2 * problem.lambda_max)
@@ -368,6 +462,29 @@ class TestStopping:
         path = trace_path(problem, 1e-3 * problem.lambda_max, time_limit=0.0)
         assert path.status == "time_limit"
         assert path.lam_max >= path.lam_min > 1e-3 * problem.lambda_max
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits memory with RLIMIT_AS")
+    def test_where_memory_ends_the_path_keeps_what_it_has(self) -> None:
+        script = """if True:
+            import resource
+            import numpy as np
+            from convexrelu import Problem, sample_patterns, trace_path
+            rng = np.random.default_rng(0)
+            X = rng.standard_normal((3000, 4))
+            problem = Problem(X, np.sin(3 * X[:, 0]) + X[:, 1], sample_patterns(X, 30, rng=0))
+            lam = 1e-2 * problem.lambda_max
+            trace_path(problem, 0.9 * problem.lambda_max)  # loads what it needs
+            with open("/proc/self/statm") as file:
+                size = int(file.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size + 30_000_000, -1))
+            path = trace_path(problem, lam)
+            resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+            assert path.status == "out_of_memory", path.status
+            assert path.n_segments > 5
+            assert lam < path.lam_min < path.lam_max
+            assert path(path.lam_min).gap <= 1e-9
+            """
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
     def test_callback_sees_progress_and_may_stop(self) -> None:
         problem = medium("gated", n=40, n_gates=20)

@@ -13,7 +13,8 @@ void bind_solution(py::module_& m) {
       .value("stalled", Status::stalled)
       .value("unproven", Status::unproven)
       .value("pruned", Status::pruned)
-      .value("numerical_failure", Status::numerical_failure);
+      .value("numerical_failure", Status::numerical_failure)
+      .value("out_of_memory", Status::out_of_memory);
 
   py::class_<Solution>(m, "Solution")
       .def_readonly("problem", &Solution::problem)

@@ -197,7 +197,8 @@ class ActiveSystem {
     kkt_.solve(g1, g2, dz, dalpha, refine_ ? kRefined : kNotRefined, monitor_);
   }
 
-  // Newton's method with the factorisation at hand, as long as it gains. Returns the residual.
+  // Newton's method with the factorisation at hand, as long as the residual falls to 0.3 of the last. Returns the
+  // residual.
   double correct() {
     for (double last = kInfinity;;) {
       const Vector g1 = mu_ * problem_.y() - z_ - combine(p_ * alphas().asDiagonal());
@@ -219,7 +220,7 @@ class ActiveSystem {
   }
 
   // Factors, and brings the point to the path. False where the system is singular or too far off. Where
-  // columns are nearly dependent the residual may rise before it falls.
+  // columns are nearly dependent the residual may rise before it falls; kMaxPatience bounds the loop.
   bool settle() {
     for (int patience = kMaxPatience;; --patience) {
       if (!factor()) return false;
@@ -296,15 +297,18 @@ class ActiveSystem {
     return qr.matrixR().diagonal().cwiseAbs().minCoeff();
   }
 
+  // Unit columns whose remainder is below this are dependent.
+  static constexpr double kDependent = 1e-9;
+
   // Moves alpha along dependences of the columns until they are independent (a vertex of the
-  // optimal set).
-  void make_independent() {
+  // optimal set): a member less each time.
+  void make_independent(double dependent) {
     while (size() > 0) {
       Matrix unit = columns();
       const Vector lengths = unit.colwise().norm().transpose();
       unit.colwise().normalize();
       Eigen::ColPivHouseholderQR<Matrix> qr(unit);
-      qr.setThreshold(kDependent);
+      qr.setThreshold(dependent);
       const Index rank = qr.rank();
       if (rank == size()) return;
       Vector null = Vector::Zero(size());
@@ -352,8 +356,6 @@ class ActiveSystem {
   static constexpr double kRefined = 1e-12;
   static constexpr double kNotRefined = 1.0;
   static constexpr double kSmallAlpha = 1e-3;
-  // Unit columns whose remainder is below this are dependent.
-  static constexpr double kDependent = 1e-9;
 
   const ScaledProblem& problem_;
   const double n_;

@@ -46,48 +46,27 @@ class EventFinder {
 
   // The first event with h in [0, reach], or none.
   Event first(const Series& s, double reach) {
-    const Index columns = s.order + 1;
-    Vector powers(columns);
-    powers(0) = 1.0;
-    for (Index k = 1; k < columns; ++k) powers(k) = powers(k - 1) * reach;
-    Event event;
-    double x = 1.0;  // h / reach of the earliest so far
-    const auto note = [&](Event::Kind kind, double root, Index member, Index row) {
-      if (root >= x) return;
-      x = root;
-      event = {kind, root * reach, member, row, {-1, 0}};
-    };
+    const Vector powers = powers_of(reach, s.order);
+    Earliest earliest;
+    leaves(s, reach, powers, 0.0, earliest);
+    for (Index b = 0; is_relu() && b < at_.size(); ++b) {
+      binds(s, b, reach, powers, 0.0, earliest);
+      releases(s, b, reach, powers, earliest);
+    }
+    enter_event(s, reach, powers, earliest.x, earliest.event);
+    return earliest.event;
+  }
 
-    const Matrix alpha = s.alpha.leftCols(columns) * powers.asDiagonal();
-    const double scale = at_.size() > 0 ? alpha.cwiseAbs().maxCoeff() : 1.0;
-    for (Index b = 0; b < at_.size(); ++b) {
-      note(Event::leave, root_of(alpha.row(b).transpose() / scale), b, -1);
+  // The first with which the weights would cease to be allowed, by more than what is tight: a block leaves, or a
+  // row binds.
+  Event first_of_weights(const Series& s, double reach) {
+    const Vector powers = powers_of(reach, s.order);
+    Earliest earliest;
+    leaves(s, reach, powers, at_.tight(), earliest);
+    for (Index b = 0; is_relu() && b < at_.size(); ++b) {
+      binds(s, b, reach, powers, at_.tight(), earliest);
     }
-    if (is_relu()) {
-      for (Index b = 0; b < at_.size(); ++b) {
-        const Member& m = at_.member(b);
-        const std::vector<std::int8_t>& sides = sides_of(m.block.pattern);
-        const Matrix p = s.p.block(b * d_, 0, d_, columns) * powers.asDiagonal();
-        const Matrix slack = transposed_normals_ * p;
-        for (Index row = 0; row < slack.rows(); ++row) {
-          const double side = sides[static_cast<std::size_t>(row)];
-          if (side == 0.0 || holds(m.face, row)) continue;
-          double lower = side * slack(row, 0);
-          for (Index k = 1; k < columns; ++k) lower -= std::abs(slack(row, k));
-          if (lower > 0.0) continue;
-          note(Event::bind, root_of(side * slack.row(row).transpose()), b, row);
-        }
-        const Matrix c = s.c.block(b * d_, 0, d_, columns) * powers.asDiagonal();
-        const Matrix tau = multipliers(m.face, c);
-        for (Index j = 0; j < m.face.size(); ++j) {
-          const Index row = m.face.rows()[static_cast<std::size_t>(j)];
-          const double side = sides[static_cast<std::size_t>(row)];
-          if (side != 0.0) note(Event::release, root_of(side * tau.row(j).transpose()), b, row);
-        }
-      }
-    }
-    enter_event(s, reach, powers, x, event);
-    return event;
+    return earliest.event;
   }
 
  private:
@@ -100,16 +79,79 @@ class EventFinder {
     return sides;
   }
 
+  struct Earliest {
+    Event event;
+    double x = 1.0;  // h / reach
+
+    void note(Event::Kind kind, double root, double reach, Index member, Index row) {
+      if (root >= x) return;
+      x = root;
+      event = {kind, root * reach, member, row, {-1, 0}};
+    }
+  };
+
+  static Vector powers_of(double reach, Index order) {
+    Vector powers(order + 1);
+    powers(0) = 1.0;
+    for (Index k = 1; k <= order; ++k) powers(k) = powers(k - 1) * reach;
+    return powers;
+  }
+
+  // Where some alpha falls below -room, relative to the largest.
+  void leaves(const Series& s, double reach, const Vector& powers, double room,
+              Earliest& earliest) {
+    const Matrix alpha = s.alpha.leftCols(s.order + 1) * powers.asDiagonal();
+    const double scale = at_.size() > 0 ? alpha.cwiseAbs().maxCoeff() : 1.0;
+    for (Index b = 0; b < at_.size(); ++b) {
+      earliest.note(Event::leave, root_of(alpha.row(b).transpose() / scale, room), reach, b, -1);
+    }
+  }
+
+  // Where some slack of member b falls below -room.
+  void binds(const Series& s, Index b, double reach, const Vector& powers, double room,
+             Earliest& earliest) {
+    const Index columns = s.order + 1;
+    const Member& m = at_.member(b);
+    const std::vector<std::int8_t>& sides = sides_of(m.block.pattern);
+    const Matrix p = s.p.block(b * d_, 0, d_, columns) * powers.asDiagonal();
+    const Matrix slack = transposed_normals_ * p;
+    for (Index row = 0; row < slack.rows(); ++row) {
+      const double side = sides[static_cast<std::size_t>(row)];
+      if (side == 0.0 || holds(m.face, row)) continue;
+      double lower = side * slack(row, 0);
+      for (Index k = 1; k < columns; ++k) lower -= std::abs(slack(row, k));
+      if (lower > 0.0) continue;
+      earliest.note(Event::bind, root_of(side * slack.row(row).transpose(), room), reach, b, row);
+    }
+  }
+
+  void releases(const Series& s, Index b, double reach, const Vector& powers, Earliest& earliest) {
+    const Member& m = at_.member(b);
+    const std::vector<std::int8_t>& sides = sides_of(m.block.pattern);
+    const Matrix c = s.c.block(b * d_, 0, d_, s.order + 1) * powers.asDiagonal();
+    const Matrix tau = multipliers(m.face, c);
+    for (Index j = 0; j < m.face.size(); ++j) {
+      const Index row = m.face.rows()[static_cast<std::size_t>(j)];
+      const double side = sides[static_cast<std::size_t>(row)];
+      if (side == 0.0) continue;
+      earliest.note(Event::release, root_of(side * tau.row(j).transpose()), reach, b, row);
+    }
+  }
+
   // Where a polynomial that is not negative at 0 becomes so, in units of the step. One that starts
-  // at zero is divided by its variable.
-  double root_of(const Vector& c) {
+  // at zero is divided by its variable; or, given room, has to fall below -room.
+  double root_of(const Vector& c, double room = 0.0) {
     Vector coefficients = c;
     const Index order = c.size() - 1;
     if (c(0) <= at_.tight()) {
       if (order == 0 || c.tail(order).lpNorm<Eigen::Infinity>() < at_.visible(kIdentical)) {
         return FirstRoot::kNone;
       }
-      coefficients = c.tail(order);
+      if (room > 0.0) {
+        coefficients(0) += room;
+      } else {
+        coefficients = c.tail(order);
+      }
     }
     return roots_.find(coefficients.data(), static_cast<int>(coefficients.size()) - 1,
                        at_.visible(kNoise));
@@ -192,10 +234,13 @@ class EventFinder {
     };
     double low = 0.0, f_low = excess(0.0);
     double high = -1.0, f_high = 0.0;
+    // Data tied to within rounding leave it as far from 1 for long.
+    const bool tied = std::abs(f_low) <= at_.tight() && std::abs(f_low) > at_.visible(kViolated);
+    const double violated = tied ? 3.0 * std::abs(f_low) : at_.visible(kViolated);
     for (int i = 1; i <= kSamples; ++i) {
       const double at = x * i / kSamples;
       const double f = excess(at);
-      if (f > at_.visible(kViolated)) {
+      if (f > violated) {
         high = at;
         f_high = f;
         break;

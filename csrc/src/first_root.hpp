@@ -46,6 +46,8 @@ class FirstRoot {
     return sum;
   }
 
+  // Halves the interval down to kNarrow. As halving leaves no more sign changes than there were (variation
+  // diminishing), at most `degree` intervals of one width are looked into.
   double search(std::vector<double>& b, double low, double width, double noise) const {
     if (*std::min_element(b.begin(), b.end()) >= -noise) return kNone;
     if (b.front() < 0.0 || width < kNarrow) return low;
@@ -62,6 +64,7 @@ class FirstRoot {
     return first <= 1.0 ? first : search(b, low + 0.5 * width, 0.5 * width, noise);
   }
 
+  // Until the ends are neighbours.
   double bisect(double low, double high) const {
     while (true) {
       const double middle = 0.5 * (low + high);

@@ -138,14 +138,20 @@ class KktSystem::Impl {
     return residual_of_inverse(dr, dalpha, monitor);
   }
 
+  double residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
+                  Monitor& monitor) const {
+    Vector image(n()), slope(size_k());
+    apply(dr, dalpha, image, slope, monitor);
+    const double defect = std::hypot((g1 - image).norm(), (g2 - slope).norm());
+    const double size = std::hypot(g1.norm(), g2.norm());
+    return defect == 0.0 ? 0.0 : defect / size;
+  }
+
   // Of J (dr; dalpha) g = (g; 0) at one random g (Freivalds 1977), relative.
   double residual_of_inverse(const Matrix& dr, const Matrix& dalpha, Monitor& monitor) const {
     Random random(0);
     const Vector g = Vector::NullaryExpr(n(), [&] { return 2.0 * random.uniform() - 1.0; });
-    Vector image(n()), slope(size_k());
-    apply(Vector(dr * g), Vector(dalpha * g), image, slope, monitor);
-    const double size = g.norm();
-    return size > 0.0 ? std::hypot((image - g).norm(), slope.norm()) / size : 0.0;
+    return residual(g, Vector::Zero(size_k()), Vector(dr * g), Vector(dalpha * g), monitor);
   }
 
   double reciprocal_condition() const {
@@ -814,6 +820,11 @@ bool KktSystem::refactor(double delta, Monitor& monitor) { return impl_->refacto
 void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha,
                       double accuracy, Monitor& monitor) const {
   impl_->solve(g1, g2, dr, dalpha, accuracy, monitor);
+}
+
+double KktSystem::residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr,
+                           ConstVectorRef dalpha, Monitor& monitor) const {
+  return impl_->residual(g1, g2, dr, dalpha, monitor);
 }
 
 void KktSystem::descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {

@@ -36,6 +36,55 @@ EventKind event_kind_from(const std::string& word) {
   throw_invalid("'" + word + "' is no kind of event");
 }
 
+PathPoint point_of(const ScaledProblem& problem, const PathSegment& segment, double lam) {
+  const Index d = problem.n_features(), k = segment.alpha.rows();
+  const double scaled_lam = problem.scaled_lam(lam);
+  const double h = 1.0 / (scaled_lam * segment.centre) - 1.0;
+  Matrix z(problem.n_samples(), 2);
+  z << horner(segment.z, h), derivative(segment.z, h);
+  PathPoint point;
+  point.dual = problem.from_scaled(scaled_lam * z.col(0));
+  point.weights.resize(d, k);
+  point.slopes.resize(d, k);
+  if (k == 0) return point;
+  const Vector alpha = horner(segment.alpha, h), dalpha = derivative(segment.alpha, h);
+  std::vector<Index> patterns;
+  for (const Block& b : segment.blocks) patterns.push_back(b.pattern);
+  Matrix c(2 * d, k);
+  problem.products().correlate(z, patterns, c);
+  ConeProjector cones(problem.hyperplanes().normals);
+  Index used = 0;
+  for (Index b = 0; b < k; ++b) {
+    if (!(alpha(b) > 0.0)) continue;
+    const Block block = segment.blocks[static_cast<std::size_t>(b)];
+    Matrix p = c.col(b).reshaped(d, 2) *
+               (block.sign / static_cast<double>(problem.n_samples()));  // and dp/dh
+    Face face;
+    cones.factor(segment.faces[static_cast<std::size_t>(b)], face);
+    project_out(face, p.leftCols(2));
+    point.active_set.push_back(block);
+    point.weights.col(used) = p.col(0) * (alpha(b) * scaled_lam * problem.weight_unit());
+    point.slopes.col(used) =  // lam dh/dlam = -(1 + h)
+        (alpha(b) * p.col(0) - (1.0 + h) * (dalpha(b) * p.col(0) + alpha(b) * p.col(1))) *
+        (problem.weight_unit() / problem.lam_unit());
+    ++used;
+  }
+  point.weights.conservativeResize(d, used);
+  point.slopes.conservativeResize(d, used);
+  return point;
+}
+
+double objective_of(const ScaledProblem& problem, const PathSegment& segment, double lam) {
+  const double scaled_lam = problem.scaled_lam(lam);
+  const double h = 1.0 / (scaled_lam * segment.centre) - 1.0;
+  const Vector z = horner(segment.z, h);
+  const double penalty =
+      segment.alpha.rows() > 0 ? horner(segment.alpha, h).cwiseMax(0.0).sum() : 0.0;
+  return scaled_lam * scaled_lam *
+         (z.squaredNorm() / (2.0 * static_cast<double>(problem.n_samples())) + penalty) *
+         (problem.y_unit() * problem.y_unit());
+}
+
 Path::Path(Problem problem, double lam_max, double tol, Status status,
            std::vector<PathSegment> segments, std::vector<PathEvent> events, long n_factorisations)
     : problem_(std::move(problem)),
@@ -87,27 +136,24 @@ const PathSegment* Path::segment_of(double lam, Monitor& monitor) const {
     }
     if (lam >= problem_.lambda_max(monitor)) return nullptr;
   }
-  const auto found = std::lower_bound(segments_.begin(), segments_.end(), lam,
-                                      [](const PathSegment& s, double l) { return s.lam_end > l; });
-  return found == segments_.end() ? nullptr : &*found;
+  if (segments_.empty()) {
+    throw_invalid("lam is " + std::to_string(lam) + ", but the path ended before its first point");
+  }
+  return &*std::lower_bound(segments_.begin(), segments_.end(), lam,
+                            [](const PathSegment& s, double l) { return s.lam_end > l; });
 }
 
 Vector Path::objectives(ConstVectorRef lams, Monitor& monitor) const {
   const ScaledProblem& scaled = problem_.scaled();
-  const double n = static_cast<double>(scaled.n_samples());
-  const double unit = scaled.y_unit() * scaled.y_unit();
   Vector result(lams.size());
   for (Index i = 0; i < lams.size(); ++i) {
     const PathSegment* s = segment_of(lams(i), monitor);
     if (s == nullptr) {
-      result(i) = scaled.y().squaredNorm() / (2.0 * n) * unit;
+      result(i) = scaled.y().squaredNorm() / (2.0 * static_cast<double>(scaled.n_samples())) *
+                  (scaled.y_unit() * scaled.y_unit());
       continue;
     }
-    const double lam = scaled.scaled_lam(lams(i));
-    const double h = 1.0 / (lam * s->centre) - 1.0;
-    const Vector z = horner(s->z, h);
-    const double penalty = s->alpha.rows() > 0 ? horner(s->alpha, h).cwiseMax(0.0).sum() : 0.0;
-    result(i) = lam * lam * (z.squaredNorm() / (2.0 * n) + penalty) * unit;
+    result(i) = objective_of(scaled, *s, lams(i));
   }
   return result;
 }
@@ -141,53 +187,9 @@ Matrix Path::predict(ConstMatrixRef X, ConstVectorRef lams, int n_threads, Monit
 
 PathPoint Path::at(double lam, Monitor& monitor) const {
   const ScaledProblem& scaled = problem_.scaled();
-  const PathSegment* s = segment_of(lam, monitor);
+  if (const PathSegment* s = segment_of(lam, monitor)) return point_of(scaled, *s, lam);
   const Index d = problem_.n_features();
-  PathPoint point;
-  point.weights.resize(d, 0);
-  point.slopes.resize(d, 0);
-  Vector r = scaled.y();
-  if (s != nullptr) {
-    const double scaled_lam = scaled.scaled_lam(lam);
-    const double h = 1.0 / (scaled_lam * s->centre) - 1.0;
-    Matrix z(scaled.n_samples(), 2);
-    z << horner(s->z, h), derivative(s->z, h);
-    r = scaled_lam * z.col(0);
-    if (s->alpha.rows() > 0) {
-      const Vector alpha = horner(s->alpha, h), dalpha = derivative(s->alpha, h);
-      std::vector<Index> patterns;
-      for (const Block& b : s->blocks) patterns.push_back(b.pattern);
-      Matrix c(2 * d, alpha.size());
-      scaled.products().correlate(z, patterns, c);
-      ConeProjector cones(scaled.hyperplanes().normals);
-      point.weights.resize(d, alpha.size());
-      point.slopes.resize(d, alpha.size());
-      Index used = 0;
-      for (Index b = 0; b < alpha.size(); ++b) {
-        if (!(alpha(b) > 0.0)) continue;
-        const Block block = s->blocks[static_cast<std::size_t>(b)];
-        Matrix p = c.col(b).reshaped(d, 2) *
-                   (block.sign / static_cast<double>(scaled.n_samples()));  // and dp/dh
-        Face face;
-        cones.factor(s->faces[static_cast<std::size_t>(b)], face);
-        project_out(face, p.leftCols(2));
-        point.active_set.push_back(block);
-        point.weights.col(used) = p.col(0) * (alpha(b) * scaled_lam * scaled.weight_unit());
-        point.slopes.col(used) =  // lam dh/dlam = -(1 + h)
-            (alpha(b) * p.col(0) - (1.0 + h) * (dalpha(b) * p.col(0) + alpha(b) * p.col(1))) *
-            (scaled.weight_unit() / scaled.lam_unit());
-        ++used;
-      }
-      point.weights.conservativeResize(d, used);
-      point.slopes.conservativeResize(d, used);
-    }
-  }
-  point.dual = Vector::Zero(problem_.n_samples());
-  for (Index k = 0; k < scaled.n_samples(); ++k) {
-    point.dual(scaled.rows()[static_cast<std::size_t>(k)]) =
-        r(k) / scaled.row_factors()(k) * scaled.y_unit();
-  }
-  return point;
+  return {{}, Matrix(d, 0), Matrix(d, 0), scaled.from_scaled(scaled.y())};
 }
 
 Solution Path::solution(double lam, int n_threads, Monitor& monitor) const {
@@ -217,9 +219,6 @@ Path trace_path(const Problem& problem, const PathOptions& options, Monitor& mon
   }
   for (const PathSegment& s : tracer.segments) {
     if (!(s.gap <= options.tol) && status == Status::optimal) status = Status::stalled;
-  }
-  if (!tracer.segments.empty() && std::isnan(tracer.segments.back().gap)) {
-    tracer.segments.pop_back();
   }
   return {problem,
           tracer.lam_max,

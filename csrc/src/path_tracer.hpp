@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <iterator>
+#include <new>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -33,11 +36,17 @@ class PathTracer {
         cones_(problem_.hyperplanes().normals) {}
 
   Status run() {
+    Status status = Status::out_of_memory;
     try {
-      return follow();
+      status = follow();
     } catch (const Stopped& stopped) {
-      return stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
+      status = stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
+    } catch (const std::bad_alloc&) {
+      if (segments.empty()) throw;
     }
+    if (!segments.empty() && std::isnan(segments.back().gap)) segments.pop_back();
+    if (segments.empty() && start_) segments.push_back(std::move(*start_));
+    return status;
   }
 
   std::vector<PathSegment> segments;
@@ -49,9 +58,8 @@ class PathTracer {
   // The order of the series grows in these steps until the next event, or the end, is within reach.
   static constexpr int kFirstOrder = 8;
   static constexpr int kOrderStep = 4;
-  // The path ends where rounding of f is more than this, or the gap of a point: there f = 1 says
-  // nothing in float64, or weights do not fit y closely enough.
-  static constexpr double kBlind = 1e-6;
+  // The path ends where rounding of f is more than this: f = 1 says little in float64 there.
+  static constexpr double kBlind = 1e-3;
   // A series is of use where it leaves less of the equations than this.
   static constexpr double kFits = 5e-11;
   // Events at one point.
@@ -67,6 +75,10 @@ class PathTracer {
   // How far beyond the present point a restart solves, and how independent the columns are to be there.
   static constexpr double kRestartSteps[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2};
   static constexpr double kApart = 1e-6;
+  // A restart is led to by points with a gap of at most this; or of tol, where nothing else leads on.
+  static constexpr double kBridged = 1e-10;
+  // Unit columns with so small a remainder depend on the others where the system is singular otherwise.
+  static constexpr double kNearlyDependent = 1e-6;
 
   bool is_relu() const { return problem_.formulation() == Formulation::relu; }
   double lam_of(double mu) const { return problem_.lam_unit() / mu; }
@@ -76,15 +88,19 @@ class PathTracer {
     int n_at_point = 0;
     int n_restarts = 0;  // since mu was:
     double counted_from = at_.mu();
+    // Ends: a round appends a segment, of max_segments, or is one of kMaxEventsAtPoint at a point, or restarts, of
+    // kMaxRestarts while mu doubles, which takes back the last segment at most.
     while (at_.mu() < mu_end_ * (1.0 - 1e-14)) {
       if (static_cast<long>(segments.size()) >= options_.max_segments) return Status::max_iter;
       monitor_.report("path", static_cast<long>(segments.size()), objective_, gap_);
       const double before = at_.mu();
       if (selected) selected = advance();
       if (at_.rounding() > kBlind) return Status::stalled;
-      if (gap_ > std::max(kBlind, options_.tol)) {
-        if (!segments.empty()) segments.pop_back();
-        return Status::stalled;
+      if (gap_ > std::max(kBridged, options_.tol)) {
+        // Something was missed on the way.
+        if (at_.mu() > before) segments.pop_back();
+        at_.mu() = before;
+        selected = false;
       }
       n_at_point = at_.mu() > before * (1.0 + kSamePoint) ? 0 : n_at_point + 1;
       if (!selected || n_at_point > kMaxEventsAtPoint) {
@@ -92,8 +108,7 @@ class PathTracer {
           counted_from = at_.mu();
           n_restarts = 0;
         }
-        if (++n_restarts > kMaxRestarts || !restart()) return Status::stalled;
-        selected = true;
+        if (++n_restarts > kMaxRestarts || !restart(selected)) return Status::stalled;
         n_at_point = 0;
       }
     }
@@ -105,7 +120,11 @@ class PathTracer {
     if (options_.start != nullptr) {
       lam_max = options_.start->lam;
       at_.mu() = 1.0 / problem_.scaled_lam(lam_max);
-      return adopt(*options_.start) && finish_point(Event{}, at_.z());
+      take(*options_.start);
+      start_ = make_segment(at_.start_series(0), 0.0);
+      start_->lam_end = lam_max;
+      start_->gap = options_.start->gap;
+      return settle_at(*options_.start) && finish_point(Event{}, at_.z());
     }
     lam_max = std::max(caller_.lambda_max(monitor_), options_.lam_min);
     at_.mu() = 1.0 / problem_.scaled_lam(lam_max);
@@ -118,6 +137,7 @@ class PathTracer {
     Series s = at_.start_series(options_.max_order);
     Event event;
     double reach = 0.0;
+    // The order grows, up to max_order.
     for (Index order = std::min(kFirstOrder, options_.max_order);;
          order = std::min<Index>(order + kOrderStep, options_.max_order)) {
       at_.extend(s, order);
@@ -129,20 +149,29 @@ class PathTracer {
       if (event.kind != Event::none || limit >= end || order == options_.max_order) break;
     }
     double h = event.kind == Event::none ? reach : event.h;
-    bool fit = fits(s, h);
+    bool fit = is_of_use(s, h);
     n_cut_ = fit ? 0 : n_cut_ + 1;
     if (n_cut_ > kMaxCuts) return false;
     while (!fit && h > kSamePoint) {
       event = Event{};
       h *= 0.25;
-      fit = fits(s, h);
+      fit = is_of_use(s, h);
     }
     if (event.kind == Event::none && h <= kSamePoint && reach < mu_end_ / at_.mu() - 1.0) {
       return false;
     }
-    if (h > 0.0) append_segment(s, h);
+    if (h > 0.0) {
+      record_changes();
+      append(make_segment(s, h));
+    }
     move_to(s, h);
     return finish_point(event, derivative(s.z.leftCols(s.order + 1), h));
+  }
+
+  // Whether the series satisfies the equations; or its points are certified, where rounding leaves more of the
+  // equations than that.
+  bool is_of_use(const Series& s, double h) {
+    return fits(s, h) || (h > kSamePoint && is_certified(make_segment(s, h), {0.0, 0.5}, kBridged));
   }
 
   // Whether the series satisfies the equations at h and on the way, to be on the safe side of a
@@ -165,8 +194,8 @@ class PathTracer {
     return true;
   }
 
-  void append_segment(const Series& s, double h) {
-    record_changes();
+  // From where the path has got to, to h.
+  PathSegment make_segment(const Series& s, double h) const {
     std::vector<std::size_t> order(at_.members().size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -187,6 +216,10 @@ class PathTracer {
           s.alpha.row(static_cast<Index>(order[j])).leftCols(s.order + 1);
     }
     segment.gap = kNaN;  // finish_point
+    return segment;
+  }
+
+  void append(PathSegment segment) {
     room_ -= sizeof(double) * static_cast<double>(segment.z.size() + segment.alpha.size());
     if (room_ < 0.0) require_memory(room_ = kRoom);
     segments.push_back(std::move(segment));
@@ -207,7 +240,13 @@ class PathTracer {
     certify_point();
     if (!segments.empty() && std::isnan(segments.back().gap)) segments.back().gap = gap_;
     if (at_.mu() >= mu_end_ * (1.0 - 1e-14)) return true;
-    return pieces_.take_in(event, tangent) && pieces_.select();
+    const bool again = at_.mu() <= finished_ * (1.0 + kSamePoint);
+    finished_ = at_.mu();
+    if (!pieces_.take_in(event, tangent) || !pieces_.select()) return false;
+    if (!again) return true;
+    // Several events at one point: near ties may have misled them, and the end of the next segment need not show it.
+    certify_point();
+    return gap_ <= std::max(kBridged, options_.tol);
   }
 
   // Events since the last segment: leaves, enters, then the rows that became tight or ceased to
@@ -258,8 +297,20 @@ class PathTracer {
     const double kappa = zz > 0.0 ? std::clamp(yz / zz, 0.0, 1.0 / largest) : 0.0;
     const double dual = kappa * yz / n_ - kappa * kappa * zz / (2.0 * n_);
     gap_ = primal > 0.0 ? std::max(0.0, (primal - dual) / primal) : 0.0;
+    if (gap_ > kBridged) gap_ = std::min(gap_, full_gap());
     const double unit = problem_.y_unit() / at_.mu();
     objective_ = primal * unit * unit;
+  }
+
+  // With y - f as another dual point: z has lost digits where lam is far below the rounding of y.
+  double full_gap() {
+    PathSegment here = make_segment(at_.start_series(0), 0.0);
+    const double lam = lam_here();
+    PathPoint point = point_of(problem_, here, lam);
+    return make_solution(caller_, lam, Status::stalled, std::move(point.active_set),
+                         std::move(point.weights), std::move(point.dual), 0, options_.n_threads,
+                         monitor_)
+        .gap;
   }
 
   void record(EventKind kind, Block block, Index row = -1) {
@@ -272,62 +323,207 @@ class PathTracer {
     events.push_back({kind, lam, block, sample});
   }
 
-  // Goes on from a solution a little further ahead, of the least distance at which the columns are apart; or,
-  // where they are nowhere, at which there is a piece of the path.
-  bool restart() {
+  // What a solution ahead is good for: a piece of the path with columns apart, whose series holds on this
+  // side too; any piece; a way on by certificate; a point, from which to look again.
+  enum class Landing { smooth, piece, certified, point };
+
+  // Goes on from a solution a little further ahead: the nearest of the first kind that there is; of points, the
+  // farthest. selected: whether there is a piece ahead of it. The levels are few, and each is solved once.
+  bool restart(bool& selected) {
     // Soon after another restart, further ahead.
-    restart_level_ = at_.mu() < restarted_until_
-                         ? std::min(restart_level_ + 1, std::size(kRestartSteps) - 1)
-                         : 0;
-    for (const double independence : {kApart, 0.0}) {
-      for (std::size_t level = restart_level_; level < std::size(kRestartSteps); ++level) {
-        if (restart_at(kRestartSteps[level], independence)) {
-          restarted_until_ = at_.mu() * (1.0 + 100.0 * kRestartSteps[level]);
-          restart_level_ = level;
-          n_cut_ = 0;
-          return true;
+    const std::size_t first = at_.mu() < restarted_until_
+                                  ? std::min(restart_level_ + 1, std::size(kRestartSteps) - 1)
+                                  : 0;
+    const double begin = at_.mu();
+    const std::size_t n_before = segments.size(), n_events_before = events.size();
+    const std::vector<Member> recorded_before = recorded_;
+    std::vector<std::optional<Solution>> ahead(std::size(kRestartSteps));
+    const auto try_level = [&](std::size_t level, Landing landing) {
+      const double step = kRestartSteps[level];
+      at_.mu() = std::min(begin * (1.0 + step), mu_end_);
+      if (!ahead[level]) {
+        ahead[level] =
+            solve_ahead(level > 0 && ahead[level - 1] ? *ahead[level - 1] : last_point());
+      }
+      if (!land(*ahead[level], begin, landing)) return false;
+      selected = true;
+      if (landing >= Landing::certified) {
+        const double landed = at_.mu();
+        selected = advance_by_certificate(gap_limit(landing));
+        if (landing == Landing::certified && at_.mu() < landed * (1.0 + 10.0 * step)) {
+          // Not worth it.
+          segments.erase(segments.begin() + static_cast<std::ptrdiff_t>(n_before), segments.end());
+          events.erase(events.begin() + static_cast<std::ptrdiff_t>(n_events_before), events.end());
+          recorded_ = recorded_before;
+          return false;
         }
       }
+      landed_ = at_.mu();
+      restart_level_ = level;
+      restarted_until_ = at_.mu() * (1.0 + 100.0 * step);
+      n_cut_ = 0;
+      return true;
+    };
+    // Where the piece of the last restart led nowhere, others will not.
+    const bool stuck = begin <= landed_ * (1.0 + kSamePoint);
+    for (const Landing landing : {Landing::smooth, Landing::piece, Landing::certified}) {
+      if (stuck && landing != Landing::certified) continue;
+      for (std::size_t level = stuck ? 0 : first; level < ahead.size(); ++level) {
+        if (try_level(level, landing)) return true;
+      }
     }
+    for (std::size_t level = ahead.size(); level-- > 0;) {
+      if (try_level(level, Landing::point)) return true;
+    }
+    at_.mu() = begin;
     return false;
   }
 
-  bool restart_at(double step, double independence) {
-    const double begin = at_.mu();
-    const double mu = std::min(begin * (1.0 + step), mu_end_);
-    const double lam = mu < mu_end_ ? lam_of(mu) : options_.lam_min;
+  double lam_here() const {
+    return at_.mu() < mu_end_ * (1.0 - 1e-14) ? lam_of(at_.mu()) : options_.lam_min;
+  }
+
+  // Where the path has got to: its weights and z, without a certificate.
+  Solution last_point() {
+    PathPoint point;
+    const double lam = segments.empty() ? lam_max : segments.back().lam_end;
+    if (!segments.empty()) {
+      point = point_of(problem_, segments.back(), lam);
+    } else if (options_.start != nullptr) {
+      return *options_.start;
+    } else {
+      point = {{}, Matrix(d_, 0), {}, problem_.from_scaled(problem_.y())};
+    }
+    return make_bounded_solution(caller_, lam, Status::stalled, std::move(point.active_set),
+                                 std::move(point.weights), std::move(point.dual), 0, 0.0);
+  }
+
+  Solution solve_ahead(const Solution& from) {
     SolveOptions options;
     options.tol = 1e-10;
     options.n_threads = options_.n_threads;
-    const Solution solution = convexrelu::solve(caller_, lam, options, monitor_);
-    monitor_.check();
-    if (solution.gap > 1e-8) return false;
-    const std::vector<Member> before = at_.members();
-    const Vector z_before = at_.z();
-    at_.mu() = mu;
-    if (adopt(solution) && at_.independence() >= independence) {
-      events_.scan();
-      if (pieces_.select()) {
-        // The series holds on this side of the point too.
-        Series s = at_.start_series(options_.max_order);
-        at_.extend(s, std::min(kFirstOrder, options_.max_order));
-        if (independence == 0.0 || fits(s, begin / mu - 1.0)) {
-          record(EventKind::restart, {-1, 0});
-          append_segment(s, 0.0);
-          certify_point();
-          segments.back().gap = gap_;
-          return true;
-        }
-      }
+    options.warm_start = &from;
+    Solution solution = convexrelu::solve(caller_, lam_here(), options, monitor_);
+    if (solution.gap > options.tol) {
+      options.warm_start = nullptr;
+      Solution cold = convexrelu::solve(caller_, lam_here(), options, monitor_);
+      if (cold.gap < solution.gap) solution = std::move(cold);
     }
-    at_.mu() = begin;
-    at_.members() = before;
-    at_.z() = z_before;
+    monitor_.check();
+    return solution;
+  }
+
+  // The point of a solution, with independent columns: more so where the system is singular otherwise.
+  bool settle_at(const Solution& solution) {
+    for (const double dependent : {ActiveSystem::kDependent, kNearlyDependent}) {
+      take(solution);
+      at_.make_independent(dependent);
+      if (at_.settle()) return true;
+    }
+    take(solution);
     return false;
   }
 
-  // Members, alpha and z of a solution at at_.mu(), with independent columns.
-  bool adopt(const Solution& solution) {
+  // Leads the path from begin to a solution at at_.mu(), by a segment of its own.
+  bool land(const Solution& solution, double begin, Landing landing) {
+    const double limit = gap_limit(landing);
+    if (solution.gap > limit) return false;
+    const bool settled = settle_at(solution);
+    if (!settled && landing != Landing::point) return false;
+    events_.scan();
+    if (landing == Landing::smooth && at_.independence() < kApart) return false;
+    if (landing <= Landing::piece && !pieces_.select()) return false;
+    Series s = at_.start_series(options_.max_order);
+    if (landing == Landing::smooth) {
+      at_.extend(s, std::min(kFirstOrder, options_.max_order));
+      if (!fits(s, begin / at_.mu() - 1.0)) return false;
+    } else {
+      hold(s, begin);
+    }
+    events_.scan();
+    certify_point();
+    PathSegment segment = make_segment(s, 0.0);
+    segment.gap = gap_;
+    if (gap_ > limit || !is_certified(segment, {1.0, 0.5}, limit)) return false;
+    record_changes();
+    record(EventKind::restart, {-1, 0});
+    append(std::move(segment));
+    return true;
+  }
+
+  // From a solution, with its own blocks and faces, as far as the points are certified; the change of weights
+  // alone is watched for on the way. Returns as finish_point() does.
+  bool advance_by_certificate(double limit) {
+    constexpr double kShortest = kRestartSteps[0];
+    // What would end at once is done first: a member less or a row of a face more each time. Steps are quartered
+    // down to kShortest.
+    for (;;) {
+      if (!at_.settle()) return false;
+      Series s = at_.start_series(options_.max_order);
+      at_.extend(s, options_.max_order);
+      if (!s.z.allFinite() || !s.alpha.allFinite()) return false;
+      const double reach = std::min(ActiveSystem::radius(s), mu_end_ / at_.mu() - 1.0);
+      Event event = events_.first_of_weights(s, reach);
+      if (event.kind != Event::none && event.h <= kShortest) {
+        if (event.kind == Event::bind && pieces_.spans(at_.member(event.member).face, event.row))
+          return false;
+        pieces_.take_in(event, at_.z());
+        continue;
+      }
+      for (double h = event.kind == Event::none ? reach : event.h; h > kShortest; h *= 0.25) {
+        PathSegment segment = make_segment(s, h);
+        if (is_certified(segment, {0.0, 0.5}, limit)) {
+          record_changes();
+          append(std::move(segment));
+          move_to(s, h);
+          return finish_point(event, derivative(s.z, h));
+        }
+        event = Event{};
+      }
+      return false;
+    }
+  }
+
+  // The dual point stays, shorter towards begin if it is too long there, and the weights but for a factor. Multiples
+  // below 1 of a feasible z are feasible, so this leaves a gap of second order in the distance; and that factor
+  // makes lam^2 (||z||^2/2n + sum alpha) the dual value: n sum alpha = z.(mu y - z).
+  void hold(Series& s, double begin) const {
+    const double h = begin / at_.mu() - 1.0;
+    const double zz = at_.z().squaredNorm(), yz = at_.mu() * problem_.y().dot(at_.z());
+    const double length = zz > 0.0 ? std::min(1.0, (1.0 + h) * yz / zz) : 1.0;
+    const double slope = h < 0.0 ? (length - 1.0) / h : 0.0;
+    s.order = 2;
+    s.z.col(1) = slope * s.z.col(0);
+    s.z.col(2).setZero();
+    const double total = s.alpha.col(0).sum();
+    const double unit = total > 0.0 ? 1.0 / (n_ * total) : 0.0;
+    s.alpha.col(1) = s.alpha.col(0) * (unit * (yz * (1.0 + slope) - 2.0 * zz * slope));
+    s.alpha.col(2) = s.alpha.col(0) * (unit * (yz * slope - zz * slope * slope));
+  }
+
+  double gap_limit(Landing landing) const {
+    return landing == Landing::point ? std::max(kBridged, options_.tol) : kBridged;
+  }
+
+  // Whether points of a segment, at these shares of it from its end, have gaps within the limit, and their
+  // objective is that of their weights.
+  bool is_certified(const PathSegment& segment, std::initializer_list<double> shares,
+                    double limit) {
+    for (const double share : shares) {
+      const double lam = segment.lam_end + share * (segment.lam_begin - segment.lam_end);
+      PathPoint point = point_of(problem_, segment, lam);
+      const Solution solution = make_solution(
+          caller_, lam, Status::stalled, std::move(point.active_set), std::move(point.weights),
+          std::move(point.dual), 0, options_.n_threads, monitor_);
+      if (!(solution.gap <= limit)) return false;
+      const double objective = objective_of(problem_, segment, lam);
+      if (!(std::abs(objective - solution.objective) <= limit * solution.objective)) return false;
+    }
+    return true;
+  }
+
+  // Members, alpha and z of a solution at at_.mu().
+  void take(const Solution& solution) {
     at_.z() = at_.mu() * problem_.to_scaled(solution.dual);
     at_.members().clear();
     for (std::size_t j = 0; j < solution.active_set.size(); ++j) {
@@ -336,20 +532,17 @@ class PathTracer {
       if (norm > 0.0) at_.members().push_back({solution.active_set[j], norm * at_.mu(), {}});
     }
     at_.compute_point();
-    if (is_relu()) {
-      for (Index b = 0; b < at_.size(); ++b) {
-        Member& m = at_.member(b);
-        std::vector<Index> rows, kept;
-        const Projection& projection = events_.outside().project(m.block, at_.c().col(b), rows);
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-          if (std::abs(projection.multipliers[i]) > 1e-9) kept.push_back(rows[i]);
-        }
-        cones_.factor(kept, m.face);
+    if (!is_relu()) return;
+    for (Index b = 0; b < at_.size(); ++b) {
+      Member& m = at_.member(b);
+      std::vector<Index> rows, kept;
+      const Projection& projection = events_.outside().project(m.block, at_.c().col(b), rows);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (std::abs(projection.multipliers[i]) > 1e-9) kept.push_back(rows[i]);
       }
-      at_.compute_point();
+      cones_.factor(kept, m.face);
     }
-    at_.make_independent();
-    return at_.settle();
+    at_.compute_point();
   }
 
   const Problem& caller_;
@@ -365,9 +558,12 @@ class PathTracer {
   ConeProjector cones_;
   std::size_t restart_level_ = 0;
   double restarted_until_ = 0.0;  // mu
+  double landed_ = 0.0;           // mu, of the last restart
+  double finished_ = 0.0;         // mu, of the last finish_point()
   int n_cut_ = 0;
-  double room_ = kRoom;           // that was asked for; the first is taken for granted
-  std::vector<Member> recorded_;  // the members up to which events are told
+  std::optional<PathSegment> start_;  // the point where the path was told to begin
+  double room_ = kRoom;               // that was asked for; the first is taken for granted
+  std::vector<Member> recorded_;      // the members up to which events are told
   double objective_ = kNaN, gap_ = kNaN;
 };
 

@@ -6,6 +6,7 @@
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -86,6 +87,8 @@ struct Sensitivity::Piece {
 
   // Systems are solved to rounding: with refinement.
   static constexpr double kRounding = 1e-14;
+  // Derivatives whose systems leave more than this residual, relatively, are not given.
+  static constexpr double kSolved = 1e-8;
 
   explicit Piece(const Optimum& from) : optimum(from) {}
 
@@ -110,7 +113,8 @@ struct Sensitivity::Piece {
 
   DegreesOfFreedom degrees_of_freedom(Monitor& monitor) const;  // slope in the scaled lam
 
-  // Solves J (dr; dalpha) = (g1; g2).
+  // Solves J (dr; dalpha) = (g1; g2). Throws AccuracyError, naming the residual that was
+  // attained, where that is above kSolved.
   struct Change {
     Vector dr, dalpha;
   };
@@ -353,6 +357,15 @@ inline Sensitivity::Piece::Change Sensitivity::Piece::solve(const Vector& g1, co
   monitor.check();
   const std::lock_guard<std::mutex> hold(kkt_lock);
   kkt->solve(g1, g2, change.dr, change.dalpha, kRounding, monitor);
+  const double residual = kkt->residual(g1, g2, change.dr, change.dalpha, monitor);
+  if (!(residual <= kSolved)) {
+    char text[160];
+    std::snprintf(text, sizeof text,
+                  "solution must allow its linear system to be solved to %.0e for derivatives, but "
+                  "%.1e is the best residual that was attained",
+                  kSolved, residual);
+    throw AccuracyError(text);
+  }
   return change;
 }
 

@@ -30,6 +30,8 @@ const char* to_string(Status status) {
       return "pruned";
     case Status::numerical_failure:
       return "numerical_failure";
+    case Status::out_of_memory:
+      return "out_of_memory";
   }
   return "";
 }

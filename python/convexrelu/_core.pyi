@@ -190,6 +190,7 @@ class Status:
     unproven: ClassVar[Status]
     pruned: ClassVar[Status]
     numerical_failure: ClassVar[Status]
+    out_of_memory: ClassVar[Status]
     def __init__(self, value: int) -> None: ...
     @property
     def name(self) -> str: ...

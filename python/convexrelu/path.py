@@ -102,9 +102,9 @@ class Path:
 
     ``status`` says how tracing ended: "optimal" (it reached ``lam_min`` and the gap at the end of
     every segment is within the tolerance), "max_iter" (``max_segments``), "time_limit", "callback"
-    (stopped early), "stalled" (no way on in float64, or a gap beyond the tolerance) or
-    "numerical_failure" (the data exceed the range of float64). What was traced is there in all
-    cases.
+    (stopped early), "stalled" (no way on in float64, or a gap beyond the tolerance),
+    "out_of_memory" or "numerical_failure" (the data exceed the range of float64). What was traced
+    is there in all cases.
 
     Examples
     --------
@@ -386,12 +386,15 @@ def trace_path(
     Returns
     -------
     Path
-        Down to ``lam_min``, or as far as it got: see `Path.status`.
+        Down to ``lam_min``, or as far as it got: see `Path.status`. One that begins at ``start``
+        and got nowhere has that point.
 
     Raises
     ------
     ValueError, TypeError
         Naming the argument that is wrong.
+    MemoryError
+        Where there is no room for even the first segment; later the path ends there.
     KeyboardInterrupt
         On Ctrl-C, within a fraction of a second.
 

@@ -294,7 +294,8 @@ def differentiate(solution: Solution) -> Sensitivity:
     Raises
     ------
     AccuracyError
-        Where 1e-9 cannot be reached, naming what was.
+        Where 1e-9 cannot be reached, naming what was. From what it returns: where the linear system
+        cannot be solved to 1e-8, naming the residual that was attained.
     ValueError
         For a solution pruned below the minimum.
 

@@ -44,7 +44,7 @@ struct PathEvent {
 };
 
 struct PathSegment {
-  double lam_begin, lam_end;              // caller's units, lam_begin > lam_end
+  double lam_begin, lam_end;              // caller's units, lam_begin > lam_end, or a point
   double centre;                          // mu0 in the problem's scaled units
   std::vector<Block> blocks;              // (k) members, sorted by pattern, + before -
   std::vector<std::vector<Index>> faces;  // of each: hyperplanes with independent normals
@@ -70,6 +70,10 @@ struct PathPoint {
   Vector dual;     // (n)
 };
 
+// At a lam of a segment, from its polynomials: no system is solved. O(n order + n d k) and O((n + k) order).
+PathPoint point_of(const ScaledProblem& problem, const PathSegment& segment, double lam);
+double objective_of(const ScaledProblem& problem, const PathSegment& segment, double lam);
+
 // Immutable.
 class Path {
  public:
@@ -87,8 +91,8 @@ class Path {
   long n_factorisations() const { return n_factorisations_; }
 
   // At lams (m), each at least lam_min(), from the polynomials: no system is solved. Above
-  // lam_max() of a path that begins at lambda_max the weights are zero; above that of another:
-  // std::invalid_argument.
+  // lam_max() of a path that begins at lambda_max the weights are zero; above that of another, and
+  // below lambda_max on one without segments: std::invalid_argument.
   Vector objectives(ConstVectorRef lams, Monitor& monitor) const;  // O((n + k) order) each
   Eigen::Matrix<Index, Eigen::Dynamic, 1> n_active(ConstVectorRef lams, Monitor& monitor) const;
   // (m, rows of X): what the networks say of X (any, d).
@@ -110,8 +114,9 @@ class Path {
 };
 
 // Traces the path from lambda_max, or from options.start, down to lam_min. status: optimal (it got
-// there and every gap is within tol), time_limit, callback, max_iter (max_segments), stalled,
-// numerical_failure; whatever it is, what is in the segments holds, with the gaps given there.
+// there and every gap is within tol), time_limit, callback, max_iter (max_segments), stalled, out_of_memory,
+// numerical_failure; whatever it is, what is in the segments holds, with the gaps given there. A path
+// from a start that got nowhere has a segment of one point. std::bad_alloc where there is no room for the first.
 Path trace_path(const Problem& problem, const PathOptions& options, Monitor& monitor);
 
 }  // namespace convexrelu

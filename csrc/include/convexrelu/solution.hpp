@@ -25,6 +25,7 @@ enum class Status {
   pruned,             // below the minimal number of neurons: not an optimum
   numerical_failure,  // the data exceed the range of float64, and the weights are zero; or a lower bound
                       // exceeds the objective, and nothing is proven
+  out_of_memory,  // of a path: it ends where memory did
 };
 
 const char* to_string(Status status);
