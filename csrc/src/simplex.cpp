@@ -351,7 +351,7 @@ void Simplex::close(Index variable) {
   }
   if (best < 0) return;
   x_basic_(row) = 0.0;
-  pivot(row, best, x_other_.size());
+  pivot(row, best, x_other_.size(), nullptr);
   anchor_ = basis();
 }
 
