@@ -133,7 +133,11 @@ class GlobalSolver {
     Vector dual;              // (rows)
   };
 
-  // Rounds of the growing network until the local search promises little more.
+  // Rounds of the growing network until the local search promises little more. A round begins at the
+  // best network so far, whose objective only falls. It is slow where that falls by less than kSlow of
+  // what is promised, itself more than kGrown of the value: it narrows the kinks while they can
+  // be narrowed, and kSlowRounds in a row end growth. So there are at most kLastWidth + kSlowRounds slow
+  // rounds for each that takes the factor 1 - kSlow kGrown off the objective, which is bounded below.
   void grow() {
     double violation = kInfinity, last = kInfinity;
     std::size_t width = 0;
@@ -142,7 +146,6 @@ class GlobalSolver {
                                                     violation < kPolishBelow ? kGrowing : kCoarse);
       const double largest = found.empty() ? 0.0 : found.front().value;
       violation = largest / lam_ - 1.0;
-      keep_network();
       const double value = network_.objective() + spread_;
       const double promised = network_.objective() - dual_value(network_.residual(), largest);
       report("grow", best_.objective);
@@ -162,6 +165,7 @@ class GlobalSolver {
       network_.descend(kWidths[width], kSteps, kSmallestGain);
       network_.merge(kParallel);
       network_.fit_amplitudes();
+      return_to_best();
     }
   }
 
@@ -324,6 +328,12 @@ class GlobalSolver {
     }
     if (join && !chosen.empty()) network_.add(directions, signs);
     return directions;
+  }
+
+  // The kinks' smoothing can raise the objective: what is no better is given up.
+  void return_to_best() {
+    keep_network();
+    if (network_.objective() > best_.objective) network_.set(best_.weights, best_.signs);
   }
 
   void keep_network() {
