@@ -106,7 +106,8 @@ class GrowingNetwork {
   static constexpr double kSmallestNorm = 1e-3;     // over the largest, in the width of kinks
   static constexpr double kSmallestWidth = 1e-280;  // of the kinks of zero rows
   static constexpr double kDead = 1e-6;             // norm of a neuron over the largest
-  static constexpr double kFirstDamping = 1e-6, kSmallestDamping = 1e-9;
+  // In units of the penalty's curvature across a neuron, lam/||w||.
+  static constexpr double kFirstDamping = 0.1, kSmallestDamping = 1e-6, kLargestDamping = 1e3;
   static constexpr double kSufficientDecrease = 1e-4, kBacktrack = 0.4, kSmallestStep = 1e-4;
   static constexpr double kLargestFactorisation = 6e9;  // flops, beyond which steps are iterative
   static constexpr int kMaxIterations = 60;             // of conjugate gradients
@@ -185,14 +186,14 @@ class GrowingNetwork {
     E_ = eps * row_norms_ * norm.cwiseMax(kSmallestNorm * norm.maxCoeff()).transpose();
     E_ = E_.cwiseMax(kSmallestWidth);
     Smoothed here = smoothed(W_);
-    double damping = kFirstDamping;
+    double damping = damping_;
     for (int step = 0; step < n_steps; ++step) {
       monitor_.check();
       const Matrix gradient = smoothed_gradient(here);
       Matrix move;
       if (!newton_step(here, gradient, damping, move)) {
-        if (damping > 1.0) break;
-        damping = std::max(30.0 * damping, 1e-7);
+        if (damping > kLargestDamping) break;
+        damping *= 30.0;
         continue;
       }
       const double slope = gradient.cwiseProduct(move).sum();
@@ -203,8 +204,8 @@ class GrowingNetwork {
         if (next.value <= here.value + kSufficientDecrease * t * slope) break;
       }
       if (!(t > kSmallestStep)) {
-        if (damping > 1.0) break;
-        damping = std::max(30.0 * damping, 1e-7);
+        if (damping > kLargestDamping) break;
+        damping *= 30.0;
         continue;
       }
       const double gain = here.value - next.value;
@@ -213,10 +214,11 @@ class GrowingNetwork {
       if (t > 0.9) {
         damping = std::max(0.2 * damping, kSmallestDamping);
       } else if (t <= 0.3) {
-        damping = std::max(4.0 * damping, 1e-8);
+        damping *= 4.0;
       }
       if (gain < tol * here.value) break;
     }
+    damping_ = std::min(damping, kLargestDamping);
     drop_dead();
   }
 
@@ -307,7 +309,7 @@ class GrowingNetwork {
     const Vector u = W_.col(j) / here.norm(j);
     const double curvature = lam_ / here.norm(j);
     Matrix B = -curvature * u * u.transpose();
-    B.diagonal().array() += curvature + damping;
+    B.diagonal().array() += (1.0 + damping) * curvature;
     std::vector<Index> rows;
     std::vector<double> roots;
     for_kinks(here, j, [&](Index k, double weight) {
@@ -342,7 +344,7 @@ class GrowingNetwork {
 
   // Coordinates (t, a) of neuron j in which its own block B is diagonal, w_j = S t + v a with S'BS = I,
   // S'Bv = 0, v'Bv = delta: basis [S v] (d, d), v = u + S(..) close to the neuron's direction u.
-  bool simplify(const Matrix& B, const Vector& u, double damping, Eigen::Ref<Matrix> basis,
+  bool simplify(const Matrix& B, const Vector& u, double floor, Eigen::Ref<Matrix> basis,
                 double& delta) const {
     const Index d = u.size();
     Index largest = 0;  // this coordinate is left to v
@@ -368,7 +370,7 @@ class GrowingNetwork {
       basis.leftCols(d - 1) = (last * basis.leftCols(d - 1)).eval();
       basis.col(d - 1) -= basis.leftCols(d - 1) * across;
     }
-    delta = std::max(delta, damping * share * share);
+    delta = std::max(delta, floor * share * share);
     return true;
   }
 
@@ -388,7 +390,8 @@ class GrowingNetwork {
       monitor_.check();
       auto own = basis.middleCols(j * d, d);
       const Matrix B = own_block(here, j, damping);
-      if (!simplify(B, W_.col(j) / here.norm(j), damping, own, delta(j))) return false;
+      const double floor = damping * lam_ / here.norm(j);
+      if (!simplify(B, W_.col(j) / here.norm(j), floor, own, delta(j))) return false;
       x.segment(j * d, d).noalias() = -own.transpose() * gradient.col(j);
       columns.noalias() = X32_ * own.template cast<float>();
       columns.array().colwise() *=
@@ -506,8 +509,8 @@ class GrowingNetwork {
       }
       Matrix result = backward(inner);
       for (Index j = 0; j < m; ++j) {
-        result.col(j) +=
-            (curvature(j) + damping) * V.col(j) - curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
+        result.col(j) += (1.0 + damping) * curvature(j) * V.col(j) -
+                         curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
       }
       return result;
     };
@@ -517,7 +520,7 @@ class GrowingNetwork {
       diagonal.noalias() +=
           X_.middleRows(first, count).cwiseAbs2().transpose() * curvatures.middleRows(first, count);
     });
-    diagonal.array().rowwise() += curvature.transpose().array() + damping;
+    diagonal.array().rowwise() += (1.0 + damping) * curvature.transpose().array();
 
     Matrix move = Matrix::Zero(W_.rows(), m);
     Matrix residual = -gradient;
@@ -551,6 +554,7 @@ class GrowingNetwork {
   double objective_;
   Matrix E_;  // (n, m) half-widths of the kinks during descend()
   long n_steps_ = 0;
+  double damping_ = kFirstDamping;  // that the last step left
 
   // Of a factored step: X, J S, J v and their square, float32.
   Eigen::MatrixXf X32_, shapes_, amplitudes_, product_;
