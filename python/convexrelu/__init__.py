@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from convexrelu._core import LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
+from convexrelu.global_path import GlobalPath, trace_global_path
 from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
 from convexrelu.network import Network, to_network
@@ -30,6 +31,7 @@ __all__ = [
     "Continuity",
     "CriticalWidths",
     "Event",
+    "GlobalPath",
     "Gradient",
     "LimitExceeded",
     "Network",
@@ -66,5 +68,6 @@ __all__ = [
     "solve",
     "solve_global",
     "to_network",
+    "trace_global_path",
     "trace_path",
 ]
