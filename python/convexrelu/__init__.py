@@ -12,6 +12,7 @@ from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.global_path import GlobalPath, trace_global_path
 from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
+from convexrelu.lam_choice import LamChoice, choose_lam
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.path import Coefficients, Continuity, Event, Path, trace_path
@@ -33,6 +34,7 @@ __all__ = [
     "Event",
     "GlobalPath",
     "Gradient",
+    "LamChoice",
     "LimitExceeded",
     "Network",
     "NetworkPlace",
@@ -54,6 +56,7 @@ __all__ = [
     "__version__",
     "certify",
     "check_network",
+    "choose_lam",
     "descent_path",
     "differentiate",
     "enumerate_patterns",

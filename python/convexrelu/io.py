@@ -63,7 +63,7 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    value : Network, StandardizedNetwork, Standardizer, Patterns, Problem, Solution, Path or GlobalPath
+    value : Network, StandardizedNetwork, Standardizer, Patterns, Problem, Solution or (Global)Path
         A pruned one is saved without its history.
     path : str or path
         The name of the file, to which nothing is appended. A file of that name is replaced.

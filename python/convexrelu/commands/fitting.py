@@ -14,24 +14,31 @@ from typing import Any
 import numpy as np
 
 from convexrelu import (
+    Network,
     Problem,
     Progress,
     Solution,
     Standardizer,
+    choose_lam,
     price_patterns,
     sample_patterns,
     save,
     solve,
     solve_global,
+    trace_global_path,
 )
 from convexrelu._console import Console
 from convexrelu.commands import arguments as types
 from convexrelu.commands.data import Array, Data, add_data_arguments, read_data
-from convexrelu.commands.report import setting_text
+from convexrelu.commands.report import choice_facts, choice_text, setting_text
+from convexrelu.lam_choice import RULES
 from convexrelu.table import InputError
 
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
+_RATIO = 0.01  # of lambda_max
+_FOLDS = 5
+_CHOSEN_TOL = 0.1  # of growth at a lam that was chosen, unless --tol asks for more
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
 _GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
 
@@ -88,9 +95,23 @@ def add_fitting_arguments(
         "--lam-ratio",
         metavar="R",
         type=positive,
-        default=0.01,
-        help="the same, as a share of lambda_max, at which the network vanishes (%(default)s)",
+        default=None if grows else _RATIO,
+        help="the same, as a share of lambda_max, at which the network vanishes "
+        + ("(cross-validated; with --gates or gated 0.01)" if grows else "(%(default)s)"),
     )
+    if grows:
+        parser.add_argument(
+            "--cv",
+            metavar="K",
+            type=types.integer("an integer of at least 2", low=2),
+            help=f"choose lam by so many folds of the training rows ({_FOLDS})",
+        )
+        parser.add_argument(
+            "--rule",
+            choices=RULES,
+            help="of the lam tried, the one of least error, or the largest within one standard "
+            "error of it (best)",
+        )
     usual = f"relu: none, patterns grow as they are needed; gated: {gates}" if grows else f"{gates}"
     parser.add_argument(
         "--gates",
@@ -154,6 +175,13 @@ def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
 def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
     """Reads and solves, over all patterns unless gates are asked for or the problem is gated."""
     grows = arguments.gates is None and arguments.formulation == "relu"
+    chooses = grows and arguments.lam is None and arguments.lam_ratio is None
+    if not chooses and (arguments.cv or arguments.rule):
+        option = "--cv" if arguments.cv else "--rule"
+        raise InputError(f"{option}: lam is chosen where patterns grow and it is not given")
+    if chooses:
+        return grow_at_chosen_lam(arguments, console)
+    arguments.lam_ratio = arguments.lam_ratio or _RATIO
     arguments.gates = arguments.gates or (None if grows else _GATES)
     arguments.tol = arguments.tol or (_GROWING_TOL if grows else _TOL)
     return grow(arguments, console) if grows else fit(arguments, console)
@@ -172,6 +200,71 @@ def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = Tru
         "lambda_max_is_exact": price.is_exact,
     }
     facts = _show_setting(arguments, training.data, known, console)
+    return _grown(arguments, console, training, facts, growth_seed, certify=certify)
+
+
+def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
+    """Reads, chooses lam by cross-validation, and grows along lam to the one chosen."""
+    training = _read(arguments, console)
+    limit = arguments.time_limit
+    show = progress_of(console)
+    console.status("choosing lam", at_once=True)
+    choice_seed, path_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(3))
+    started = perf_counter()
+    try:
+        choice = choose_lam(
+            training.Z,
+            training.t,
+            cv=min(arguments.cv or _FOLDS, len(training.t)),
+            rule=arguments.rule or "best",
+            rng=choice_seed,
+            time_limit=None if limit is None else limit / 2,
+            callback=show,
+        )
+    except ValueError as error:  # zero is optimal at every lam
+        raise InputError(f"{training.data.path}: {error}") from None
+    largest = price_patterns(training.Z, training.t, max_cones=0, rng=path_seed).value
+    known = {
+        "n_gates": None,
+        "n_patterns": None,
+        "lam": choice.lam,
+        "lambda_max": largest,
+        "lambda_max_is_exact": False,
+        "choice": choice_facts(choice, largest, training.standardizer.y_scale),
+    }
+    facts = _show_setting(arguments, training.data, known, console)
+    if not arguments.json:
+        console.write(choice_text(facts["choice"], console))
+    above = choice.lams[choice.lams >= choice.lam]
+    path = trace_global_path(
+        training.Z,
+        training.t,
+        lams=above,
+        rng=path_seed,
+        time_limit=None if limit is None else (limit - (perf_counter() - started)) / 2,
+        callback=show,
+    )
+    if limit is not None:
+        arguments.time_limit = max(0.0, limit - (perf_counter() - started))
+    growth_tol = arguments.tol or _CHOSEN_TOL
+    arguments.tol = arguments.tol or _GROWING_TOL
+    return _grown(
+        arguments, console, training, facts, growth_seed, start=path[-1], growth_tol=growth_tol
+    )
+
+
+def _grown(
+    arguments: argparse.Namespace,
+    console: Console,
+    training: TrainingData,
+    facts: dict[str, Any],
+    seed: np.random.Generator,
+    *,
+    certify: bool = True,
+    start: Network | None = None,
+    growth_tol: float | None = None,
+) -> Fit:
+    """Grows at the lam of the setting, and solves over the patterns grown."""
     started = perf_counter()
     show = progress_of(console)
     is_limited = arguments.time_limit is not None
@@ -179,16 +272,20 @@ def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = Tru
     def is_enough(progress: Progress) -> bool:
         if show is not None:
             show(progress)
+        # A network that comes from larger lam is grown; the exact program follows below.
+        if start is not None and growth_tol == _CHOSEN_TOL and progress.phase == "close":
+            return True
         return not is_limited and progress.seconds > _GROWING_SECONDS
 
     growth = solution = solve_global(
         training.Z,
         training.t,
         facts["lam"],
-        tol=arguments.tol,
+        tol=growth_tol or arguments.tol,
         certify=certify,
+        warm_start=start,
         time_limit=arguments.time_limit,
-        rng=growth_seed,
+        rng=seed,
         callback=is_enough,
     )
     if solution.gap > arguments.tol and not is_limited:
