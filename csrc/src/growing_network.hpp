@@ -126,7 +126,6 @@ class GrowingNetwork {
 
   struct Smoothed {
     double value = 0.0;
-    Matrix Z;      // (n, m) X W
     Matrix slope;  // (n, m) of the smoothed ReLU, in [0, 1]
     Vector error;  // (n) fitted - y
     Vector norm;   // (m)
@@ -137,12 +136,14 @@ class GrowingNetwork {
   static Vector norms(const Matrix& W) { return W.colwise().norm().transpose(); }
 
   Point evaluated(Matrix W, std::vector<int> signs) const {
-    const Matrix Z = forward(W);
-    Vector fitted = Vector::Zero(X_.rows());
-    for (Index j = 0; j < W.cols(); ++j) {
-      fitted += static_cast<double>(signs[at(j)]) * Z.col(j).cwiseMax(0.0);
-    }
-    Vector residual = y_ - fitted;
+    Vector residual = y_;
+    for_rows(W.cols(), [&](Index first, Index count) {
+      const Matrix Z = X_.middleRows(first, count) * W;
+      for (Index j = 0; j < W.cols(); ++j) {
+        residual.segment(first, count) -=
+            static_cast<double>(signs[at(j)]) * Z.col(j).cwiseMax(0.0);
+      }
+    });
     const double objective = residual.squaredNorm() / (2.0 * n_) + lam_ * W.colwise().norm().sum();
     return {std::move(W), std::move(signs), std::move(residual), objective};
   }
@@ -165,26 +166,9 @@ class GrowingNetwork {
     }
   }
 
-  Matrix forward(const Matrix& V) const {  // X V
-    Matrix product(X_.rows(), V.cols());
-    for_rows(V.cols(), [&](Index first, Index count) {
-      product.middleRows(first, count).noalias() = X_.middleRows(first, count) * V;
-    });
-    return product;
-  }
-
-  Matrix backward(const Matrix& V) const {  // X' V
-    Matrix product = Matrix::Zero(X_.cols(), V.cols());
-    for_rows(V.cols(), [&](Index first, Index count) {
-      product.noalias() += X_.middleRows(first, count).transpose() * V.middleRows(first, count);
-    });
-    return product;
-  }
-
   void walk(double eps, int n_steps, double tol) {
     const Vector norm = norms(W_);
-    E_ = eps * row_norms_ * norm.cwiseMax(kSmallestNorm * norm.maxCoeff()).transpose();
-    E_ = E_.cwiseMax(kSmallestWidth);
+    widths_ = eps * norm.cwiseMax(kSmallestNorm * norm.maxCoeff());
     Smoothed here = smoothed(W_);
     double damping = damping_;
     for (int step = 0; step < n_steps; ++step) {
@@ -228,13 +212,16 @@ class GrowingNetwork {
     if (m == 0) return;
     const Vector norm = norms(W);
     const Matrix U = W * norm.cwiseInverse().asDiagonal();
-    Matrix A = forward(U).cwiseMax(0.0);
-    for (Index j = 0; j < m; ++j) A.col(j) *= signs[at(j)];
     Matrix G = Matrix::Zero(m, m);
-    G.selfadjointView<Eigen::Lower>().rankUpdate(A.transpose(), 1.0 / n_);
+    Vector b = Vector::Constant(m, -lam_);
+    for_rows(m, [&](Index first, Index count) {
+      Matrix A = (X_.middleRows(first, count) * U).cwiseMax(0.0);
+      for (Index j = 0; j < m; ++j) A.col(j) *= signs[at(j)];
+      G.selfadjointView<Eigen::Lower>().rankUpdate(A.transpose(), 1.0 / n_);
+      b.noalias() += A.transpose() * y_.segment(first, count) / n_;
+    });
     G.triangularView<Eigen::StrictlyUpper>() = G.transpose();
     G.diagonal().array() += 1e-12 * G.trace() / static_cast<double>(m);
-    const Vector b = (A.transpose() * y_ / n_).array() - lam_;
     Vector start = norm;
     start.tail(m - size()).setZero();
     const Vector amplitudes = NonnegativeQuadratic(G, b).solve(start);
@@ -266,40 +253,51 @@ class GrowingNetwork {
     set(std::move(W), std::move(signs));
   }
 
+  // Half-widths of the kinks of neuron j at some rows.
+  Eigen::ArrayXd half_widths(Index j, Index first, Index count) const {
+    return (widths_(j) * row_norms_.segment(first, count).array()).max(kSmallestWidth);
+  }
+
   Smoothed smoothed(const Matrix& W) const {
     Smoothed at_W;
-    at_W.Z = forward(W);
     at_W.slope.resize(X_.rows(), W.cols());
     at_W.error = -y_;
-    for (Index j = 0; j < W.cols(); ++j) {
-      const auto z = at_W.Z.col(j).array();
-      const auto E = E_.col(j).array();
-      auto slope = at_W.slope.col(j).array();
-      slope = ((z + E) / (2.0 * E)).max(0.0).min(1.0);
-      at_W.error.array() += sign(j) * (slope.square() * E + (z - E).max(0.0));
-    }
+    for_rows(W.cols(), [&](Index first, Index count) {
+      const Matrix Z = X_.middleRows(first, count) * W;
+      for (Index j = 0; j < W.cols(); ++j) {
+        const auto z = Z.col(j).array();
+        const Eigen::ArrayXd E = half_widths(j, first, count);
+        auto slope = at_W.slope.col(j).segment(first, count).array();
+        slope = ((z + E) / (2.0 * E)).max(0.0).min(1.0);
+        at_W.error.segment(first, count).array() +=
+            sign(j) * (slope.square() * E + (z - E).max(0.0));
+      }
+    });
     at_W.norm = norms(W);
     at_W.value = at_W.error.squaredNorm() / (2.0 * n_) + lam_ * at_W.norm.sum();
     return at_W;
   }
 
   Matrix smoothed_gradient(const Smoothed& here) const {
-    Matrix weighted = here.slope;
-    for (Index j = 0; j < size(); ++j) {
-      weighted.col(j).array() *= sign(j) / n_ * here.error.array();
-    }
-    Matrix gradient = backward(weighted);
-    gradient += W_ * (lam_ * here.norm.cwiseInverse()).asDiagonal();
+    Matrix gradient = W_ * (lam_ * here.norm.cwiseInverse()).asDiagonal();
+    for_rows(size(), [&](Index first, Index count) {
+      Matrix weighted = here.slope.middleRows(first, count);
+      for (Index j = 0; j < size(); ++j) {
+        weighted.col(j).array() *= sign(j) / n_ * here.error.segment(first, count).array();
+      }
+      gradient.noalias() += X_.middleRows(first, count).transpose() * weighted;
+    });
     return gradient;
   }
 
   // Curvature of the convex kinks of neuron j, per sample: (row, weight).
   template <typename Use>
-  void for_kinks(const Smoothed& here, Index j, const Use& use) const {
-    for (Index k = 0; k < X_.rows(); ++k) {
+  void for_kinks(const Smoothed& here, Index j, Index first, Index count, const Use& use) const {
+    for (Index k = first; k < first + count; ++k) {
       const double p = here.slope(k, j);
       const double pull = sign(j) * here.error(k);
-      if (p > 0.0 && p < 1.0 && pull > 0.0) use(k, pull / (2.0 * E_(k, j) * n_));
+      if (p > 0.0 && p < 1.0 && pull > 0.0)
+        use(k, pull / (2.0 * n_ * std::max(widths_(j) * row_norms_(k), kSmallestWidth)));
     }
   }
 
@@ -312,7 +310,7 @@ class GrowingNetwork {
     B.diagonal().array() += (1.0 + damping) * curvature;
     std::vector<Index> rows;
     std::vector<double> roots;
-    for_kinks(here, j, [&](Index k, double weight) {
+    for_kinks(here, j, 0, X_.rows(), [&](Index k, double weight) {
       rows.push_back(k);
       roots.push_back(std::sqrt(weight));
     });
@@ -487,40 +485,43 @@ class GrowingNetwork {
   }
 
   // Conjugate gradients on (blkdiag(B) + J'J/n) move = -gradient, preconditioned by the diagonal.
-  // O(n d m) an iteration.
+  // O(n d m) an iteration, in stripes of rows.
   Matrix iterative_step(const Smoothed& here, const Matrix& gradient, double damping) {
     const Index m = size();
-    Matrix kinks = Matrix::Zero(X_.rows(), m);
-    for (Index j = 0; j < m; ++j) {
-      for_kinks(here, j, [&](Index k, double weight) { kinks(k, j) = weight; });
-    }
+    const auto kinks = [&](Index first, Index count) {
+      Matrix weights = Matrix::Zero(count, m);
+      for (Index j = 0; j < m; ++j) {
+        for_kinks(here, j, first, count,
+                  [&](Index k, double weight) { weights(k - first, j) = weight; });
+      }
+      return weights;
+    };
     const Matrix U = W_ * here.norm.cwiseInverse().asDiagonal();
     const Vector curvature = lam_ * here.norm.cwiseInverse();
     const auto apply = [&](const Matrix& V) {
-      Matrix inner = forward(V);
-      Vector outer = Vector::Zero(X_.rows());
+      Matrix result(W_.rows(), m);
       for (Index j = 0; j < m; ++j) {
-        outer += sign(j) * here.slope.col(j).cwiseProduct(inner.col(j));
+        result.col(j) = (1.0 + damping) * curvature(j) * V.col(j) -
+                        curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
       }
-      outer /= n_;
-      for (Index j = 0; j < m; ++j) {
-        inner.col(j) = inner.col(j).cwiseProduct(kinks.col(j)) +
-                       sign(j) * here.slope.col(j).cwiseProduct(outer);
-      }
-      Matrix result = backward(inner);
-      for (Index j = 0; j < m; ++j) {
-        result.col(j) += (1.0 + damping) * curvature(j) * V.col(j) -
-                         curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
-      }
+      for_rows(m, [&](Index first, Index count) {
+        Matrix inner = X_.middleRows(first, count) * V;
+        const auto slope = here.slope.middleRows(first, count);
+        Vector outer = Vector::Zero(count);
+        for (Index j = 0; j < m; ++j) outer += sign(j) * slope.col(j).cwiseProduct(inner.col(j));
+        outer /= n_;
+        inner.array() *= kinks(first, count).array();
+        for (Index j = 0; j < m; ++j) inner.col(j) += sign(j) * slope.col(j).cwiseProduct(outer);
+        result.noalias() += X_.middleRows(first, count).transpose() * inner;
+      });
       return result;
     };
-    const Matrix curvatures = here.slope.cwiseAbs2() / n_ + kinks;
-    Matrix diagonal = Matrix::Zero(W_.rows(), m);
+    Matrix diagonal = ((1.0 + damping) * curvature.transpose()).replicate(W_.rows(), 1);
     for_rows(m, [&](Index first, Index count) {
-      diagonal.noalias() +=
-          X_.middleRows(first, count).cwiseAbs2().transpose() * curvatures.middleRows(first, count);
+      const Matrix curvatures =
+          here.slope.middleRows(first, count).cwiseAbs2() / n_ + kinks(first, count);
+      diagonal.noalias() += X_.middleRows(first, count).cwiseAbs2().transpose() * curvatures;
     });
-    diagonal.array().rowwise() += (1.0 + damping) * curvature.transpose().array();
 
     Matrix move = Matrix::Zero(W_.rows(), m);
     Matrix residual = -gradient;
@@ -552,7 +553,8 @@ class GrowingNetwork {
   std::vector<int> s_;
   Vector residual_;
   double objective_;
-  Matrix E_;  // (n, m) half-widths of the kinks during descend()
+  Vector
+      widths_;  // (m) during descend(): a kink of neuron j at x_k has the half-width ||x_k|| widths_j
   long n_steps_ = 0;
   double damping_ = kFirstDamping;  // that the last step left
 

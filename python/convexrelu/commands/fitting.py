@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from convexrelu import (
+    LimitExceeded,
     Network,
     Problem,
     Progress,
@@ -39,6 +40,7 @@ _TOL, _GROWING_TOL = 1e-6, 1e-3
 _RATIO = 0.01  # of lambda_max
 _FOLDS = 5
 _CHOSEN_TOL = 0.1  # of growth at a lam that was chosen, unless --tol asks for more
+_ON_THE_WAY_TOL = 0.5  # and at larger ones before
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
 _GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
 
@@ -189,7 +191,16 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
 
 def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = True) -> Fit:
     """Reads and solves, over patterns that grow; ``certify``: with a bound over all of them."""
-    training = _read(arguments, console)
+    return _grow(arguments, console, _read(arguments, console), certify=certify)
+
+
+def _grow(
+    arguments: argparse.Namespace,
+    console: Console,
+    training: TrainingData,
+    *,
+    certify: bool = True,
+) -> Fit:
     console.status("finding lambda_max", at_once=True)
     price_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(2))
     price = price_patterns(training.Z, training.t, max_cones=_MAX_CONES, rng=price_seed)
@@ -221,16 +232,20 @@ def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
             time_limit=None if limit is None else limit / 2,
             callback=show,
         )
+    except LimitExceeded:  # no time to choose
+        arguments.lam_ratio = _RATIO
+        arguments.tol = arguments.tol or _GROWING_TOL
+        return _grow(arguments, console, training)
     except ValueError as error:  # zero is optimal at every lam
         raise InputError(f"{training.data.path}: {error}") from None
-    largest = price_patterns(training.Z, training.t, max_cones=0, rng=path_seed).value
+    price = price_patterns(training.Z, training.t, max_cones=_MAX_CONES, rng=path_seed)
     known = {
         "n_gates": None,
         "n_patterns": None,
         "lam": choice.lam,
-        "lambda_max": largest,
-        "lambda_max_is_exact": False,
-        "choice": choice_facts(choice, largest, training.standardizer.y_scale),
+        "lambda_max": price.value,
+        "lambda_max_is_exact": price.is_exact,
+        "choice": choice_facts(choice, price.value, training.standardizer.y_scale),
     }
     facts = _show_setting(arguments, training.data, known, console)
     if not arguments.json:
@@ -240,6 +255,7 @@ def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
         training.Z,
         training.t,
         lams=above,
+        tol=_ON_THE_WAY_TOL,
         rng=path_seed,
         time_limit=None if limit is None else (limit - (perf_counter() - started)) / 2,
         callback=show,
