@@ -2,10 +2,10 @@
 
     python -m bench.quality [set ...] [--splits 0 1 2] [--table]
 
-Splits are those of Gal & Ghahramani (2016): from RandomState(1), permutation after permutation, 90 %
+Splits are those of Gal & Ghahramani (2016): from RandomState(1), one permutation after another, 90 %
 of the rows for training. Features and target are standardised on the training rows; lam comes from
-`choose_lam` on them alone, the same for all sets; the network is grown along lam to the one chosen.
-No test row is looked at before the end. Every split is reported with the certificate of its network
+`choose_lam` on them alone, alike for all sets; a network is grown along lam to the one chosen. No
+test row is looked at before the end. Every split is reported with the certificate of its network
 and with CPU seconds.
 
 Results go to bench/results/quality.json after every split, and splits that are there are not run
@@ -35,8 +35,8 @@ from convexrelu import (
 
 RESULTS = Path(__file__).parent / "results" / "quality.json"
 
-# Splits, and the published test RMSE (mean, standard error) of one hidden layer of 50 ReLU units (protein:
-# 100) with MC dropout: Gal & Ghahramani 2016, 4000 epochs, 100 passes.
+# Splits, and the published test RMSE (mean, standard error) of one hidden layer of 50 ReLU units
+# (protein: 100) with MC dropout: Gal & Ghahramani 2016, 4000 epochs, 100 passes.
 PUBLISHED = {
     "concrete": (20, 4.83, 0.16),
     "energy-heating": (20, 0.539, 0.014),
@@ -113,7 +113,7 @@ def keep(results: dict[str, dict[str, Any]]) -> None:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """A line for each set, in the form of Markdown."""
     lines = [
-        "| set | splits | test RMSE | published, MC dropout | neurons | largest gap | CPU s a split |",
+        "| set | splits | test RMSE | published, MC dropout | neurons | largest gap | CPU s |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, (_, mean, error) in PUBLISHED.items():
