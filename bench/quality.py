@@ -2,8 +2,8 @@
 
     python -m bench.quality [set ...] [--splits 0 1 2] [--table]
 
-Splits are those of Gal & Ghahramani (2016): from RandomState(1), one permutation after another, 90 %
-of the rows for training. Features and target are standardised on the training rows; lam comes from
+Splits are those of Gal & Ghahramani (2016): from RandomState(1), one permutation after another, with
+90 % of the rows for training. Features and target are standardised on the training rows; lam comes from
 `choose_lam` on them alone, alike for all sets; a network is grown along lam to the one chosen. No
 test row is looked at before the end. Every split is reported with the certificate of its network
 and with CPU seconds.

@@ -418,6 +418,7 @@ def _show_setting(
         "classes": data.classes,
         "seed": arguments.seed,
         "formulation": arguments.formulation,
+        "choice": None,
         **known,
     }
     if not arguments.json:
