@@ -2,11 +2,11 @@
 
     python -m bench.quality [set ...] [--splits 0 1 2] [--table]
 
-Splits are those of Gal & Ghahramani (2016): from RandomState(1), one permutation after another, with
-90 % of the rows for training. Features and target are standardised on the training rows; lam comes from
-`choose_lam` on them alone, alike for all sets; a network is grown along lam to the one chosen. No
-test row is looked at before the end. Every split is reported with the certificate of its network
-and with CPU seconds.
+Splits are those of Gal & Ghahramani (2016): from RandomState(1), one permutation after another,
+with 90 % of the rows for training. Features and target are standardised on the training rows; lam
+comes from `choose_lam` on them alone, alike for all sets; a network is grown along lam to the one
+chosen. No test row is looked at before the end. Every split is reported with the certificate of its
+network and with CPU seconds.
 
 Results go to bench/results/quality.json after every split, and splits that are there are not run
 again. --table prints what is there.
@@ -103,9 +103,11 @@ def load() -> dict[str, dict[str, Any]]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
-def keep(results: dict[str, dict[str, Any]]) -> None:
-    """Replaces the file at once."""
-    new = RESULTS.with_suffix(".new")
+def keep(name: str, split: int, result: dict[str, Any]) -> None:
+    """Adds a result to the file, which is replaced at once."""
+    results = load()
+    results.setdefault(name, {})[str(split)] = result
+    new = RESULTS.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     os.replace(new, RESULTS)
 
@@ -141,9 +143,8 @@ def main() -> None:
     parser.add_argument("--splits", type=int, nargs="*", help="which ones (all)")
     parser.add_argument("--table", action="store_true", help="print what was found so far")
     args = parser.parse_args()
-    results = load()
     if args.table:
-        print(table(results))
+        print(table(load()))
         return
     for name in args.sets:
         try:
@@ -152,17 +153,16 @@ def main() -> None:
             print(f"{name} skipped: {missing}")
             continue
         for split in args.splits if args.splits is not None else range(PUBLISHED[name][0]):
-            done = results.setdefault(name, {})
-            if str(split) not in done:
-                done[str(split)] = run(name, split)
-                keep(results)
-            r = done[str(split)]
+            r = load().get(name, {}).get(str(split))
+            if r is None:
+                r = run(name, split)
+                keep(name, split, r)
             print(
                 f"{name} {split}: RMSE {r['rmse']:.4g}, lam {r['lam']:.3g}, {r['n_neurons']} "
                 f"neurons, gap {r['gap']:.1e}, {r['seconds']:.0f} s",
                 flush=True,
             )
-    print(table(results))
+    print(table(load()))
 
 
 if __name__ == "__main__":

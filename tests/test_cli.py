@@ -634,8 +634,8 @@ class TestDocumentation:
                 assert default == (documented if documented == "relu" else float(documented))
 
     def test_example(self, train) -> None:
-        """All but the figures: which lam is chosen of neighbours that are nearly level, and how many
-        are tried, is a matter of rounding on the way of the searches.
+        """All but the figures: which lam is chosen of neighbours that are nearly level, and how
+        many are tried, is a matter of rounding on the way of the searches.
         """
 
         def errors(text: str) -> list[float]:
