@@ -103,6 +103,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def quality(session: nox.Session) -> None:
+    """Test errors with lam chosen by the default, on all splits of six sets: hours, resumable."""
+    session.install(".[bench]")
+    session.run("python", "-m", "bench.quality", *session.posargs)
+
+
+@nox.session
 def path_full(session: nox.Session) -> None:
     """Exact paths on all data sets, at 200 lam each against a solve and Clarabel at 3: hours."""
     session.install(".[bench]")

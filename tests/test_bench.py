@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from bench import data
+from bench import data, quality
 from bench.compare import claims, descent, environments, gap, plot, problems, race, report
 from hypothesis import given
 from hypothesis import strategies as st
@@ -428,3 +428,22 @@ def test_claims_are_made_about_known_problems_and_peers():
     for problem, limit in claims.MEMORY_CLAIMS:
         assert problem in problems.NAMES
         assert isinstance(limit, float) or limit in environments.PEERS
+
+
+class TestQuality:
+    def test_splits_part_the_rows(self):
+        train, test = quality.rows_of(308, 0)
+        assert (len(train), len(test)) == (277, 31)
+        assert sorted([*train, *test]) == list(range(308))
+        assert quality.rows_of(308, 1)[1].tolist() != test.tolist()
+        order = np.random.RandomState(1).permutation(308)  # what choice without replacement draws
+        assert [*train, *test] == order.tolist()
+
+    def test_table_shows_losses_and_wins_alike(self):
+        one = {"rmse": 0.5, "n_neurons": 100, "gap": 0.01, "seconds": 3.0}
+        lines = quality.table({"yacht": {"0": one, "1": {**one, "rmse": 0.9}}}).splitlines()
+        assert lines[2:] == ["| yacht | 2 | 0.7 +- 0.2 | 0.666 +- 0.05 | 100 | 1.0e-02 | 3 |"]
+
+    def test_results_are_of_the_splits_there_are(self):
+        for name, splits in quality.load().items():
+            assert set(map(int, splits)) <= set(range(quality.PUBLISHED[name][0]))

@@ -299,7 +299,7 @@ class TestGrowing:
     """Without gates the patterns grow, over all there are."""
 
     def test_it_is_solve_global(self, train, regression: Path) -> None:
-        run = train(regression, "--seed", 3, "--json")
+        run = train(regression, "--seed", 3, "--lam-ratio", 0.01, "--json")
         report = run.json
         values = np.loadtxt(regression, delimiter=",", skiprows=1)
         split, _ = np.random.SeedSequence(3).spawn(2)
@@ -319,13 +319,13 @@ class TestGrowing:
         assert report["objective"] == pytest.approx(solution.objective, rel=1e-3)
         assert report["global_lower_bound"] <= solution.objective * (1 + 1e-9)
         assert 0.0 <= report["global_gap"] <= 1e-3
-        assert report["gap"] <= 1e-6
+        assert report["gap"] <= 1e-3
         assert report["n_gates"] is None
         assert report["n_patterns"] >= 1
         assert run.status == 0
 
     def test_report(self, train, regression: Path) -> None:
-        run = train(regression)
+        run = train(regression, "--lam-ratio", 0.01)
         assert run.status == 0
         assert re.search(r"^patterns +grown as they are needed \(seed 0\)$", run.out, re.M)
         problem = r"^problem +relu, lam \S+, 0.01 of lambda_max = \S+, proven$"
@@ -387,6 +387,45 @@ class TestGrowing:
         runs = [train(classification, "--seed", 4, "--json").json for _ in range(2)]
         first, second = ({k: v for k, v in r.items() if "seconds" not in k} for r in runs)
         assert first == second
+
+
+class TestChoosing:
+    """Without gates and lam, lam comes from folds of the training rows."""
+
+    def test_report(self, train, regression: Path) -> None:
+        run = train(regression, "--cv", 3, "--rule", "one_se")
+        assert run.status == 0
+        assert re.search(
+            r"^lam +by 3 folds of the training rows, one standard error$", run.out, re.M
+        )
+        assert re.search(r"^ +of lambda_max +RMSE +neurons$", run.out, re.M)
+        assert len(re.findall(r"^ +\S+ +\S+ \+- \S+ +\d+( +chosen)?$", run.out, re.M)) >= 4
+        assert len(re.findall(r"chosen$", run.out, re.M)) == 1
+
+    def test_json(self, train, regression: Path) -> None:
+        report = train(regression, "--json").json
+        choice = report["choice"]
+        assert choice["folds"] == 5
+        assert choice["rule"] == "best"
+        assert choice["lams"][choice["chosen"]] == report["lam"]
+        assert choice["rmse"][choice["chosen"]] == min(choice["rmse"])
+        assert report["lam"] / report["lambda_max"] == pytest.approx(
+            choice["ratios"][choice["chosen"]]
+        )
+        assert report["gap"] <= 1e-3
+        assert train(regression, "--json").json["choice"] == choice
+
+    def test_predicts_no_worse_than_the_usual_lam(self, train, regression: Path) -> None:
+        chosen = train(regression, "--json").json["scores"]["test"]["network"]["rmse"]
+        usual = train(regression, "--lam-ratio", 0.1, "--json").json["scores"]["test"]["network"]
+        assert chosen <= 1.1 * usual["rmse"]
+
+    @pytest.mark.parametrize("option", [("--cv", 3), ("--rule", "best")])
+    @pytest.mark.parametrize("other", [("--lam", 0.1), ("--lam-ratio", 0.1), ("--gates", 20)])
+    def test_is_not_asked_for_in_vain(self, train, regression: Path, option, other) -> None:
+        run = train(regression, *option, *other)
+        assert run.status == 2
+        assert f"{option[0]}: lam is chosen where patterns grow and it is not given" in run.err
 
 
 class TestSave:
@@ -856,23 +895,22 @@ class TestDocumentation:
                 assert default == (documented if documented == "relu" else float(documented))
 
     def test_example(self, train) -> None:
-        """All but the figures, which a search brings about that rounding sets on its way."""
+        """All but the figures: which lam is chosen of neighbours that are nearly level, and how
+        many are tried, is a matter of rounding on the way of the searches.
+        """
 
-        def figures(text: str) -> list[float]:
-            objective = text.split("objective")[1].split()[0]
-            scores = re.findall(r"\d+\.\d+", text.split("training RMSE")[1])
-            return [float(objective), *map(float, scores)]
+        def errors(text: str) -> list[float]:
+            return [float(word) for word in re.findall(r"\d+\.\d+", text.split("training RMSE")[1])]
 
         def words(text: str) -> str:
-            return re.sub(r"[ -]+", " ", re.sub(r"\d[\d.e+-]*", "#", text)).strip()
+            lines = [line for line in text.splitlines() if "+-" not in line]
+            return re.sub(r"[ -]+", " ", re.sub(r"\d[\d.e+-]*", "#", "\n".join(lines))).strip()
 
         shown = textwrap.dedent(self.TEXT.split("    $ convexrelu train\n")[1].split("\n\n|")[0])
         run = train()
         assert run.status == 0
         assert words(shown) == words(run.out)
-        (objective, *scores), (found, *others) = figures(shown), figures(run.out)
-        assert found == pytest.approx(objective, rel=1e-3)
-        assert others == pytest.approx(scores, rel=0.02)
+        assert errors(run.out) == pytest.approx(errors(shown), rel=0.25)
 
     def test_keys_of_the_report(self, train, regression: Path) -> None:
         documented = re.findall(r"`(\w+)`", " ".join(self.rows("| key | meaning |")))

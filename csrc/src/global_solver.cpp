@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -27,15 +28,15 @@ constexpr double kWidthDue[] = {1.0, 0.3, 0.03, 0.005};
 constexpr std::size_t kLastWidth = 4;
 constexpr double kEndgameWidth = 1e-5;
 // Newton steps of a round, and the relative gain with which they end.
-constexpr int kSteps = 5;
+constexpr int kSteps = 3;
 constexpr int kEndgameSteps = 15;
 constexpr double kSmallestGain = 1e-7;
 // Cosine of neurons that merge.
 constexpr double kParallel = 1.0 - 1e-4;
 constexpr double kEndgameParallel = 1.0 - 1e-7;
 // New neurons of a round: so many, less parallel than this, and above this share of the violation.
-constexpr std::size_t kNewcomers = 40;
-constexpr double kDistinct = 0.97;
+constexpr std::size_t kNewcomers = 400;
+constexpr double kDistinct = 0.99;
 constexpr double kEndgameDistinct = 1.0 - 1e-6;
 constexpr double kShareOfViolation = 0.1;
 // Polish only what violates less than this.
@@ -67,16 +68,20 @@ constexpr double kWorthwhile = 1e-6;
 // Growth has come to its end when no direction promises a relative gain above this, or when so many rounds
 // in a row at the last width brought less than the given share of what is promised.
 constexpr double kGrown = 1e-4;
-constexpr double kSlow = 0.02;
+constexpr double kSlow = 0.005;
 constexpr int kSlowRounds = 3;
-// Exact rounds without a gain after which the answer is as good as it gets.
+// Exact rounds in a row that gain less than this share of the tolerance, after which the answer is as good as it gets.
 constexpr int kMaxIdleRounds = 3;
+constexpr double kIdle = 1e-4;
+// Attempts to confirm that growth has reached the tolerance.
+constexpr int kMaxConfirmations = 3;
 // Flops of a factorisation beyond which the exact program is left alone.
 constexpr double kLargestProgram = 3e10;
 constexpr long kMaxFactorisations = 400;
-// Share of the tolerance that the proof may leave open at the residual. Without a time limit it may look
+// Shares of the tolerance: that growth leaves to what the search finds, the exact rounds (which cost
+// little more then), and that the proof may leave open at the residual. Without a time limit it may look
 // at so many cones, up to five features; beyond, cones cost more and prove less.
-constexpr double kProofShare = 0.5;
+constexpr double kSearchShare = 0.5, kLastShare = 0.1, kProofShare = 0.5;
 constexpr double kMaxCones = 1e6, kFewerCones = 6.0, kLeastCones = 500.0;
 // What bounds may take after a time limit: so much, and a share of the time spent.
 constexpr double kWrapUpSeconds = 0.02, kWrapUpShare = 0.03;
@@ -113,8 +118,8 @@ class GlobalSolver {
     if (!scaled_.in_range() || lam_ == 0.0) return finish(Status::numerical_failure);
     Status status = Status::unproven;
     try {
-      grow();
-      status = close();
+      if (options_.warm_start != nullptr) begin_with(*options_.warm_start);
+      if (!grow()) status = close();
     } catch (const Stopped& stopped) {
       status = stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
       keep_network();
@@ -134,22 +139,58 @@ class GlobalSolver {
     Vector dual;              // (rows)
   };
 
-  // Rounds of the growing network until the local search promises little more.
-  void grow() {
+  // The network becomes the incumbent where it is better than none, and growth goes on from it. (Of one
+  // with more neurons than rows, which no optimum needs, nothing else is used.)
+  void begin_with(const Network& network) {
+    const Vector amplitudes = network.output().cwiseAbs() / scaled_.weight_unit();
+    Matrix weights(X_.cols(), network.n_neurons());
+    std::vector<int> signs;
+    for (Index j = 0; j < network.n_neurons(); ++j) {
+      const Vector w = amplitudes(j) * network.hidden().row(j).transpose();
+      if (!(w.norm() > 0.0)) continue;
+      weights.col(static_cast<Index>(signs.size())) = w;
+      signs.push_back(network.output()(j) > 0.0 ? 1 : -1);
+    }
+    weights.conservativeResize(Eigen::NoChange, static_cast<Index>(signs.size()));
+    {
+      const Monitor::WrapUp even_if_stopped(monitor_);
+      network_.set(std::move(weights), std::move(signs));
+      keep_network();
+    }
+    if (network_.size() <= scaled_.n_samples()) network_.fit_amplitudes();
+    return_to_best();
+    if (network_.size() > scaled_.n_samples()) network_.set(Matrix(X_.cols(), 0), {});
+  }
+
+  // Rounds of the growing network until the local search promises little more; true if that is within
+  // the tolerance. A round begins at the best network so far, whose objective only falls. It
+  // is slow where that falls by less than kSlow of what is promised, itself more than kGrown of the value: it
+  // narrows the kinks while they can be narrowed, and kSlowRounds in a row end growth. So there are at most
+  // kLastWidth + kSlowRounds slow rounds for each that takes the factor 1 - kSlow kGrown off the
+  // objective, which is bounded below.
+  bool grow() {
+    // A finer tolerance is left to exact rounds, whose answer is exact over its own patterns.
+    const double enough =
+        kSearchShare * options_.tol > kGrown ? kSearchShare * options_.tol : -kInfinity;
     double violation = kInfinity, last = kInfinity;
     std::size_t width = 0;
+    int confirmations = 0;
     for (int slow = 0; slow < kSlowRounds;) {
-      const std::vector<LocalMaximum> found = price(network_.residual(), network_.weights(),
-                                                    violation < kPolishBelow ? kGrowing : kCoarse);
-      const double largest = found.empty() ? 0.0 : found.front().value;
-      violation = largest / lam_ - 1.0;
-      keep_network();
-      const double value = network_.objective() + spread_;
-      const double promised = network_.objective() - dual_value(network_.residual(), largest);
+      std::vector<LocalMaximum> found = price(network_.residual(), network_.weights(),
+                                              violation < kPolishBelow ? kGrowing : kCoarse);
       report("grow", best_.objective);
-      if (!(promised > kGrown * value)) break;
+      double promised = open_share(network_.residual(), found);
+      if (promised <= enough && confirmations < kMaxConfirmations) {
+        ++confirmations;
+        found = confirmed_price(network_.residual());
+        promised = open_share(network_.residual(), found);
+        if (promised <= enough) return true;
+      }
+      if (!(promised > kGrown)) break;
+      violation = found.front().value / lam_ - 1.0;
+      const double value = network_.objective() + spread_;
       while (width < kLastWidth && violation < kWidthDue[width]) ++width;
-      if (last - value < kSlow * promised) {
+      if (last - value < kSlow * promised * value) {
         if (width < kLastWidth) {
           ++width;
         } else {
@@ -163,10 +204,23 @@ class GlobalSolver {
       network_.descend(kWidths[width], kSteps, kSmallestGain);
       network_.merge(kParallel);
       network_.fit_amplitudes();
+      return_to_best();
     }
+    return false;
   }
 
-  // Exact rounds until nothing violated is found.
+  // What a more careful search finds and, if asked for, an attempt at a proof.
+  std::vector<LocalMaximum> confirmed_price(const Vector& r) {
+    std::vector<LocalMaximum> found = price(r, network_.weights(), kClosing);
+    if (options_.certify && open_share(r, found) <= kSearchShare * options_.tol) {
+      const std::vector<LocalMaximum> proven = prove(r);
+      if (open_share(r, proven) > open_share(r, found)) found = proven;
+    }
+    return found;
+  }
+
+  // Exact rounds until nothing violated is found. The objective of the incumbent only falls: either by
+  // kWorthwhile, or by kIdle of the tolerance, both relative, or else the round is idle; kMaxIdleRounds in a row are the end.
   Status close() {
     Matrix newcomers(scaled_.n_features(), 0);
     int idle = 0;
@@ -193,7 +247,8 @@ class GlobalSolver {
       const Vector r = exact ? best_.dual : network_.residual();
       const std::vector<LocalMaximum> found = violated(r);
       if (found.empty()) return Status::unproven;
-      idle = best_.objective < before * (1.0 - 1e-12) ? 0 : idle + 1;
+      const double gained = before - best_.objective;
+      idle = gained > kIdle * options_.tol * (before + spread_) ? 0 : idle + 1;
       if (idle == kMaxIdleRounds) return Status::stalled;
       if (exact) network_.set(best_.weights, best_.signs);
       descends = !exact || found.front().value > lam_ * (1.0 + kDescendAbove);
@@ -201,7 +256,7 @@ class GlobalSolver {
     }
   }
 
-  // Maxima that promise more than a tenth of the tolerance at r; none after some searches in vain and, if
+  // Maxima that promise more than kLastShare of the tolerance at r; none after some searches in vain and, if
   // asked for, an attempt to prove that there are none.
   std::vector<LocalMaximum> violated(const Vector& r) {
     std::vector<LocalMaximum> found = price(r, best_.weights, kClosing);
@@ -217,11 +272,16 @@ class GlobalSolver {
     return {};
   }
 
-  // Whether the largest price found leaves room for more than a tenth of the tolerance.
-  bool promises(const Vector& r, const std::vector<LocalMaximum>& found) const {
+  // What the objective is above the dual value of r, were the largest price found the largest of
+  // all, as a share of the objective: an estimate of the gap over all patterns.
+  double open_share(const Vector& r, const std::vector<LocalMaximum>& found) const {
+    const double value = best_.objective + spread_;
     const double largest = found.empty() ? 0.0 : found.front().value;
-    return best_.objective - dual_value(r, largest) >
-           0.1 * options_.tol * (best_.objective + spread_);
+    return value > 0.0 ? (best_.objective - dual_value(r, largest)) / value : 0.0;
+  }
+
+  bool promises(const Vector& r, const std::vector<LocalMaximum>& found) const {
+    return open_share(r, found) > kLastShare * options_.tol;
   }
 
   // Bounds the price of all patterns at r, and with it the objective of all networks. Returns the
@@ -325,6 +385,12 @@ class GlobalSolver {
     }
     if (join && !chosen.empty()) network_.add(directions, signs);
     return directions;
+  }
+
+  // The kinks' smoothing can raise the objective: what is no better is given up.
+  void return_to_best() {
+    keep_network();
+    if (network_.objective() > best_.objective) network_.set(best_.weights, best_.signs);
   }
 
   void keep_network() {
@@ -529,6 +595,11 @@ Solution solve_global(const Matrix& X, const Vector& y, double lam, const Vector
   require_sample_weight(sample_weight, X.rows());
   require_positive(lam, "lam");
   require_positive(options.tol, "tol");
+  if (const Network* start = options.warm_start) {
+    if (start->formulation() != Formulation::relu || start->n_features() != X.cols()) {
+      throw_invalid("warm_start must be a relu network over the features of X");
+    }
+  }
   try {
     return GlobalSolver(X, y, lam, sample_weight, options, monitor).run();
   } catch (const Stopped& stopped) {  // before it had begun

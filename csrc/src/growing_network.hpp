@@ -106,7 +106,8 @@ class GrowingNetwork {
   static constexpr double kSmallestNorm = 1e-3;     // over the largest, in the width of kinks
   static constexpr double kSmallestWidth = 1e-280;  // of the kinks of zero rows
   static constexpr double kDead = 1e-6;             // norm of a neuron over the largest
-  static constexpr double kFirstDamping = 1e-6, kSmallestDamping = 1e-9;
+  // In units of the penalty's curvature across a neuron, lam/||w||.
+  static constexpr double kFirstDamping = 0.1, kSmallestDamping = 1e-6, kLargestDamping = 1e3;
   static constexpr double kSufficientDecrease = 1e-4, kBacktrack = 0.4, kSmallestStep = 1e-4;
   static constexpr double kLargestFactorisation = 6e9;  // flops, beyond which steps are iterative
   static constexpr int kMaxIterations = 60;             // of conjugate gradients
@@ -125,7 +126,6 @@ class GrowingNetwork {
 
   struct Smoothed {
     double value = 0.0;
-    Matrix Z;      // (n, m) X W
     Matrix slope;  // (n, m) of the smoothed ReLU, in [0, 1]
     Vector error;  // (n) fitted - y
     Vector norm;   // (m)
@@ -136,12 +136,14 @@ class GrowingNetwork {
   static Vector norms(const Matrix& W) { return W.colwise().norm().transpose(); }
 
   Point evaluated(Matrix W, std::vector<int> signs) const {
-    const Matrix Z = forward(W);
-    Vector fitted = Vector::Zero(X_.rows());
-    for (Index j = 0; j < W.cols(); ++j) {
-      fitted += static_cast<double>(signs[at(j)]) * Z.col(j).cwiseMax(0.0);
-    }
-    Vector residual = y_ - fitted;
+    Vector residual = y_;
+    for_rows(W.cols(), [&](Index first, Index count) {
+      const Matrix Z = X_.middleRows(first, count) * W;
+      for (Index j = 0; j < W.cols(); ++j) {
+        residual.segment(first, count) -=
+            static_cast<double>(signs[at(j)]) * Z.col(j).cwiseMax(0.0);
+      }
+    });
     const double objective = residual.squaredNorm() / (2.0 * n_) + lam_ * W.colwise().norm().sum();
     return {std::move(W), std::move(signs), std::move(residual), objective};
   }
@@ -164,35 +166,18 @@ class GrowingNetwork {
     }
   }
 
-  Matrix forward(const Matrix& V) const {  // X V
-    Matrix product(X_.rows(), V.cols());
-    for_rows(V.cols(), [&](Index first, Index count) {
-      product.middleRows(first, count).noalias() = X_.middleRows(first, count) * V;
-    });
-    return product;
-  }
-
-  Matrix backward(const Matrix& V) const {  // X' V
-    Matrix product = Matrix::Zero(X_.cols(), V.cols());
-    for_rows(V.cols(), [&](Index first, Index count) {
-      product.noalias() += X_.middleRows(first, count).transpose() * V.middleRows(first, count);
-    });
-    return product;
-  }
-
   void walk(double eps, int n_steps, double tol) {
     const Vector norm = norms(W_);
-    E_ = eps * row_norms_ * norm.cwiseMax(kSmallestNorm * norm.maxCoeff()).transpose();
-    E_ = E_.cwiseMax(kSmallestWidth);
+    widths_ = eps * norm.cwiseMax(kSmallestNorm * norm.maxCoeff());
     Smoothed here = smoothed(W_);
-    double damping = kFirstDamping;
+    double damping = damping_;
     for (int step = 0; step < n_steps; ++step) {
       monitor_.check();
       const Matrix gradient = smoothed_gradient(here);
       Matrix move;
       if (!newton_step(here, gradient, damping, move)) {
-        if (damping > 1.0) break;
-        damping = std::max(30.0 * damping, 1e-7);
+        if (damping > kLargestDamping) break;
+        damping *= 30.0;
         continue;
       }
       const double slope = gradient.cwiseProduct(move).sum();
@@ -203,8 +188,8 @@ class GrowingNetwork {
         if (next.value <= here.value + kSufficientDecrease * t * slope) break;
       }
       if (!(t > kSmallestStep)) {
-        if (damping > 1.0) break;
-        damping = std::max(30.0 * damping, 1e-7);
+        if (damping > kLargestDamping) break;
+        damping *= 30.0;
         continue;
       }
       const double gain = here.value - next.value;
@@ -213,10 +198,11 @@ class GrowingNetwork {
       if (t > 0.9) {
         damping = std::max(0.2 * damping, kSmallestDamping);
       } else if (t <= 0.3) {
-        damping = std::max(4.0 * damping, 1e-8);
+        damping *= 4.0;
       }
       if (gain < tol * here.value) break;
     }
+    damping_ = std::min(damping, kLargestDamping);
     drop_dead();
   }
 
@@ -226,13 +212,16 @@ class GrowingNetwork {
     if (m == 0) return;
     const Vector norm = norms(W);
     const Matrix U = W * norm.cwiseInverse().asDiagonal();
-    Matrix A = forward(U).cwiseMax(0.0);
-    for (Index j = 0; j < m; ++j) A.col(j) *= signs[at(j)];
     Matrix G = Matrix::Zero(m, m);
-    G.selfadjointView<Eigen::Lower>().rankUpdate(A.transpose(), 1.0 / n_);
+    Vector b = Vector::Constant(m, -lam_);
+    for_rows(m, [&](Index first, Index count) {
+      Matrix A = (X_.middleRows(first, count) * U).cwiseMax(0.0);
+      for (Index j = 0; j < m; ++j) A.col(j) *= signs[at(j)];
+      G.selfadjointView<Eigen::Lower>().rankUpdate(A.transpose(), 1.0 / n_);
+      b.noalias() += A.transpose() * y_.segment(first, count) / n_;
+    });
     G.triangularView<Eigen::StrictlyUpper>() = G.transpose();
     G.diagonal().array() += 1e-12 * G.trace() / static_cast<double>(m);
-    const Vector b = (A.transpose() * y_ / n_).array() - lam_;
     Vector start = norm;
     start.tail(m - size()).setZero();
     const Vector amplitudes = NonnegativeQuadratic(G, b).solve(start);
@@ -264,40 +253,51 @@ class GrowingNetwork {
     set(std::move(W), std::move(signs));
   }
 
+  // Half-widths of the kinks of neuron j at some rows.
+  Eigen::ArrayXd half_widths(Index j, Index first, Index count) const {
+    return (widths_(j) * row_norms_.segment(first, count).array()).max(kSmallestWidth);
+  }
+
   Smoothed smoothed(const Matrix& W) const {
     Smoothed at_W;
-    at_W.Z = forward(W);
     at_W.slope.resize(X_.rows(), W.cols());
     at_W.error = -y_;
-    for (Index j = 0; j < W.cols(); ++j) {
-      const auto z = at_W.Z.col(j).array();
-      const auto E = E_.col(j).array();
-      auto slope = at_W.slope.col(j).array();
-      slope = ((z + E) / (2.0 * E)).max(0.0).min(1.0);
-      at_W.error.array() += sign(j) * (slope.square() * E + (z - E).max(0.0));
-    }
+    for_rows(W.cols(), [&](Index first, Index count) {
+      const Matrix Z = X_.middleRows(first, count) * W;
+      for (Index j = 0; j < W.cols(); ++j) {
+        const auto z = Z.col(j).array();
+        const Eigen::ArrayXd E = half_widths(j, first, count);
+        auto slope = at_W.slope.col(j).segment(first, count).array();
+        slope = ((z + E) / (2.0 * E)).max(0.0).min(1.0);
+        at_W.error.segment(first, count).array() +=
+            sign(j) * (slope.square() * E + (z - E).max(0.0));
+      }
+    });
     at_W.norm = norms(W);
     at_W.value = at_W.error.squaredNorm() / (2.0 * n_) + lam_ * at_W.norm.sum();
     return at_W;
   }
 
   Matrix smoothed_gradient(const Smoothed& here) const {
-    Matrix weighted = here.slope;
-    for (Index j = 0; j < size(); ++j) {
-      weighted.col(j).array() *= sign(j) / n_ * here.error.array();
-    }
-    Matrix gradient = backward(weighted);
-    gradient += W_ * (lam_ * here.norm.cwiseInverse()).asDiagonal();
+    Matrix gradient = W_ * (lam_ * here.norm.cwiseInverse()).asDiagonal();
+    for_rows(size(), [&](Index first, Index count) {
+      Matrix weighted = here.slope.middleRows(first, count);
+      for (Index j = 0; j < size(); ++j) {
+        weighted.col(j).array() *= sign(j) / n_ * here.error.segment(first, count).array();
+      }
+      gradient.noalias() += X_.middleRows(first, count).transpose() * weighted;
+    });
     return gradient;
   }
 
   // Curvature of the convex kinks of neuron j, per sample: (row, weight).
   template <typename Use>
-  void for_kinks(const Smoothed& here, Index j, const Use& use) const {
-    for (Index k = 0; k < X_.rows(); ++k) {
+  void for_kinks(const Smoothed& here, Index j, Index first, Index count, const Use& use) const {
+    for (Index k = first; k < first + count; ++k) {
       const double p = here.slope(k, j);
       const double pull = sign(j) * here.error(k);
-      if (p > 0.0 && p < 1.0 && pull > 0.0) use(k, pull / (2.0 * E_(k, j) * n_));
+      if (p > 0.0 && p < 1.0 && pull > 0.0)
+        use(k, pull / (2.0 * n_ * std::max(widths_(j) * row_norms_(k), kSmallestWidth)));
     }
   }
 
@@ -307,10 +307,10 @@ class GrowingNetwork {
     const Vector u = W_.col(j) / here.norm(j);
     const double curvature = lam_ / here.norm(j);
     Matrix B = -curvature * u * u.transpose();
-    B.diagonal().array() += curvature + damping;
+    B.diagonal().array() += (1.0 + damping) * curvature;
     std::vector<Index> rows;
     std::vector<double> roots;
-    for_kinks(here, j, [&](Index k, double weight) {
+    for_kinks(here, j, 0, X_.rows(), [&](Index k, double weight) {
       rows.push_back(k);
       roots.push_back(std::sqrt(weight));
     });
@@ -342,7 +342,7 @@ class GrowingNetwork {
 
   // Coordinates (t, a) of neuron j in which its own block B is diagonal, w_j = S t + v a with S'BS = I,
   // S'Bv = 0, v'Bv = delta: basis [S v] (d, d), v = u + S(..) close to the neuron's direction u.
-  bool simplify(const Matrix& B, const Vector& u, double damping, Eigen::Ref<Matrix> basis,
+  bool simplify(const Matrix& B, const Vector& u, double floor, Eigen::Ref<Matrix> basis,
                 double& delta) const {
     const Index d = u.size();
     Index largest = 0;  // this coordinate is left to v
@@ -368,7 +368,7 @@ class GrowingNetwork {
       basis.leftCols(d - 1) = (last * basis.leftCols(d - 1)).eval();
       basis.col(d - 1) -= basis.leftCols(d - 1) * across;
     }
-    delta = std::max(delta, damping * share * share);
+    delta = std::max(delta, floor * share * share);
     return true;
   }
 
@@ -388,7 +388,8 @@ class GrowingNetwork {
       monitor_.check();
       auto own = basis.middleCols(j * d, d);
       const Matrix B = own_block(here, j, damping);
-      if (!simplify(B, W_.col(j) / here.norm(j), damping, own, delta(j))) return false;
+      const double floor = damping * lam_ / here.norm(j);
+      if (!simplify(B, W_.col(j) / here.norm(j), floor, own, delta(j))) return false;
       x.segment(j * d, d).noalias() = -own.transpose() * gradient.col(j);
       columns.noalias() = X32_ * own.template cast<float>();
       columns.array().colwise() *=
@@ -484,40 +485,43 @@ class GrowingNetwork {
   }
 
   // Conjugate gradients on (blkdiag(B) + J'J/n) move = -gradient, preconditioned by the diagonal.
-  // O(n d m) an iteration.
+  // O(n d m) an iteration, in stripes of rows.
   Matrix iterative_step(const Smoothed& here, const Matrix& gradient, double damping) {
     const Index m = size();
-    Matrix kinks = Matrix::Zero(X_.rows(), m);
-    for (Index j = 0; j < m; ++j) {
-      for_kinks(here, j, [&](Index k, double weight) { kinks(k, j) = weight; });
-    }
+    const auto kinks = [&](Index first, Index count) {
+      Matrix weights = Matrix::Zero(count, m);
+      for (Index j = 0; j < m; ++j) {
+        for_kinks(here, j, first, count,
+                  [&](Index k, double weight) { weights(k - first, j) = weight; });
+      }
+      return weights;
+    };
     const Matrix U = W_ * here.norm.cwiseInverse().asDiagonal();
     const Vector curvature = lam_ * here.norm.cwiseInverse();
     const auto apply = [&](const Matrix& V) {
-      Matrix inner = forward(V);
-      Vector outer = Vector::Zero(X_.rows());
+      Matrix result(W_.rows(), m);
       for (Index j = 0; j < m; ++j) {
-        outer += sign(j) * here.slope.col(j).cwiseProduct(inner.col(j));
+        result.col(j) = (1.0 + damping) * curvature(j) * V.col(j) -
+                        curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
       }
-      outer /= n_;
-      for (Index j = 0; j < m; ++j) {
-        inner.col(j) = inner.col(j).cwiseProduct(kinks.col(j)) +
-                       sign(j) * here.slope.col(j).cwiseProduct(outer);
-      }
-      Matrix result = backward(inner);
-      for (Index j = 0; j < m; ++j) {
-        result.col(j) +=
-            (curvature(j) + damping) * V.col(j) - curvature(j) * U.col(j).dot(V.col(j)) * U.col(j);
-      }
+      for_rows(m, [&](Index first, Index count) {
+        Matrix inner = X_.middleRows(first, count) * V;
+        const auto slope = here.slope.middleRows(first, count);
+        Vector outer = Vector::Zero(count);
+        for (Index j = 0; j < m; ++j) outer += sign(j) * slope.col(j).cwiseProduct(inner.col(j));
+        outer /= n_;
+        inner.array() *= kinks(first, count).array();
+        for (Index j = 0; j < m; ++j) inner.col(j) += sign(j) * slope.col(j).cwiseProduct(outer);
+        result.noalias() += X_.middleRows(first, count).transpose() * inner;
+      });
       return result;
     };
-    const Matrix curvatures = here.slope.cwiseAbs2() / n_ + kinks;
-    Matrix diagonal = Matrix::Zero(W_.rows(), m);
+    Matrix diagonal = ((1.0 + damping) * curvature.transpose()).replicate(W_.rows(), 1);
     for_rows(m, [&](Index first, Index count) {
-      diagonal.noalias() +=
-          X_.middleRows(first, count).cwiseAbs2().transpose() * curvatures.middleRows(first, count);
+      const Matrix curvatures =
+          here.slope.middleRows(first, count).cwiseAbs2() / n_ + kinks(first, count);
+      diagonal.noalias() += X_.middleRows(first, count).cwiseAbs2().transpose() * curvatures;
     });
-    diagonal.array().rowwise() += curvature.transpose().array() + damping;
 
     Matrix move = Matrix::Zero(W_.rows(), m);
     Matrix residual = -gradient;
@@ -549,8 +553,10 @@ class GrowingNetwork {
   std::vector<int> s_;
   Vector residual_;
   double objective_;
-  Matrix E_;  // (n, m) half-widths of the kinks during descend()
+  Vector
+      widths_;  // (m) during descend(): a kink of neuron j at x_k has the half-width ||x_k|| widths_j
   long n_steps_ = 0;
+  double damping_ = kFirstDamping;  // that the last step left
 
   // Of a factored step: X, J S, J v and their square, float32.
   Eigen::MatrixXf X32_, shapes_, amplitudes_, product_;

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
+from convexrelu.global_path import GlobalPath, trace_global_path
 from convexrelu.global_solver import solve_global
 from convexrelu.io import load, save
+from convexrelu.lam_choice import LamChoice, choose_lam
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set
 from convexrelu.path import Coefficients, Continuity, Event, Path, trace_path
@@ -33,7 +35,9 @@ __all__ = [
     "Continuity",
     "CriticalWidths",
     "Event",
+    "GlobalPath",
     "Gradient",
+    "LamChoice",
     "LimitExceeded",
     "Network",
     "NetworkPlace",
@@ -57,6 +61,7 @@ __all__ = [
     "__version__",
     "certify",
     "check_network",
+    "choose_lam",
     "descent_path",
     "differentiate",
     "enumerate_patterns",
@@ -73,5 +78,6 @@ __all__ = [
     "solve",
     "solve_global",
     "to_network",
+    "trace_global_path",
     "trace_path",
 ]

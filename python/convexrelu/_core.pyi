@@ -363,6 +363,7 @@ def solve_global(
     sample_weight: NDArray[np.float64],
     tol: float,
     certify: bool,
+    warm_start: Network | None,
     time_limit: float | None,
     seed: int,
     n_threads: int,

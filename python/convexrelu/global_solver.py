@@ -7,6 +7,7 @@ from collections.abc import Callable
 from numpy.typing import ArrayLike
 
 from convexrelu import _core, _validate
+from convexrelu.network import Network, to_network
 from convexrelu.problem import Problem
 from convexrelu.solution import Solution
 
@@ -19,6 +20,7 @@ def solve_global(
     sample_weight: ArrayLike | None = None,
     tol: float = 1e-4,
     certify: bool = True,
+    warm_start: Solution | Network | None = None,
     time_limit: float | None = None,
     rng: _validate.Seed = None,
     n_threads: int = 1,
@@ -45,12 +47,20 @@ def solve_global(
     sample_weight : (n,) array, optional
         Non-negative weights v. The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``.
     tol : float
-        The relative gap to the bound over all patterns at which the status is "optimal"; the
-        local search looks for improvements of a tenth of it.
+        A relative gap over all patterns, ``(objective - bound) / objective``. It is proven where
+        the status is "optimal". Without a proof it is estimated, with the largest price that the
+        local search finds in the place of the largest there is, and the work ends where the
+        estimate is at most half of tol (the other half is for the proof). So ``tol=0.1`` stops
+        after a small part of the time that the last digits take. The gap is a cautious measure:
+        in the cases of docs/theory/global_solver.md the objective was then within a tenth of tol of
+        the best one found with any.
     certify : bool
         Whether to look for that bound. It is within reach for some four features; for more it
         depends on the data and is usually open. The work for it is limited, by a count of cones or
         by what `time_limit` leaves.
+    warm_start : Solution or Network, optional
+        Where to begin, with any features scaled as those of X, at any lam: the objective of the
+        answer is never above that of its neurons at this lam.
     time_limit : float, optional
         Seconds of wall clock.
     rng : int, numpy Generator, optional
@@ -67,9 +77,9 @@ def solve_global(
         Of a problem that holds the patterns grown. ``objective`` is that of the network; ``gap``
         and ``lower_bound`` are over these patterns; ``global_lower_bound``, ``global_gap`` and
         ``is_global`` say what is proven over all patterns, nan where nothing is. ``status``:
-        "optimal" (``global_gap`` is within tol), "unproven" (no violated pattern was found, which
-        proves nothing), "stalled" (no progress in float64), "time_limit", "callback",
-        "numerical_failure".
+        "optimal" (``global_gap`` is within tol), "unproven" (the search found nothing more that
+        tol asks for, which proves nothing), "stalled" (what it found brings next to nothing),
+        "time_limit", "callback", "numerical_failure".
 
     Raises
     ------
@@ -97,6 +107,7 @@ def solve_global(
     2
     """
     X = _validate.matrix(X, "X")
+    start = None if warm_start is None else _start(warm_start, X.shape[1])
     y = _validate.vector(y, "y", size=X.shape[0])
     lam = _validate.lam(lam)
     weight = _validate.sample_weight(sample_weight, X.shape[0])
@@ -107,9 +118,29 @@ def solve_global(
         weight,
         _validate.tol(tol),
         _validate.boolean(certify, "certify"),
+        None if start is None else start._core,
         _validate.time_limit(time_limit),
         int(_validate.rng(rng).integers(2**63)),
         _validate.n_threads(n_threads),
         callback,
     )
     return Solution(core, Problem._from_core(core.problem))
+
+
+def _start(value: Any, n_features: int) -> Network:
+    """The network that warm_start means."""
+    if not isinstance(value, (Solution, Network)):
+        hint = "; pass its .network" if hasattr(value, "network") else ""
+        raise TypeError(
+            f"warm_start must be a Solution or a Network, got {type(value).__name__}{hint}"
+        )
+    formulation = value.formulation if isinstance(value, Network) else value.problem.formulation
+    if formulation != "relu":
+        raise ValueError("warm_start must be a relu network, got a gated one")
+    network = value if isinstance(value, Network) else to_network(value)
+    if network.n_features != n_features:
+        raise ValueError(
+            f"warm_start must have as many features as X has columns ({n_features}), "
+            f"got {network.n_features}"
+        )
+    return network

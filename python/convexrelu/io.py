@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexrelu import _core, _validate, patterns, solution
+from convexrelu import global_path as global_path_module
 from convexrelu import path as path_module
 from convexrelu._path_parts import PathParts
 from convexrelu._replacing import replacing
@@ -70,7 +71,7 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     value : Network, StandardizedNetwork, Standardizer, TableNetwork, Preprocessor, Patterns, \
-Problem, Solution or Path
+Problem, Solution, Path or GlobalPath
         A pruned one is saved without its history.
     path : str or path
         The name of the file, to which nothing is appended. A file of that name is replaced once
@@ -366,6 +367,22 @@ def _make_path(
     )
 
 
+def _make_global_path(**arrays: Any) -> global_path_module.GlobalPath:
+    shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "lams": ("f", (None,)),
+        "n_neurons": ("i", (None,)),
+        "hidden": ("f", (None, None)),
+        "output": ("f", (None,)),
+        "objectives": ("f", (None,)),
+        "lower_bounds": ("f", (None,)),
+        "global_lower_bounds": ("f", (None,)),
+        "status_codes": ("i", (None,)),
+    }
+    return global_path_module._restore(
+        **{name: _array(arrays[name], name, *kind) for name, kind in shapes.items()}
+    )
+
+
 def _array(value: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """The value, if it is an array of that kind and shape, None for any size."""
     if not isinstance(value, np.ndarray) or value.dtype.kind != kind:
@@ -412,6 +429,20 @@ _KINDS = {
             path_module.Path,
             ("problem", "lam_max", "tol", "status", "n_factorisations", "parts"),
             _make_path,
+        ),
+        _Kind(
+            global_path_module.GlobalPath,
+            (
+                "lams",
+                "n_neurons",
+                "hidden",
+                "output",
+                "objectives",
+                "lower_bounds",
+                "global_lower_bounds",
+                "status_codes",
+            ),
+            _make_global_path,
         ),
     )
 }

@@ -4,10 +4,10 @@
 #include <set>
 #include <vector>
 
+#include "../../csrc/src/sparsest_vertex.hpp"
 #include "check.hpp"
 #include "convexrelu/error.hpp"
 #include "convexrelu/simplex.hpp"
-#include "../../csrc/src/sparsest_vertex.hpp"
 
 using namespace convexrelu;
 

@@ -13,22 +13,27 @@
 #include <cstdint>
 
 #include "convexrelu/monitor.hpp"
+#include "convexrelu/network.hpp"
 #include "convexrelu/solution.hpp"
 #include "convexrelu/types.hpp"
 
 namespace convexrelu {
 
 struct GlobalSolverOptions {
-  double tol = 1e-4;       // relative gap to the bound over all patterns
+  // Relative gap to the bound over all patterns: proven where the status is optimal; the search ends once
+  // the gap is estimated, by the largest price that it finds, to be within half of tol.
+  double tol = 1e-4;
   bool certify = true;     // whether to look for that bound
   std::uint64_t seed = 0;  // of the starts of the local search
   int n_threads = 1;
+  // relu, over the features of X: where to begin. The answer is never worse than it.
+  const Network* warm_start = nullptr;
 };
 
 // lam > 0; sample_weight (n) or empty. The solution's problem holds the patterns of its own neurons
 // and those that its last program held besides. Its status: optimal (the gap over all patterns is within tol),
-// unproven (no violated pattern was found, but the bound is open), stalled (one was found that
-// brings nothing in float64), time_limit, callback, numerical_failure. global_lower_bound is what is
+// unproven (no pattern was found that promises as much as tol, but the bound is open), stalled (one
+// was found that brings next to nothing), time_limit, callback, numerical_failure. global_lower_bound is what is
 // proven over all patterns, NaN where nothing is.
 //
 // Neither the order nor the multiplicity of rows matters, beyond rounding. The bits do not depend on

@@ -15,25 +15,34 @@ from typing import Any
 import numpy as np
 
 from convexrelu import (
+    LimitExceeded,
+    Network,
     Problem,
     Progress,
     Solution,
     Standardizer,
+    choose_lam,
     price_patterns,
     sample_patterns,
     save,
     solve,
     solve_global,
+    trace_global_path,
 )
 from convexrelu._console import Console
 from convexrelu._deadline import Deadline
 from convexrelu.commands import arguments as types
 from convexrelu.commands.data import Array, Data, add_data_arguments, read_data
-from convexrelu.commands.report import setting_text
+from convexrelu.commands.report import choice_facts, choice_text, setting_text
+from convexrelu.lam_choice import RULES
 from convexrelu.table import InputError
 
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
+_RATIO = 0.01  # of lambda_max
+_FOLDS = 5
+_CHOSEN_TOL = 0.1  # of growth at a lam that was chosen, unless --tol asks for more
+_ON_THE_WAY_TOL = 0.5  # and at larger ones before
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
 _PRICE_SHARE = 0.25  # of a time limit that it may take
 _GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
@@ -91,9 +100,23 @@ def add_fitting_arguments(
         "--lam-ratio",
         metavar="R",
         type=positive,
-        default=0.01,
-        help="the same, as a share of lambda_max, at which the network vanishes (%(default)s)",
+        default=None if grows else _RATIO,
+        help="the same, as a share of lambda_max, at which the network vanishes "
+        + ("(cross-validated; with --gates or gated 0.01)" if grows else "(%(default)s)"),
     )
+    if grows:
+        parser.add_argument(
+            "--cv",
+            metavar="K",
+            type=types.integer("an integer of at least 2", low=2),
+            help=f"choose lam by so many folds of the training rows ({_FOLDS})",
+        )
+        parser.add_argument(
+            "--rule",
+            choices=RULES,
+            help="of the lam tried, the one of least error, or the largest within one standard "
+            "error of it (best)",
+        )
     usual = f"relu: none, patterns grow as they are needed; gated: {gates}" if grows else f"{gates}"
     parser.add_argument(
         "--gates",
@@ -157,6 +180,13 @@ def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
 def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
     """Reads and solves, over all patterns unless gates are asked for or the problem is gated."""
     grows = arguments.gates is None and arguments.formulation == "relu"
+    chooses = grows and arguments.lam is None and arguments.lam_ratio is None
+    if not chooses and (arguments.cv or arguments.rule):
+        option = "--cv" if arguments.cv else "--rule"
+        raise InputError(f"{option}: lam is chosen where patterns grow and it is not given")
+    if chooses:
+        return grow_at_chosen_lam(arguments, console)
+    arguments.lam_ratio = arguments.lam_ratio or _RATIO
     arguments.gates = arguments.gates or (None if grows else _GATES)
     arguments.tol = arguments.tol or (_GROWING_TOL if grows else _TOL)
     return grow(arguments, console) if grows else fit(arguments, console)
@@ -164,7 +194,16 @@ def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
 
 def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = True) -> Fit:
     """Reads and solves, over patterns that grow; ``certify``: with a bound over all of them."""
-    training = _read(arguments, console)
+    return _grow(arguments, console, _read(arguments, console), certify=certify)
+
+
+def _grow(
+    arguments: argparse.Namespace,
+    console: Console,
+    training: TrainingData,
+    *,
+    certify: bool = True,
+) -> Fit:
     deadline = Deadline(arguments.time_limit)
     console.status("finding lambda_max", at_once=True)
     price_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(2))
@@ -183,6 +222,91 @@ def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = Tru
         "lambda_max_is_exact": price.is_exact,
     }
     facts = _show_setting(arguments, training.data, known, console)
+    return _grown(arguments, console, training, facts, deadline, growth_seed, certify=certify)
+
+
+def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
+    """Reads, chooses lam by cross-validation, and grows along lam to the one chosen."""
+    training = _read(arguments, console)
+    deadline = Deadline(arguments.time_limit)
+    show = progress_of(console)
+    console.status("choosing lam", at_once=True)
+    choice_seed, path_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(3))
+    left = deadline.left()
+    try:
+        choice = choose_lam(
+            training.Z,
+            training.t,
+            cv=min(arguments.cv or _FOLDS, len(training.t)),
+            rule=arguments.rule or "best",
+            rng=choice_seed,
+            time_limit=None if left is None else left / 2,
+            callback=show,
+        )
+    except LimitExceeded:  # no time to choose
+        arguments.lam_ratio = _RATIO
+        arguments.tol = arguments.tol or _GROWING_TOL
+        arguments.time_limit = deadline.left()
+        return _grow(arguments, console, training)
+    except ValueError as error:  # zero is optimal at every lam
+        raise InputError(f"{training.data.path}: {error}") from None
+    left = deadline.left()
+    price = price_patterns(
+        training.Z,
+        training.t,
+        max_cones=_MAX_CONES,
+        time_limit=None if left is None else _PRICE_SHARE * left,
+        rng=path_seed,
+    )
+    known = {
+        "n_gates": None,
+        "n_patterns": None,
+        "lam": choice.lam,
+        "lambda_max": price.value,
+        "lambda_max_is_exact": price.is_exact,
+        "choice": choice_facts(choice, price.value, training.standardizer.y_scale),
+    }
+    facts = _show_setting(arguments, training.data, known, console)
+    if not arguments.json:
+        console.write(choice_text(facts["choice"], console))
+    left = deadline.left()
+    above = choice.lams[choice.lams >= choice.lam]
+    path = trace_global_path(
+        training.Z,
+        training.t,
+        lams=above,
+        tol=_ON_THE_WAY_TOL,
+        rng=path_seed,
+        time_limit=None if left is None else left / 2,
+        callback=show,
+    )
+    growth_tol = arguments.tol or _CHOSEN_TOL
+    arguments.tol = arguments.tol or _GROWING_TOL
+    return _grown(
+        arguments,
+        console,
+        training,
+        facts,
+        deadline,
+        growth_seed,
+        start=path[-1],
+        growth_tol=growth_tol,
+    )
+
+
+def _grown(
+    arguments: argparse.Namespace,
+    console: Console,
+    training: TrainingData,
+    facts: dict[str, Any],
+    deadline: Deadline,
+    seed: np.random.Generator,
+    *,
+    certify: bool = True,
+    start: Network | None = None,
+    growth_tol: float | None = None,
+) -> Fit:
+    """Grows at the lam of the setting, and solves over the patterns grown."""
     started = perf_counter()
     show = progress_of(console)
     is_limited = arguments.time_limit is not None
@@ -190,16 +314,20 @@ def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = Tru
     def is_enough(progress: Progress) -> bool:
         if show is not None:
             show(progress)
+        # A network that comes from larger lam is grown; the exact program follows below.
+        if start is not None and growth_tol == _CHOSEN_TOL and progress.phase == "close":
+            return True
         return not is_limited and progress.seconds > _GROWING_SECONDS
 
     growth = solution = solve_global(
         training.Z,
         training.t,
         facts["lam"],
-        tol=arguments.tol,
+        tol=growth_tol or arguments.tol,
         certify=certify,
+        warm_start=start,
         time_limit=deadline.left(),
-        rng=growth_seed,
+        rng=seed,
         callback=is_enough,
     )
     if solution.gap > arguments.tol and not is_limited:
@@ -351,6 +479,7 @@ def _show_setting(
         "classes": data.classes,
         "seed": arguments.seed,
         "formulation": arguments.formulation,
+        "choice": None,
         **known,
     }
     if not arguments.json:

@@ -7,9 +7,12 @@ import math
 import os
 from typing import Any
 
+import numpy as np
+
 from convexrelu._console import Console
 from convexrelu.commands.data import CONCRETE
 from convexrelu.commands.scores import score_table
+from convexrelu.lam_choice import LamChoice
 from convexrelu.table import join_counts, join_names
 
 
@@ -60,6 +63,38 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
         ("patterns", patterns),
         ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
     ]
+    return labelled_lines(lines, console) + "\n"
+
+
+def choice_facts(choice: LamChoice, largest: float, scale: float) -> dict[str, Any]:
+    """Cross-validation in numbers: errors are root mean squares in the units of the target."""
+    rmse = np.sqrt(choice.mean_errors)
+    # Of the root: the error of the mean square over twice the root.
+    error = choice.standard_errors / (2 * np.where(rmse > 0, rmse, 1.0))
+    return {
+        "folds": len(choice.fold_errors),
+        "rule": choice.rule,
+        "status": choice.status,
+        "lams": choice.lams.tolist(),
+        "ratios": (choice.lams / largest).tolist(),
+        "rmse": (scale * rmse).tolist(),
+        "standard_errors": (scale * error).tolist(),
+        "n_neurons": choice.n_neurons.tolist(),
+        "chosen": choice.lams.tolist().index(choice.lam),
+    }
+
+
+def choice_text(choice: dict[str, Any], console: Console) -> str:
+    """The curve of cross-validation, a line for each lam."""
+    c = choice
+    rule = "least error" if c["rule"] == "best" else "one standard error"
+    note = "" if c["status"] == "complete" else ", stopped by the time limit"
+    title = f"by {c['folds']} folds of the training rows, {rule}{note}"
+    lines = [("lam", title), ("", "of lambda_max        RMSE              neurons")]
+    columns = (c["ratios"], c["rmse"], c["standard_errors"], c["n_neurons"])
+    for k, (ratio, rmse, error, size) in enumerate(zip(*columns, strict=True)):
+        line = f"{ratio:<13.2g}{rmse:>12.4g} +- {error:<10.2g}{size:>6.0f}"
+        lines.append(("", f"{console.bold(line)}   chosen" if k == c["chosen"] else line))
     return labelled_lines(lines, console) + "\n"
 
 

@@ -1,0 +1,419 @@
+"""Choosing lam from the data, by cross-validation along paths of growing networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from math import nan
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import _core, _validate
+from convexrelu.global_path import decreasing_lams, largest_lam
+from convexrelu.global_solver import solve_global
+from convexrelu.network import Network, to_network
+
+Array = NDArray[np.float64]
+
+RULES = ("best", "one_se")
+
+# Of the largest lam: the ratio of one to the next, the smallest, and how often the neighbourhood of
+# the least error is divided, so that lam are 10^(1/4) apart there.
+_STEP = 10.0**-0.5
+_SMALLEST = 1e-5
+_REFINEMENTS = 1
+# So many lam in a row that are worse than the best, by more than the standard error of the
+# difference over the folds, end the search.
+_RISES = 2
+
+
+class LamChoice:
+    """The errors of cross-validation at every lam tried, and the lam chosen.
+
+    Made by `choose_lam`; immutable.
+    """
+
+    __slots__ = ("_errors", "_lams", "_n_neurons", "_rule", "_status")
+
+    def __init__(self, lams: Any, errors: Any, n_neurons: Any, rule: str, status: str) -> None:
+        self._lams = _frozen(lams)
+        self._errors = _frozen(errors)
+        self._n_neurons = _frozen(n_neurons)
+        self._rule = rule
+        self._status = status
+
+    @property
+    def lams(self) -> Array:
+        """The lam tried (m,), decreasing, read-only."""
+        return self._lams
+
+    @property
+    def fold_errors(self) -> Array:
+        """The mean squared error on the rows left out (folds, m), read-only."""
+        return self._errors
+
+    @property
+    def mean_errors(self) -> Array:
+        """The mean of `fold_errors` over the folds (m,)."""
+        mean: Array = self._errors.mean(axis=0)
+        return mean
+
+    @property
+    def standard_errors(self) -> Array:
+        """The standard error of that mean (m,): standard deviation of the folds over the root of
+        their number.
+        """
+        folds = len(self._errors)
+        error: Array = self._errors.std(axis=0, ddof=1) / np.sqrt(folds)
+        return error
+
+    @property
+    def n_neurons(self) -> Array:
+        """The mean number of neurons of the folds' networks (m,), read-only."""
+        return self._n_neurons
+
+    @property
+    def rule(self) -> str:
+        """The rule by which `lam` was chosen."""
+        return self._rule
+
+    @property
+    def lam(self) -> float:
+        """The lam chosen."""
+        return self.lam_one_se if self._rule == "one_se" else self.lam_best
+
+    @property
+    def lam_best(self) -> float:
+        """The lam with the least mean error."""
+        return float(self._lams[np.argmin(self.mean_errors)])
+
+    @property
+    def lam_one_se(self) -> float:
+        """The largest lam whose mean error is within one standard error of the least."""
+        mean = self.mean_errors
+        best = int(np.argmin(mean))
+        within = mean <= mean[best] + self.standard_errors[best]
+        return float(self._lams[np.argmax(within)])
+
+    @property
+    def status(self) -> str:
+        """The word "complete", or "time_limit" or "callback" where that ended the search."""
+        return self._status
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the mean error with its standard error against lam. Needs matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure otherwise.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from convexrelu._lam_plots import draw_lam_choice
+
+        return draw_lam_choice(self, ax)
+
+    def __repr__(self) -> str:
+        return (
+            f"<LamChoice: lam {self.lam:.4g} ({self.rule}), {len(self.lams)} lam tried on "
+            f"{len(self.fold_errors)} folds, {self.status}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (self._lams, self._errors, self._n_neurons, self._rule, self._status)
+        return (LamChoice, fields)
+
+
+def choose_lam(
+    X: Any,
+    y: Any,
+    *,
+    cv: int | Iterable[tuple[Any, Any]] = 5,
+    rule: str = "best",
+    lams: Any = None,
+    sample_weight: Any = None,
+    tol: float = 0.5,
+    n_jobs: int | None = None,
+    rng: Any = None,
+    time_limit: float | None = None,
+    callback: Callable[[_core.Progress], bool | None] | None = None,
+) -> LamChoice:
+    """The lam at which networks of any width predict best, by cross-validation.
+
+    On the training rows of each fold a network is grown at a large lam and carried on to smaller
+    ones (`solve_global` with ``warm_start``, growth alone). Lam fall by half powers of ten from the
+    largest price of all patterns until the error has risen for good, or to 1e-5 of it; then the
+    neighbourhood of the least error is divided once more.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        The data, as `solve_global` takes them: standardised, with a column of ones as a bias
+        (`Standardizer`).
+    y : (n,) array
+        The targets.
+    cv : int or iterable of (training rows, test rows)
+        How many folds, drawn by ``rng``; or the index arrays of each, as a splitter of
+        scikit-learn yields them.
+    rule : "best" or "one_se"
+        The least mean error, or the largest lam within one standard error of it.
+    lams : (m,) array, optional
+        Try just these, all of them.
+    sample_weight : (n,) array, optional
+        Non-negative weights, of the training loss and of the errors.
+    tol : float
+        How far each network is grown, as in `solve_global`. Coarser and finer ones choose nearly
+        the same lam: docs/theory/global_path.md.
+    n_jobs : int, optional
+        How many folds to run at once, as joblib understands it. Without joblib, or with None, one
+        after another. The result does not depend on it unless time is limited.
+    rng : int, numpy Generator, optional
+        Of the folds and of the local searches.
+    time_limit : float, optional
+        Seconds of wall clock. The lam tried by all folds till then decide.
+    callback : callable, optional
+        Called with a `Progress` after every lam: its objective is the mean error, iteration counts
+        the lam; a true return value stops.
+
+    Returns
+    -------
+    LamChoice
+        ``.lam``, the curve (``.lams .mean_errors .standard_errors .fold_errors``), ``.plot()``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument that is wrong.
+    LimitExceeded
+        If time is over before any lam was tried.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.column_stack([rng.uniform(-1, 1, 60), np.ones(60)])
+    >>> y = np.abs(X[:, 0]) + 0.1 * rng.standard_normal(60)
+    >>> choice = choose_lam(X, y, rng=0)
+    >>> choice.lam == choice.lams[choice.mean_errors.argmin()]
+    True
+
+    Cost: for each fold a path over some 8 to 16 lam; seconds for a thousand rows.
+    """
+    began = perf_counter()
+    X = _validate.matrix(X, "X", min_rows=2)
+    y = _validate.vector(y, "y", size=X.shape[0])
+    _validate.choice(rule, "rule", RULES)
+    tol = _validate.tol(tol)
+    weight = None if sample_weight is None else _validate.sample_weight(sample_weight, len(X))
+    limit = _validate.time_limit(time_limit)
+    if n_jobs is not None:
+        n_jobs = _validate_jobs(n_jobs)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None, got {type(callback).__name__}")
+    generator = _validate.rng(rng)
+    folds = [
+        _Fold(X, y, weight, train, test, int(generator.integers(2**63)))
+        for train, test in _splits(cv, len(X), generator)
+    ]
+    search = _Search(folds, tol, n_jobs, limit, began, callback)
+    if lams is None:
+        search.explore(largest_lam(X, y, weight, generator, 1))
+    else:
+        search.go(decreasing_lams(lams))
+    return search.choice(rule)
+
+
+class _Fold:
+    """The rows of a fold, and its networks at the lam tried."""
+
+    def __init__(
+        self, X: Array, y: Array, weight: Array | None, train: Any, test: Any, seed: int
+    ) -> None:
+        self.train = (X[train], y[train], None if weight is None else weight[train])
+        self.test = (X[test], y[test], None if weight is None else weight[test])
+        if weight is not None and not (weight[train].any() and weight[test].any()):
+            raise ValueError("each fold of cv must have training and test rows of positive weight")
+        self.seed = seed
+        self.networks: dict[float, Network] = {}
+
+    def start(self, lam: float) -> Network | None:
+        """The network at the next larger lam."""
+        above = [other for other in self.networks if other > lam]
+        return self.networks[min(above)] if above else None
+
+    def error(self, network: Network) -> float:
+        """The mean squared error on the rows left out."""
+        X, y, weight = self.test
+        return float(np.average((network.predict(X) - y) ** 2, weights=weight))
+
+
+def _grown(
+    data: tuple[Array, Array, Array | None],
+    lam: float,
+    tol: float,
+    start: Network | None,
+    seed: int,
+    seconds: float | None,
+) -> tuple[Network, bool]:
+    """The network of a fold at one lam, and whether there was time for it."""
+    X, y, weight = data
+    solution = solve_global(
+        X,
+        y,
+        lam,
+        sample_weight=weight,
+        tol=tol,
+        certify=False,
+        warm_start=start,
+        rng=seed,
+        time_limit=seconds,
+        callback=lambda progress: progress.phase != "grow",
+    )
+    return to_network(solution).merge(), solution.status != "time_limit"
+
+
+class _Search:
+    """Tries lam on all folds."""
+
+    def __init__(
+        self,
+        folds: list[_Fold],
+        tol: float,
+        n_jobs: int | None,
+        limit: float | None,
+        began: float,
+        callback: Callable[[_core.Progress], bool | None] | None,
+    ) -> None:
+        self._folds = folds
+        self._tol = tol
+        self._limit = limit
+        self._began = began
+        self._callback = callback
+        self._errors: dict[float, list[float]] = {}
+        self._sizes: dict[float, float] = {}
+        self._status = "complete"
+        self._parallel = _parallel(n_jobs)
+
+    def explore(self, largest: float) -> None:
+        """A coarse grid to where the error rises for good, then a finer one around its least."""
+        lam = _STEP * largest
+        while lam >= _SMALLEST * largest * (1 - 1e-9) and not self._rises():
+            if not self.go([lam]):
+                return
+            lam *= _STEP
+        for _ in range(_REFINEMENTS):
+            tried = sorted(self._errors, reverse=True)
+            best = tried.index(min(self._errors, key=self._mean))
+            beside = tried[max(best - 1, 0) : best + 2]
+            middles = [float(np.sqrt(a * b)) for a, b in pairwise(beside)]
+            if not self.go(middles):
+                return
+
+    def go(self, lams: Any) -> bool:
+        """Tries some, the largest first; False if it was stopped."""
+        return all(self._try(float(lam)) for lam in lams)
+
+    def _try(self, lam: float) -> bool:
+        left = None
+        if self._limit is not None:
+            left = self._limit - (perf_counter() - self._began)
+            if left <= 0.0:
+                self._status = "time_limit"
+                return False
+        arguments = [
+            (fold.train, lam, self._tol, fold.start(lam), fold.seed, left) for fold in self._folds
+        ]
+        grown = self._parallel(_grown, arguments)
+        if not all(in_time for _, in_time in grown):
+            self._status = "time_limit"
+            return False
+        for fold, (network, _) in zip(self._folds, grown, strict=True):
+            fold.networks[lam] = network
+        self._errors[lam] = [fold.error(fold.networks[lam]) for fold in self._folds]
+        self._sizes[lam] = float(np.mean([fold.networks[lam].n_neurons for fold in self._folds]))
+        if self._callback is not None:
+            seconds = perf_counter() - self._began
+            at = _core.Progress("cv", len(self._errors), self._mean(lam), nan, seconds)
+            if self._callback(at):
+                self._status = "callback"
+                return False
+        return True
+
+    def _mean(self, lam: float) -> float:
+        return float(np.mean(self._errors[lam]))
+
+    def _rises(self) -> bool:
+        """Whether the last lam are all worse than the best, beyond the noise of the differences."""
+        if len(self._errors) <= _RISES:
+            return False
+        best = np.array(self._errors[min(self._errors, key=self._mean)])
+        rises = [np.array(self._errors[lam]) - best for lam in sorted(self._errors)[:_RISES]]
+        root = np.sqrt(len(self._folds))
+        return all(rise.mean() > rise.std(ddof=1) / root for rise in rises)
+
+    def choice(self, rule: str) -> LamChoice:
+        """What was found."""
+        if not self._errors:
+            raise _core.LimitExceeded(
+                f"time_limit of {self._limit:g} s was over before any lam was tried on all folds"
+            )
+        lams = sorted(self._errors, reverse=True)
+        errors = np.array([self._errors[lam] for lam in lams]).T
+        return LamChoice(lams, errors, [self._sizes[lam] for lam in lams], rule, self._status)
+
+
+def _parallel(n_jobs: int | None) -> Callable[[Any, list[Any]], list[Any]]:
+    """A map over lists of arguments."""
+    if n_jobs not in (None, 1):
+        try:
+            from joblib import Parallel, delayed  # type: ignore[import-untyped]
+        except ImportError:
+            pass
+        else:
+            pool = Parallel(n_jobs=n_jobs)
+            return lambda work, arguments: list(pool(delayed(work)(*each) for each in arguments))
+    return lambda work, arguments: [work(*each) for each in arguments]
+
+
+def _validate_jobs(n_jobs: Any) -> int:
+    if isinstance(n_jobs, (int, np.integer)) and not isinstance(n_jobs, bool) and n_jobs < 0:
+        return int(n_jobs)
+    return _validate.integer(n_jobs, "n_jobs", low=1)
+
+
+def _splits(cv: Any, n: int, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """(training rows, test rows) of each fold."""
+    if isinstance(cv, Iterable) and not isinstance(cv, (str, bytes)):
+        splits = [(_rows(train, n), _rows(test, n)) for train, test in cv]
+        if len(splits) < 2:
+            raise ValueError(f"cv must have at least 2 folds, got {len(splits)}")
+        return splits
+    n_folds = _validate.integer(cv, "cv", low=2)
+    if n_folds > n:
+        raise ValueError(f"cv must be at most the number of rows ({n}), got {n_folds}")
+    parts = np.array_split(rng.permutation(n), n_folds)
+    return [
+        (np.sort(np.concatenate(parts[:k] + parts[k + 1 :])), np.sort(parts[k]))
+        for k in range(n_folds)
+    ]
+
+
+def _rows(indices: Any, n: int) -> NDArray[np.int64]:
+    rows = np.asarray(indices)
+    if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
+        raise ValueError("cv must yield pairs of non-empty arrays of row indices")
+    if (rows < -n).any() or (rows >= n).any():
+        raise ValueError(f"cv must yield row indices below the number of rows ({n})")
+    return rows
+
+
+def _frozen(values: Any) -> Array:
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
