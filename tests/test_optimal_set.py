@@ -867,7 +867,7 @@ class TestNearTies:
             try:
                 optima = find_optimal_set(solution)
                 self.check(optima, seed)
-            except ValueError as error:
+            except AccuracyError as error:
                 if not re.search(self.REFUSALS, str(error)):
                     raise
                 refused += 1

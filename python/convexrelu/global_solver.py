@@ -127,7 +127,7 @@ def solve_global(
     return Solution(core, Problem._from_core(core.problem))
 
 
-def _start(value: Any, n_features: int) -> Network:
+def _start(value: object, n_features: int) -> Network:
     """The network that warm_start means."""
     if not isinstance(value, (Solution, Network)):
         hint = "; pass its .network" if hasattr(value, "network") else ""

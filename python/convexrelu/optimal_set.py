@@ -370,8 +370,8 @@ def find_optimal_set(
     Raises
     ------
     AccuracyError
-        Where the solution cannot be made accurate enough; the message names what was attained. Where
-        the data have near ties that float64 cannot tell from what is real.
+        Where the solution cannot be made accurate enough, naming what was attained, and where the
+        data have near ties that float64 cannot tell from what is real.
     ValueError
         With all_patterns, for a gated problem and where X has a rank above 20.
     LimitExceeded
