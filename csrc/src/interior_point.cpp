@@ -23,6 +23,8 @@ constexpr double kInside = 0.5;
 // So many iterations in a row that bring neither the equations nor the gap nearer by this are rounding.
 constexpr int kMaxIdle = 4;
 constexpr double kGain = 0.9;
+// Flops between two looks at the monitor: some milliseconds.
+constexpr double kStripe = 2e7;
 // Rows that ask for an equality are held by a penalty of this, relative to the Hessian of their block.
 constexpr double kEqualityPenalty = 1e6;
 
@@ -216,8 +218,9 @@ class Iteration {
 
   template <typename Work>
   void for_blocks(const Work& work) {
-    watched_for(k_, n_threads_, monitor_,
-                [&](Index b, const auto&) { work(states_[static_cast<std::size_t>(b)]); });
+    watched_for(k_, n_threads_, monitor_, [&](Index b, const auto& keep_going) {
+      work(states_[static_cast<std::size_t>(b)], keep_going);
+    });
   }
 
   // What the equations are off by. Returns the relative gap, as far as the cones are kept, plus how far
@@ -225,7 +228,7 @@ class Iteration {
   double evaluate() {
     const Matrix& normals = problem_.hyperplanes().normals;
     const Matrix c = correlate(r_);
-    for_blocks([&](State& state) {
+    for_blocks([&](State& state, const auto&) {
       state.dual_defect = gradient(state, c) - state.u;
       state.primal_defect =
           state.side.cwiseProduct(normals.transpose() * state.w) - state.s.cwiseProduct(state.free);
@@ -257,7 +260,8 @@ class Iteration {
   bool factor() {
     const Matrix& normals = problem_.hyperplanes().normals;
     const Matrix identity = Matrix::Identity(d_, d_);
-    for_blocks([&](State& state) {
+    const Index stripe = 1 + static_cast<Index>(kStripe / static_cast<double>(d_ * d_));
+    for_blocks([&](State& state, const auto& keep_going) {
       if (!state.pair.scale(state.t, state.w, lam_, state.u)) {
         state.inverse.resize(0, 0);
         return;
@@ -270,8 +274,13 @@ class Iteration {
       Matrix hessian = state.curvature * identity;
       hessian.noalias() -=
           (state.curvature * (1.0 - state.bend)) * state.axis * state.axis.transpose();
-      Matrix rows = normals * state.penalty.cwiseSqrt().asDiagonal();
-      hessian.selfadjointView<Eigen::Lower>().rankUpdate(rows);
+      for (Index first = 0; first < h_; first += stripe) {
+        if (!keep_going()) return;
+        const Index width = std::min(stripe, h_ - first);
+        const Vector roots = state.penalty.segment(first, width).cwiseSqrt();
+        const Matrix rows = normals.middleCols(first, width) * roots.asDiagonal();
+        hessian.selfadjointView<Eigen::Lower>().rankUpdate(rows);
+      }
       if (state.free.size() > 0 && state.free.minCoeff() == 0.0) {
         const double stiff = kEqualityPenalty * hessian.diagonal().maxCoeff();
         for (Index l = 0; l < h_; ++l) {
@@ -330,8 +339,9 @@ class Iteration {
     };
     Vector x = once(v);
     const Matrix c = correlate(x);
-    for_blocks(
-        [&](State& state) { state.dw = state.hessian.solve(state.sign * c.col(state.place)); });
+    for_blocks([&](State& state, const auto&) {
+      state.dw = state.hessian.solve(state.sign * c.col(state.place));
+    });
     const Vector defect = v - x - forward([](const State& s) -> const Vector& { return s.dw; });
     return x + once(defect);
   }
@@ -339,7 +349,7 @@ class Iteration {
   // The direction to the targets of the pairs and rows that the states hold.
   bool find_direction() {
     const Matrix& normals = problem_.hyperplanes().normals;
-    for_blocks([&](State& state) {
+    for_blocks([&](State& state, const auto&) {
       state.pair.divide(state.target0, state.target);
       state.pair.apply(-1.0, state.target0, state.target);
       const double slope = -2.0 * state.pair.v0 * state.bend;
@@ -353,7 +363,7 @@ class Iteration {
     dr_ = solve_system(fit_defect_ - forward([](const State& s) -> const Vector& { return s.dw; }));
     if (!dr_.allFinite()) return false;
     const Matrix c = correlate(dr_);
-    for_blocks([&](State& state) {
+    for_blocks([&](State& state, const auto&) {
       const NormPair& pair = state.pair;
       state.dw = state.hessian.solve(state.rhs + state.sign * c.col(state.place));
       state.ds = state.side.cwiseProduct(normals.transpose() * state.dw) +
@@ -387,7 +397,7 @@ class Iteration {
 
   // Predictor and corrector. False where no step can be made.
   bool advance() {
-    for_blocks([](State& state) {
+    for_blocks([](State& state, const auto&) {
       const NormPair& pair = state.pair;
       state.target0 = -(pair.point0 * pair.point0 + pair.point.squaredNorm());
       state.target = -2.0 * pair.point0 * pair.point;
@@ -403,7 +413,7 @@ class Iteration {
     }
     const double ratio = std::clamp(predicted / (mu_ * n_rows_), 0.0, 1.0);
     const double centre = ratio * ratio * ratio * mu_;
-    for_blocks([&](State& state) {
+    for_blocks([&](State& state, const auto&) {
       const NormPair& pair = state.pair;
       double x0 = state.dt, z0 = 0.0;
       Vector x = state.dw, z = -state.du;
@@ -419,7 +429,7 @@ class Iteration {
     step = std::min(1.0, kFraction * step_length());
     if (!(step > 1e-10)) return false;
     r_ += step * dr_;
-    for_blocks([&](State& state) {
+    for_blocks([&](State& state, const auto&) {
       state.t += step * state.dt;
       state.w += step * state.dw;
       state.u += step * state.du;
@@ -459,7 +469,7 @@ double interior_point_memory(const ScaledProblem& problem, const std::vector<Blo
   const double d = static_cast<double>(problem.n_features()),
                k = static_cast<double>(blocks.size());
   const double size = std::min(n, k * d);
-  return 8.0 * (n * k * d + size * size + 12.0 * k * h + k * d * d);
+  return 8.0 * (n * k * d + size * size + 12.0 * k * h + 3.0 * k * d * d);
 }
 
 }  // namespace convexrelu
