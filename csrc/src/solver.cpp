@@ -31,8 +31,8 @@ constexpr double kCoarsestPolishStep = 1e-5;
 // Newton steps of full length that leave more than half of the residual are rounding.
 constexpr int kMaxSlowSteps = 3;
 // A proximal step of so many directions is too large. (Of 60 problems at .01 lambda_max nine in ten take 42
-// factorisations in all; at half of this 51, at double 42.)
-constexpr int kMaxDirections = 20;
+// factorisations in all; at a quarter of this 51, at half 42.)
+constexpr int kMaxDirections = 40;
 // Interior points: the relative gap asked of them (from 1e-6 on it is rounding that ends them as often), and how
 // many factorisations at most (they take 15 to 75).
 constexpr double kInteriorTolerance = 1e-9;
@@ -43,13 +43,12 @@ constexpr long kMaxInteriorIterations = 100;
 constexpr double kFarAway = 300.0;
 // Later, once the proximal steps that were given up have cost as much as so many factorisations of theirs.
 constexpr double kFactorisationsLost = 6.0;
-// First, least and largest sigma ||X||^2/n, and its growth from one proximal step to the next: the square of it
-// after a step of few directions, none after one of many.
+// First (and least) and largest sigma ||X||^2/n, and its growth from one proximal step to the next: the square of
+// it after a step of few directions.
 constexpr double kFirstSigma = 30.0;
 constexpr double kLargestSigma = 1e12;
 constexpr double kSigmaGrowth = 6.0;
 constexpr int kFewDirections = 2;
-constexpr int kManyDirections = 10;
 // Within the tolerance: what is left to do there is to move weight between blocks that are nearly
 // the same neuron, whose ||q_b|| differ in the square of their distance.
 constexpr double kLastSigmaGrowth = 100.0;
@@ -226,9 +225,7 @@ class Solver {
       if (proximal_step()) {
         untried = !(gap < polish_gap());
         if (!untried) newton_first_ = polish(false);
-        const double growth = n_directions_ <= kFewDirections    ? kSigmaGrowth * kSigmaGrowth
-                              : n_directions_ <= kManyDirections ? kSigmaGrowth
-                                                                 : 1.0;
+        const double growth = std::pow(kSigmaGrowth, n_directions_ <= kFewDirections ? 2 : 1);
         grow_sigma(within ? kLastSigmaGrowth : growth);
       } else {
         sigma_ = std::max(sigma_ / kSigmaGrowth, least_sigma());
