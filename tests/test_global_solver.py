@@ -316,6 +316,7 @@ class TestWarmStart:
                 ValueError,
                 "warm_start must be a relu network",
             ),
+            (Network(np.full((1, 3), 1e200), [1e200]), ValueError, "within the range of float64"),
         ],
     )
     def test_that_does_not_fit(self, start: Any, error: type[Exception], message: str) -> None:
