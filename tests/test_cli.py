@@ -365,7 +365,8 @@ class TestGrowing:
         assert run.json["objective"] == pytest.approx(0.5)
         text = train(*file, "--time-limit", 0).out
         assert "not certified (solver: time limit): relative gap" in text
-        assert "the search was not over" in text
+        assert re.search(r"^any width +nothing is proven; the search was not over$", text, re.M)
+        assert "any width" not in train(*file, "--gates", 5, "--time-limit", 0).out
 
     def test_growing_ends_without_a_limit_too(
         self, train, classification: Path, monkeypatch: pytest.MonkeyPatch

@@ -292,6 +292,13 @@ class TestWarmStart:
         assert s.objective == pytest.approx(start.objective, rel=1e-12)
         assert s.objective <= start.objective * (1 + 1e-12)
 
+    def test_without_time_zero_is_kept_where_it_is_better(self) -> None:
+        X, y = medium(100, 4)
+        start = Network(np.full((1, 4), 1e3), [1e3])
+        s = solve_global(X, y, 0.01, warm_start=start, time_limit=0)
+        assert s.status == "time_limit"
+        assert s.objective == pytest.approx(y @ y / (2 * len(y)), rel=1e-12)
+
     def test_of_more_neurons_than_rows(self) -> None:
         X, y = medium(30, 3)
         rng = np.random.default_rng(0)
@@ -309,6 +316,7 @@ class TestWarmStart:
                 ValueError,
                 "warm_start must be a relu network",
             ),
+            (Network(np.full((1, 3), 1e200), [1e200]), ValueError, "within the range of float64"),
         ],
     )
     def test_that_does_not_fit(self, start: Any, error: type[Exception], message: str) -> None:

@@ -574,14 +574,23 @@ class GlobalSolver {
   long n_reports_ = 0, n_iter_ = 0;
 };
 
-// Without neurons, over the pattern of any one direction.
-Solution zero_network(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
-                      StopReason reason, Monitor& monitor) {
-  const Problem problem(X, y, patterns_from_gates(X, Vector::Unit(X.cols(), 0), 1, &monitor),
-                        Formulation::relu, sample_weight, &monitor);
-  return make_bounded_solution(
-      problem, lam, reason == StopReason::callback ? Status::callback : Status::time_limit, {},
-      Matrix(X.cols(), 0), Vector::Zero(y.size()), 0, 0.0, &monitor);
+// Where there was no time to begin: the network given, over its own patterns, or none, over the pattern of any
+// one direction, where that is better.
+Solution unchanged(const Matrix& X, const Vector& y, double lam, const Vector& sample_weight,
+                   const Network* start, StopReason reason, Monitor& monitor) {
+  const Status status = reason == StopReason::callback ? Status::callback : Status::time_limit;
+  const auto solution = [&](Patterns patterns, std::vector<Block> active_set, Matrix weights) {
+    const Problem problem(X, y, std::move(patterns), Formulation::relu, sample_weight, &monitor);
+    return make_bounded_solution(problem, lam, status, std::move(active_set), std::move(weights),
+                                 Vector::Zero(y.size()), 0, 0.0, &monitor);
+  };
+  Solution zero = solution(patterns_from_gates(X, Vector::Unit(X.cols(), 0), 1, &monitor), {},
+                           Matrix(X.cols(), 0));
+  if (start == nullptr) return zero;
+  NetworkBlocks blocks = to_blocks(*start, X, &monitor);
+  Solution kept =
+      solution(std::move(blocks.patterns), std::move(blocks.active_set), std::move(blocks.weights));
+  return kept.objective < zero.objective ? kept : zero;
 }
 
 }  // namespace
@@ -604,7 +613,7 @@ Solution solve_global(const Matrix& X, const Vector& y, double lam, const Vector
     return GlobalSolver(X, y, lam, sample_weight, options, monitor).run();
   } catch (const Stopped& stopped) {  // before it had begun
     const Monitor::WrapUp wrap_up(monitor);
-    return zero_network(X, y, lam, sample_weight, stopped.reason, monitor);
+    return unchanged(X, y, lam, sample_weight, options.warm_start, stopped.reason, monitor);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "convexrelu/monitor.hpp"
 #include "convexrelu/types.hpp"
+#include "watched_dense.hpp"
 
 namespace convexrelu {
 
@@ -72,6 +73,23 @@ inline std::vector<Index> pivots(Matrix A, double tolerance, Index most, Monitor
   PivotedQr qr = factor_pivoted_qr(A, tolerance, most, monitor);
   qr.order.resize(static_cast<std::size_t>(qr.rank));
   return std::move(qr.order);
+}
+
+// x (n) with the least ||A x - b||, A (m, n): of the columns that depend on others, to rounding, one of several
+// takes part. O(m n min(m, n))
+inline Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor) {
+  const Index most = std::min(A.rows(), A.cols());
+  const double rounding = static_cast<double>(most) * kEpsilon;
+  const std::vector<Index> independent = pivots(A, rounding, most, monitor);
+  const Index rank = static_cast<Index>(independent.size());
+  Matrix stacked(A.rows(), rank + 1);
+  stacked << A(Eigen::all, independent), b;
+  factor_qr(stacked, monitor);
+  auto solution = stacked.col(rank).head(rank);
+  stacked.topLeftCorner(rank, rank).triangularView<Eigen::Upper>().solveInPlace(solution);
+  Vector x = Vector::Zero(A.cols());
+  x(independent) = solution;
+  return x;
 }
 
 }  // namespace convexrelu

@@ -8,6 +8,7 @@
 
 #include "convexrelu/error.hpp"
 #include "convexrelu/simplex.hpp"
+#include "pivots.hpp"
 #include "random.hpp"
 #include "tiled_product.hpp"
 #include "watched_dense.hpp"
@@ -167,7 +168,7 @@ class Pruner {
     if (static_cast<Index>(kept.size()) == n_neurons()) return;
     Matrix units = activations_(Eigen::all, kept);
     for (Index j = 0; j < units.cols(); ++j) units.col(j).stableNormalize();
-    const Vector lengths = units.colPivHouseholderQr().solve(fit);
+    const Vector lengths = least_squares(units, fit, &monitor_);
     Vector beta = Vector::Zero(beta_.size());
     for (std::size_t j = 0; j < kept.size(); ++j) {
       const Index b = kept[j];

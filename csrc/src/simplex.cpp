@@ -46,29 +46,15 @@ Reduction reduce_rows(Matrix units, double tol, Monitor* monitor) {
   std::vector<Index> order(static_cast<std::size_t>(k));
   std::iota(order.begin(), order.end(), Index{0});
   if (n_pivots == 0) return {Matrix(0, k), std::move(order), 1.0, 0.0};
-  if (m <= k) {
-    const Eigen::PartialPivLU<Matrix> lu(units.leftCols(m));
-    // The estimate of the condition needs finite solutions.
-    if (lu.matrixLU().diagonal().cwiseAbs().minCoeff() > kIndependent && lu.rcond() > kIndependent)
-      return {std::move(units), std::move(order), kIndependent, 0.0};
-  }
   Matrix R = upper_factor(std::move(units), monitor);
   const double least = R.diagonal().cwiseAbs().minCoeff();
   if (least > kIndependent) return {std::move(R), std::move(order), least, 0.0};
 
-  const Eigen::ColPivHouseholderQR<Matrix> qr(R);
-  Index r = 0;
-  while (r < n_pivots && std::abs(qr.matrixR()(r, r)) > tol) ++r;
-  const double least_kept = r > 0 ? std::abs(qr.matrixR()(r - 1, r - 1)) : 1.0;
-  const double most_left = r < n_pivots ? std::abs(qr.matrixR()(r, r)) : 0.0;
-  Matrix A = Matrix::Zero(r, k);
-  for (Index j = 0; j < k; ++j) {
-    const Index column = qr.colsPermutation().indices()(j);
-    order[static_cast<std::size_t>(j)] = column;
-    const Index height = std::min(r, j + 1);
-    A.col(column).head(height) = qr.matrixR().col(j).head(height);
-  }
-  return {std::move(A), std::move(order), least_kept, most_left};
+  PivotedQr qr = factor_pivoted_qr(R, tol, n_pivots, monitor);
+  const double least_kept = qr.rank > 0 ? std::abs(R(qr.rank - 1, qr.rank - 1)) : 1.0;
+  Matrix A(qr.rank, k);
+  A(Eigen::all, qr.order) = R.topRows(qr.rank);
+  return {std::move(A), std::move(qr.order), least_kept, qr.left};
 }
 
 }  // namespace

@@ -23,6 +23,17 @@ class GlobalPath:
     """Networks of any width at decreasing lam, each with what is proven of it.
 
     Made by `trace_global_path`; immutable. ``path[k]`` is the network at ``path.lams[k]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import trace_global_path
+    >>> X = np.column_stack([np.linspace(-1, 1, 20), np.ones(20)])
+    >>> path = trace_global_path(X, np.abs(X[:, 0]), lams=[0.1, 0.01], rng=0)
+    >>> path.status, path.lams.tolist(), path[1].n_features
+    ('complete', [0.1, 0.01], 2)
+    >>> bool((path.gaps <= 0.1).all())
+    True
     """
 
     __slots__ = (
@@ -258,15 +269,18 @@ def trace_global_path(
     KeyboardInterrupt
         On Ctrl-C, within a fraction of a second.
 
+    Notes
+    -----
+    Cost: at each lam some rounds of `solve_global`. docs/theory/global_path.md
+
     Examples
     --------
     >>> import numpy as np
+    >>> from convexrelu import trace_global_path
     >>> X = np.column_stack([np.linspace(-1, 1, 20), np.ones(20)])
     >>> path = trace_global_path(X, np.abs(X[:, 0]), n_lams=5, lam_min_ratio=1e-3, rng=0)
     >>> path.status, len(path), path.predict(X).shape
     ('complete', 5, (5, 20))
-
-    Cost: at each lam some rounds of `solve_global`. docs/theory/global_path.md
     """
     began = perf_counter()
     X = _validate.matrix(X, "X")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from convexrelu import _core, _validate
@@ -143,4 +144,8 @@ def _start(value: object, n_features: int) -> Network:
             f"warm_start must have as many features as X has columns ({n_features}), "
             f"got {network.n_features}"
         )
+    with np.errstate(over="ignore"):
+        weights = network.output[:, None] * network.hidden
+    if not np.isfinite(weights).all():
+        raise ValueError("warm_start must have weights a_j W_j within the range of float64")
     return network

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
-from math import nan
+from math import inf, nan
 from time import perf_counter
 from typing import Any
 
@@ -20,20 +19,34 @@ Array = NDArray[np.float64]
 
 RULES = ("best", "one_se")
 
-# Of the largest lam: the ratio of one to the next, the smallest, and how often the neighbourhood of
-# the least error is divided, so that lam are 10^(1/4) apart there.
-_STEP = 10.0**-0.5
+# The ratio of one lam to the next, and of the smallest to the largest. Networks follow small steps:
+# on concrete, growth in steps of 10^(1/2) took a third more Newton steps in all.
+_STEP = 10.0**-0.25
 _SMALLEST = 1e-5
-_REFINEMENTS = 1
 # So many lam in a row that are worse than the best, by more than the standard error of the
 # difference over the folds, end the search.
-_RISES = 2
+_RISES = 3
+# A round of growth that gains less than this share of tol, relative to the objective, ends it: some
+# folds would go on for dozens of rounds that change their errors little.
+_IDLE = 0.005
 
 
 class LamChoice:
     """The errors of cross-validation at every lam tried, and the lam chosen.
 
     Made by `choose_lam`; immutable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexrelu import choose_lam
+    >>> x = np.linspace(-1, 1, 30)
+    >>> X, y = np.column_stack([x, np.ones(30)]), np.abs(x) + 0.1 * np.cos(40 * x)
+    >>> choice = choose_lam(X, y, lams=[1, 0.1, 0.01], rng=0)
+    >>> choice.lams.tolist(), choice.fold_errors.shape
+    ([1.0, 0.1, 0.01], (5, 3))
+    >>> bool(choice.lam == choice.lams[choice.mean_errors.argmin()])
+    True
     """
 
     __slots__ = ("_errors", "_lams", "_n_neurons", "_rule", "_status")
@@ -147,9 +160,8 @@ def choose_lam(
     """The lam at which networks of any width predict best, by cross-validation.
 
     On the training rows of each fold a network is grown at a large lam and carried on to smaller
-    ones (`solve_global` with ``warm_start``, growth alone). Lam fall by half powers of ten from the
-    largest price of all patterns until the error has risen for good, or to 1e-5 of it; then the
-    neighbourhood of the least error is divided once more.
+    ones (`solve_global` with ``warm_start``, growth alone). Lam fall by quarter powers of ten from
+    the largest price of all patterns until the error has risen for good, or to 1e-5 of it.
 
     Parameters
     ----------
@@ -193,17 +205,21 @@ def choose_lam(
     LimitExceeded
         If time is over before any lam was tried.
 
+    Notes
+    -----
+    Cost: for each fold a path over some 10 to 20 lam; seconds for a thousand rows.
+    docs/theory/global_path.md
+
     Examples
     --------
     >>> import numpy as np
+    >>> from convexrelu import choose_lam
     >>> rng = np.random.default_rng(0)
     >>> X = np.column_stack([rng.uniform(-1, 1, 60), np.ones(60)])
     >>> y = np.abs(X[:, 0]) + 0.1 * rng.standard_normal(60)
     >>> choice = choose_lam(X, y, rng=0)
-    >>> choice.lam == choice.lams[choice.mean_errors.argmin()]
+    >>> bool(choice.lam == choice.lams[choice.mean_errors.argmin()])
     True
-
-    Cost: for each fold a path over some 8 to 16 lam; seconds for a thousand rows.
     """
     began = perf_counter()
     X = _validate.matrix(X, "X", min_rows=2)
@@ -253,6 +269,18 @@ class _Fold:
         return float(np.average((network.predict(X) - y) ** 2, weights=weight))
 
 
+def growth_alone(tol: float) -> Callable[[_core.Progress], bool]:
+    """A callback that ends `solve_global` where growth does, or a round of it is idle."""
+    last = inf
+
+    def is_over(progress: _core.Progress) -> bool:
+        nonlocal last
+        gain, last = last - progress.objective, progress.objective
+        return progress.phase != "grow" or gain < _IDLE * tol * last
+
+    return is_over
+
+
 def _grown(
     data: tuple[Array, Array, Array | None],
     lam: float,
@@ -273,7 +301,7 @@ def _grown(
         warm_start=start,
         rng=seed,
         time_limit=seconds,
-        callback=lambda progress: progress.phase != "grow",
+        callback=growth_alone(tol),
     )
     return to_network(solution).merge(), solution.status != "time_limit"
 
@@ -301,19 +329,12 @@ class _Search:
         self._parallel = _parallel(n_jobs)
 
     def explore(self, largest: float) -> None:
-        """A coarse grid to where the error rises for good, then a finer one around its least."""
+        """Falling lam, to where the error rises for good."""
         lam = _STEP * largest
         while lam >= _SMALLEST * largest * (1 - 1e-9) and not self._rises():
             if not self.go([lam]):
                 return
             lam *= _STEP
-        for _ in range(_REFINEMENTS):
-            tried = sorted(self._errors, reverse=True)
-            best = tried.index(min(self._errors, key=self._mean))
-            beside = tried[max(best - 1, 0) : best + 2]
-            middles = [float(np.sqrt(a * b)) for a, b in pairwise(beside)]
-            if not self.go(middles):
-                return
 
     def go(self, lams: Any) -> bool:
         """Tries some, the largest first; False if it was stopped."""

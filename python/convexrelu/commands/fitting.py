@@ -34,7 +34,7 @@ from convexrelu._deadline import Deadline
 from convexrelu.commands import arguments as types
 from convexrelu.commands.data import Array, Data, add_data_arguments, read_data
 from convexrelu.commands.report import choice_facts, choice_text, setting_text
-from convexrelu.lam_choice import RULES
+from convexrelu.lam_choice import RULES, growth_alone
 from convexrelu.table import InputError
 
 _GATES = 500
@@ -310,12 +310,15 @@ def _grown(
     started = perf_counter()
     show = progress_of(console)
     is_limited = arguments.time_limit is not None
+    # A network that comes from larger lam is grown; the exact program follows below.
+    is_grown = None
+    if start is not None and growth_tol == _CHOSEN_TOL:
+        is_grown = growth_alone(growth_tol)
 
     def is_enough(progress: Progress) -> bool:
         if show is not None:
             show(progress)
-        # A network that comes from larger lam is grown; the exact program follows below.
-        if start is not None and growth_tol == _CHOSEN_TOL and progress.phase == "close":
+        if is_grown is not None and is_grown(progress):
             return True
         return not is_limited and progress.seconds > _GROWING_SECONDS
 

@@ -98,8 +98,8 @@ def choice_text(choice: dict[str, Any], console: Console) -> str:
     return labelled_lines(lines, console) + "\n"
 
 
-def result_text(result: dict[str, Any], console: Console) -> str:
-    """The certificate and how well the network predicts."""
+def result_text(result: dict[str, Any], console: Console, *, grown: bool) -> str:
+    """The certificate, of all patterns too where they have ``grown``, and the scores."""
     r = result
     gap = f"relative gap {r['gap']:.1e}, asked for {r['tol']:g}"
     if r["certified"]:
@@ -109,7 +109,7 @@ def result_text(result: dict[str, Any], console: Console) -> str:
         verdict = f"{console.bad('not certified')} (solver: {status}): {gap}"
     lines = [
         ("optimum", verdict),
-        *([("any width", _any_width(r, console))] if math.isfinite(r["global_gap"]) else []),
+        *([("any width", _any_width(r, console))] if grown else []),
         ("objective", f"{r['objective']:.8g}"),
         ("neurons", f"{r['n_neurons']}"),
         ("seconds", f"{r['seconds']:.2f}, of which solver {r['solve_seconds']:.2f}"),
@@ -126,10 +126,13 @@ def _any_width(result: dict[str, Any], console: Console) -> str:
     if r["status"] == "optimal":
         return f"{console.good('proven')}: none has a lower objective, to {r['global_gap']:.1e}"
     searched = {"unproven": "none lower was found", "stalled": "none lower was found"}
-    return (
-        f"proven: none is below {r['global_lower_bound']:.6g}, relative gap "
-        f"{r['global_gap']:.2g}; {searched.get(r['status'], 'the search was not over')}"
-    )
+    proven = "nothing is proven"
+    if math.isfinite(r["global_gap"]):
+        proven = (
+            f"proven: none is below {r['global_lower_bound']:.6g}, relative gap "
+            f"{r['global_gap']:.2g}"
+        )
+    return f"{proven}; {searched.get(r['status'], 'the search was not over')}"
 
 
 def check_text(result: dict[str, Any], console: Console) -> str:

@@ -80,7 +80,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "saved": saved,
     }
     console.write(
-        to_json({**trained.setting, **result}) if arguments.json else result_text(result, console)
+        to_json({**trained.setting, **result})
+        if arguments.json
+        else result_text(result, console, grown=trained.growth is not None)
     )
     if failure is not None:
         raise failure
