@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 
 #include "convexrelu/cholesky.hpp"
 #include "convexrelu/memory.hpp"
@@ -62,17 +63,27 @@ class KktSystem::Impl {
     }
     solve_once(g1, g2, dr, dalpha, accuracy, monitor);
     // Float32 leaves seven digits where B alone takes up what is left.
-    const int n_refinements =
-        form_ == Form::mixed ? (accuracy < kFinest ? 2 : 0) : (accuracy < kRefined ? 1 : 0);
+    const bool refined = form_ != Form::mixed && accuracy < kRefined;
+    if (!refined && !(accuracy < kFinest)) return;
+    const double enough = accuracy * std::hypot(g1.norm(), g2.norm());
     Refinement& defect = refinement_;
     defect.resize(n(), size_k());
-    for (int i = 0; i < n_refinements; ++i) {
+    double last = std::numeric_limits<double>::infinity();
+    for (;;) {  // the defect falls by half at least, or it is the last round
       apply(dr, dalpha, defect.g1, defect.g2, monitor);
       defect.g1 = g1 - defect.g1;
       defect.g2 = g2 - defect.g2;
+      const double size = std::hypot(defect.g1.norm(), defect.g2.norm());
+      if (std::isfinite(last) && !(size < last)) {  // by rounding
+        dr -= defect.dr;
+        dalpha -= defect.dalpha;
+      }
+      if (!(size > enough) || !(size <= 0.5 * last)) return;
+      last = size;
       solve_once(defect.g1, defect.g2, defect.dr, defect.dalpha, accuracy, monitor);
       dr += defect.dr;
       dalpha += defect.dalpha;
+      if (!(accuracy < kFinest)) return;
     }
   }
 

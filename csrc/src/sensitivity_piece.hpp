@@ -89,6 +89,8 @@ struct Sensitivity::Piece {
   static constexpr double kRounding = 1e-14;
   // Derivatives whose systems leave more than this residual, relatively, are not given.
   static constexpr double kSolved = 1e-8;
+  // Of two terms of a sum, the smaller keeps half of its digits.
+  static constexpr double kDrowned = 1e-8;
 
   explicit Piece(const Optimum& from) : optimum(from) {}
 
@@ -109,6 +111,16 @@ struct Sensitivity::Piece {
   // dq_b of dr alone.
   Vector turn(const Member& member, ConstVectorRef dr) const {
     return project(member, optimum.correlation(member.block, dr));
+  }
+
+  // Of a row beside the hyperplane of a ReLU neuron. Rows on it that stay there count as off.
+  enum class Position { on, off, kink };
+  static Position position(const Member& member, ConstVectorRef x) {
+    const double length = x.stableNorm(), inner = member.direction.dot(x);
+    if (std::abs(inner) > Optimum::kTied * length)
+      return inner > 0.0 ? Position::on : Position::off;
+    const bool stays = project(member, x).stableNorm() <= Optimum::kTied * length;
+    return stays ? Position::off : Position::kink;
   }
 
   DegreesOfFreedom degrees_of_freedom(Monitor& monitor) const;  // slope in the scaled lam
@@ -286,12 +298,20 @@ inline bool Sensitivity::Piece::factor(Monitor& monitor) {
     qr.compute(activations);
     if (qr.rank() < size()) return false;
   }
-  // Direct wherever it fits: one factorisation serves many solves.
-  const double smaller = static_cast<double>(std::min(n_samples, m));
-  const KktSystem::Form form = smaller * static_cast<double>(n_samples) > kLargestMatrix
-                                   ? KktSystem::Form::automatic
-                               : m <= n_samples ? KktSystem::Form::m_form
-                                                : KktSystem::Form::n_form;
+  // Direct wherever it fits: one factorisation serves many solves. The m-form adds 1/alpha_b to
+  // ||A_b e_b||^2/n, and where that is the smaller one by far its digits are lost.
+  const double rows = static_cast<double>(n_samples);
+  const auto is_drowned = [&](const Member& member) {
+    const double square = optimum.neurons[at(member.neuron)].activation.squaredNorm();
+    return member.alpha > 0.0 && member.alpha * square < kDrowned * rows;
+  };
+  const bool drowned = std::any_of(members.begin(), members.end(), is_drowned);
+  const bool n_fits = rows * rows <= kLargestMatrix;
+  const bool m_is_cheaper = m <= n_samples && !(drowned && n_fits);
+  const double smaller = m_is_cheaper ? static_cast<double>(m) : rows;
+  const KktSystem::Form form = smaller * rows > kLargestMatrix ? KktSystem::Form::automatic
+                               : m_is_cheaper                  ? KktSystem::Form::m_form
+                                                               : KktSystem::Form::n_form;
   kkt = std::make_unique<KktSystem>(optimum.problem, form);
   return kkt->factor(parts, 1, monitor);
 }
