@@ -80,7 +80,7 @@ def kinks(problem: Problem, weights: Array) -> NDArray[np.bool_]:
 def fitted_change(
     problem: Problem, active_set: Array, weights: Array, d_weights: Array, side: float = 1.0
 ) -> Array:
-    """The derivative of `fitted` where the weights move by t d_weights; at kinks, from this side of t."""
+    """The derivative of `fitted` where the weights move by t d_weights; at kinks, on this side."""
     active = np.asarray(active_set).reshape(-1, 2)
     rates = problem.X @ np.asarray(d_weights).T
     is_on = problem.patterns.masks[:, active[:, 0]].astype(bool)

@@ -149,6 +149,7 @@ class KktSystem::Impl {
     return residual_of_inverse(dr, dalpha, monitor);
   }
 
+  // ||(g1, g2) - J (dr, dalpha)|| / ||(g1, g2)||; 0 where all are zero.
   double residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
                   Monitor& monitor) const {
     Vector image(n()), slope(size_k());
@@ -156,6 +157,16 @@ class KktSystem::Impl {
     const double defect = std::hypot((g1 - image).norm(), (g2 - slope).norm());
     const double size = std::hypot(g1.norm(), g2.norm());
     return defect == 0.0 ? 0.0 : defect / size;
+  }
+
+  void correction(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
+                  VectorRef error_of_dr, VectorRef error_of_dalpha, Monitor& monitor) const {
+    constexpr double kEstimate = 1e-2;
+    Vector image(n()), slope(size_k());
+    apply(dr, dalpha, image, slope, monitor);
+    image = g1 - image;
+    slope = g2 - slope;
+    solve(image, slope, error_of_dr, error_of_dalpha, kEstimate, monitor);
   }
 
   // Of J (dr; dalpha) g = (g; 0) at one random g (Freivalds 1977), relative.
@@ -833,9 +844,10 @@ void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, Vector
   impl_->solve(g1, g2, dr, dalpha, accuracy, monitor);
 }
 
-double KktSystem::residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr,
-                           ConstVectorRef dalpha, Monitor& monitor) const {
-  return impl_->residual(g1, g2, dr, dalpha, monitor);
+void KktSystem::correction(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr,
+                           ConstVectorRef dalpha, VectorRef error_of_dr, VectorRef error_of_dalpha,
+                           Monitor& monitor) const {
+  impl_->correction(g1, g2, dr, dalpha, error_of_dr, error_of_dalpha, monitor);
 }
 
 void KktSystem::descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {

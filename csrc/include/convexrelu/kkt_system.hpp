@@ -67,9 +67,11 @@ class KktSystem {
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const;
 
-  // ||(g1, g2) - J (dr, dalpha)|| / ||(g1, g2)||, from X and the masks alone; 0 where all are zero. 4 n d k
-  double residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
-                  Monitor& monitor) const;
+  // J^-1 ((g1, g2) - J (dr, dalpha)), J from X and the masks alone: what is left to correct, an estimate of
+  // the error. (Where weights are large, terms far larger than g cancel in J (dr, dalpha), and rounding
+  // leaves a residual that says little of it.)
+  void correction(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
+                  VectorRef error_of_dr, VectorRef error_of_dalpha, Monitor& monitor) const;
 
   // dr: the first part of J^-1 (g1, 0), for delta > 0: Newton's direction where -g1 is the gradient. The
   // iterative form stops at a direction that gains at least `share` of what Newton's gains in the quadratic
