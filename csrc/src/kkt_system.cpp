@@ -65,25 +65,20 @@ class KktSystem::Impl {
     // Float32 leaves seven digits where B alone takes up what is left.
     const bool refined = form_ != Form::mixed && accuracy < kRefined;
     if (!refined && !(accuracy < kFinest)) return;
-    const double enough = accuracy * std::hypot(g1.norm(), g2.norm());
     Refinement& defect = refinement_;
     defect.resize(n(), size_k());
     double last = std::numeric_limits<double>::infinity();
-    for (;;) {  // the defect falls by half at least, or it is the last round
+    for (;;) {  // the correction falls by half at least, or it is the last
       apply(dr, dalpha, defect.g1, defect.g2, monitor);
       defect.g1 = g1 - defect.g1;
       defect.g2 = g2 - defect.g2;
-      const double size = std::hypot(defect.g1.norm(), defect.g2.norm());
-      if (std::isfinite(last) && !(size < last)) {  // by rounding
-        dr -= defect.dr;
-        dalpha -= defect.dalpha;
-      }
-      if (!(size > enough) || !(size <= 0.5 * last)) return;
-      last = size;
       solve_once(defect.g1, defect.g2, defect.dr, defect.dalpha, accuracy, monitor);
       dr += defect.dr;
       dalpha += defect.dalpha;
-      if (!(accuracy < kFinest)) return;
+      const double size = std::hypot(defect.dr.norm(), defect.dalpha.norm());
+      const double enough = accuracy * std::hypot(dr.norm(), dalpha.norm());
+      if (!(accuracy < kFinest) || !(size > enough) || !(size <= 0.5 * last)) return;
+      last = size;
     }
   }
 
