@@ -63,7 +63,7 @@ class KktSystem {
   // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). Cost 2 n^2 or m^2, plus two products
   // with Z. accuracy: the relative residual at which the iterative and the mixed form stop; the others take
   // a step of iterative refinement if it is below 1e-6. Below 1e-8 they and the mixed form refine as long as
-  // that halves the residual and it is above accuracy. Polls the monitor.
+  // that halves the correction and it is above accuracy. Polls the monitor.
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const;
 
