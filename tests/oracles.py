@@ -68,6 +68,30 @@ def fitted(problem: Problem, active_set: Array, weights: Array) -> Array:
     return total
 
 
+def kinks(problem: Problem, weights: Array) -> NDArray[np.bool_]:
+    """(n, k): which relu neurons have their kinks on which rows of weight 0."""
+    X, weights = problem.X, np.asarray(weights)
+    if problem.formulation == "gated" or problem.sample_weight is None:
+        return np.zeros((len(X), len(weights)), dtype=bool)
+    sizes = np.outer(np.linalg.norm(X, axis=1), np.linalg.norm(weights, axis=1))
+    return (problem.sample_weight == 0)[:, None] & (np.abs(X @ weights.T) <= 1e-9 * sizes)
+
+
+def fitted_change(
+    problem: Problem, active_set: Array, weights: Array, d_weights: Array, side: float = 1.0
+) -> Array:
+    """The derivative of `fitted` where the weights move by t d_weights; at kinks, on this side."""
+    active = np.asarray(active_set).reshape(-1, 2)
+    rates = problem.X @ np.asarray(d_weights).T
+    is_on = problem.patterns.masks[:, active[:, 0]].astype(bool)
+    if problem.formulation == "relu" and problem.sample_weight is not None:
+        unheld = problem.sample_weight == 0
+        is_on[unheld] = (problem.X @ np.asarray(weights).T)[unheld] > 0
+        on_kink = kinks(problem, weights)
+        is_on[on_kink] = (side * rates > 0)[on_kink]
+    return (is_on * rates) @ active[:, 1]
+
+
 def objective(problem: Problem, lam: float, active_set: Array, weights: Array) -> float:
     """The convex objective."""
     residual = problem.y - fitted(problem, active_set, weights)

@@ -124,10 +124,10 @@ class TestSampleWeight:
         problem = Problem(Z, t, patterns, formulation=formulation, sample_weight=1.0 - fold)
         lam = 0.05 * problem.lambda_max
         solution = self.check_fitted(problem, lam)
-        if formulation == "relu":  # the patterns say something else there
+        if formulation == "relu":  # the patterns say something else there: far more than rounding
             masks = patterns.masks[:, solution.active_set[:, 0]]
             by_pattern = (masks * (Z @ solution.weights.T)) @ solution.active_set[:, 1]
-            assert np.abs(by_pattern - solution.fitted)[fold].max() > 0.1
+            assert np.abs(by_pattern - solution.fitted)[fold].max() > 1e-3
 
     def check_fitted(self, problem: Problem, lam: float) -> Solution:
         solution = solve(problem, lam)

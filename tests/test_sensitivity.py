@@ -202,16 +202,25 @@ class TestDerivatives:
         assume(sensitivity.differentiable)
         problem, active = case.problem, sensitivity.solution.active_set
         n = len(problem.y)
-        by_weights = oracles.fitted(problem, active, sensitivity.d_lam)
+        weights = sensitivity.weights
         size = np.abs(sensitivity.d_lam).sum() * np.abs(problem.X).max()
+        # On the kink of a neuron that moves there is none.
+        exists = np.isfinite(sensitivity.d_fitted_d_lam)
+        assert (exists | oracles.kinks(problem, weights).any(axis=1)).all()
+        by_weights = oracles.fitted_change(problem, active, weights, sensitivity.d_lam)
         np.testing.assert_allclose(
-            sensitivity.d_fitted_d_lam, by_weights, atol=1e-9 * size + 1e-300
+            sensitivity.d_fitted_d_lam[exists], by_weights[exists], atol=1e-9 * size + 1e-300
         )
         hat = sensitivity.d_fitted_d_y
         assert hat.shape == (n, n)
         for k, unit in enumerate(np.eye(n)):
-            expected = oracles.fitted(problem, active, sensitivity.jvp(d_y=unit))
-            np.testing.assert_allclose(hat[:, k], expected, atol=1e-8)
+            motion = sensitivity.jvp(d_y=unit)
+            expected = oracles.fitted_change(problem, active, weights, motion)
+            if oracles.weights_of(problem)[k] == 0:
+                assert not hat[:, k].any()
+            else:
+                np.testing.assert_array_equal(np.isfinite(hat[:, k]), exists)
+            np.testing.assert_allclose(hat[exists, k], expected[exists], atol=1e-8)
         assert sensitivity.degrees_of_freedom == pytest.approx(np.trace(hat), rel=1e-9, abs=1e-9)
         assert (
             -1e-9
@@ -232,8 +241,65 @@ class TestDerivatives:
             hat = sensitivity.d_fitted_d_y
             for k, unit in enumerate(np.eye(n)):
                 motion = sensitivity.jvp(d_y=unit)
-                expected = oracles.fitted(problem, sensitivity.solution.active_set, motion)
+                expected = oracles.fitted_change(
+                    problem, sensitivity.active_set, sensitivity.weights, motion
+                )
                 np.testing.assert_allclose(hat[:, k], expected, rtol=0, atol=1e-10)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_at_a_row_left_out_on_a_kink(self, seed: int) -> None:
+        """Both one-sided derivatives in lam, and no other."""
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((8, 3)), rng.standard_normal(8)
+        gates = sample_patterns(X, 12, rng=seed).gates
+        problem = Problem(X, y, patterns_from_gates(X, gates))
+        w = solve(problem, 0.1 * problem.lambda_max).weights[0]
+        Z = np.vstack([X, np.cross(w, rng.standard_normal(3))])
+        patterns = patterns_from_gates(Z, gates)
+        left_out = Problem(Z, np.append(y, 0.0), patterns, sample_weight=np.arange(9) < 8)
+        lam = 0.1 * left_out.lambda_max
+        s = differentiate(solve(left_out, lam))
+        assert s.differentiable
+        assert np.isnan(s.d_fitted_d_lam[8])
+        assert np.isnan(s.d_fitted_d_y[8, :8]).all()
+        assert np.isfinite(s.degrees_of_freedom)
+        h = 1e-5 * lam
+        below, here, above = (
+            to_network(solve(left_out, t)).predict(Z) for t in (lam - h, lam, lam + h)
+        )
+        for side, rate in (("below", (here - below) / h), ("above", (above - here) / h)):
+            one_sided = s.one_sided(side)
+            room = 1e-3 * np.abs(rate).max()
+            np.testing.assert_allclose(one_sided.d_fitted_d_lam, rate, rtol=0, atol=room)
+            assert np.isnan(one_sided.d_fitted_d_y[8, :8]).all()
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_where_weights_are_small_or_large(self, seed: int) -> None:
+        """Terms of the system differ by up to ten orders of magnitude then."""
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((19, 2)), rng.standard_normal(19)
+        n_checked = 0
+        for formulation in FORMULATIONS:
+            problem = Problem(X, y, sample_patterns(X, 12, rng=seed), formulation=formulation)
+            for ratio in (1 - 1e-9, 1 - 1e-5, 1e-3, 1e-5):
+                s = differentiate(solve(problem, ratio * problem.lambda_max))
+                if not s.differentiable:
+                    continue
+                lam, motion = s.solution.lam, s.d_lam
+                room = min(1e-3, 1 - ratio)  # to lambda_max
+                found = derivative(
+                    lambda t, s=s, lam=lam: by_neuron(  # type: ignore[misc]
+                        s.solution, assign(s.solution, solve(s.solution.problem, lam * (1 + t)))
+                    ),
+                    (room / 10, room / 100),
+                )
+                if found is None:
+                    continue
+                n_checked += 1
+                size = np.abs(found).max()
+                actual = lam * by_neuron(s.solution, motion)
+                np.testing.assert_allclose(actual, found, rtol=0, atol=1e-6 * size)
+        assert n_checked >= 3
 
     @given(cases(ratios=RATIOS))
     @settings(max_examples=60)
@@ -341,22 +407,36 @@ class TestOneSided:
             assert here.differentiable == (not here.why or here.why.startswith("in X"))
             if s.differentiable:
                 np.testing.assert_array_equal(here.d_lam, s.d_lam)
-            size = np.abs(here.d_fitted_d_lam).max(initial=0.0)
-            if not np.isfinite(size):
+            if np.isnan(here.d_fitted_d_lam[used]).any():
                 continue
+            size = np.nanmax(np.abs(here.d_fitted_d_lam), initial=0.0)
             found = limit(lambda t: solve(problem, lam * (1 + t)).fitted[used], sign, (1e-3, 1e-4))
             if found is not None:
                 room = 1e-4 * np.abs(found).max() + 1e-7 * np.abs(problem.y).max(initial=0.0)
                 actual = lam * here.d_fitted_d_lam[used]
                 np.testing.assert_allclose(actual, found, rtol=0, atol=room)
             if np.isfinite(here.d_lam).all():
-                fitted = oracles.fitted(problem, here.active_set, here.d_lam)
+                fitted = oracles.fitted_change(
+                    problem, here.active_set, here.weights, here.d_lam, sign
+                )
                 scale = np.abs(here.d_lam).sum() * np.abs(problem.X).max()
                 room = 1e-7 * scale + 1e-9 * size + 1e-300
                 np.testing.assert_allclose(here.d_fitted_d_lam, fitted, rtol=0, atol=room)
                 at_lam = oracles.fitted(problem, here.active_set, here.weights)
                 room = 1e-7 * np.abs(problem.y).max(initial=0.0)
                 np.testing.assert_allclose(at_lam, s.solution.fitted, rtol=0, atol=room)
+
+    @pytest.mark.parametrize("seed", range(1, 5))
+    def test_of_rows_left_out_where_a_neuron_enters(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((9, 3)), rng.standard_normal(9)
+        problem = Problem(X, y, enumerate_patterns(X), sample_weight=np.arange(9) < 6)
+        lam = problem.lambda_max
+        here = differentiate(solve(problem, lam)).one_sided("below")
+        rate = -to_network(solve(problem, lam * (1 - 1e-5))).predict(X) / (1e-5 * lam)
+        room = 1e-3 * np.abs(rate).max()
+        assert np.abs(rate[6:]).max() > room
+        np.testing.assert_allclose(here.d_fitted_d_lam, rate, rtol=0, atol=room)
 
     @pytest.mark.parametrize("seed", range(6))
     def test_at_a_breakpoint(self, seed: int) -> None:

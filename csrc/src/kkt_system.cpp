@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 
 #include "convexrelu/cholesky.hpp"
 #include "convexrelu/memory.hpp"
@@ -62,17 +63,22 @@ class KktSystem::Impl {
     }
     solve_once(g1, g2, dr, dalpha, accuracy, monitor);
     // Float32 leaves seven digits where B alone takes up what is left.
-    const int n_refinements =
-        form_ == Form::mixed ? (accuracy < kFinest ? 2 : 0) : (accuracy < kRefined ? 1 : 0);
+    const bool refined = form_ != Form::mixed && accuracy < kRefined;
+    if (!refined && !(accuracy < kFinest)) return;
     Refinement& defect = refinement_;
     defect.resize(n(), size_k());
-    for (int i = 0; i < n_refinements; ++i) {
+    double last = std::numeric_limits<double>::infinity();
+    for (;;) {  // the correction falls by half at least, or it is the last
       apply(dr, dalpha, defect.g1, defect.g2, monitor);
       defect.g1 = g1 - defect.g1;
       defect.g2 = g2 - defect.g2;
       solve_once(defect.g1, defect.g2, defect.dr, defect.dalpha, accuracy, monitor);
       dr += defect.dr;
       dalpha += defect.dalpha;
+      const double size = std::hypot(defect.dr.norm(), defect.dalpha.norm());
+      const double enough = accuracy * std::hypot(dr.norm(), dalpha.norm());
+      if (!(accuracy < kFinest) || !(size > enough) || !(size <= 0.5 * last)) return;
+      last = size;
     }
   }
 
@@ -138,6 +144,7 @@ class KktSystem::Impl {
     return residual_of_inverse(dr, dalpha, monitor);
   }
 
+  // ||(g1, g2) - J (dr, dalpha)|| / ||(g1, g2)||; 0 where all are zero.
   double residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
                   Monitor& monitor) const {
     Vector image(n()), slope(size_k());
@@ -145,6 +152,16 @@ class KktSystem::Impl {
     const double defect = std::hypot((g1 - image).norm(), (g2 - slope).norm());
     const double size = std::hypot(g1.norm(), g2.norm());
     return defect == 0.0 ? 0.0 : defect / size;
+  }
+
+  void correction(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
+                  VectorRef error_of_dr, VectorRef error_of_dalpha, Monitor& monitor) const {
+    constexpr double kEstimate = 1e-2;
+    Vector image(n()), slope(size_k());
+    apply(dr, dalpha, image, slope, monitor);
+    image = g1 - image;
+    slope = g2 - slope;
+    solve(image, slope, error_of_dr, error_of_dalpha, kEstimate, monitor);
   }
 
   // Of J (dr; dalpha) g = (g; 0) at one random g (Freivalds 1977), relative.
@@ -822,9 +839,10 @@ void KktSystem::solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, Vector
   impl_->solve(g1, g2, dr, dalpha, accuracy, monitor);
 }
 
-double KktSystem::residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr,
-                           ConstVectorRef dalpha, Monitor& monitor) const {
-  return impl_->residual(g1, g2, dr, dalpha, monitor);
+void KktSystem::correction(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr,
+                           ConstVectorRef dalpha, VectorRef error_of_dr, VectorRef error_of_dalpha,
+                           Monitor& monitor) const {
+  impl_->correction(g1, g2, dr, dalpha, error_of_dr, error_of_dalpha, monitor);
 }
 
 void KktSystem::descend(ConstVectorRef g1, double share, VectorRef dr, Monitor& monitor) const {

@@ -114,11 +114,16 @@ Sensitivity::Sensitivity(const Solution& solution, Monitor& monitor)
 }
 
 Sensitivity Sensitivity::one_sided(Side side, Monitor& monitor) const {
-  if (differentiable()) return *this;
+  if (differentiable()) {
+    Sensitivity result = *this;
+    result.side_ = side;
+    return result;
+  }
   Selection selection(*at_, side == Side::above ? 1.0 : -1.0);
   selection.run(monitor);
   Sensitivity result;
   result.at_ = at_;
+  result.side_ = side;
   result.reasons_ = std::move(selection.reasons);
   result.active_set_ = active_set_;
   result.weights_ = weights_;
@@ -246,23 +251,51 @@ Matrix Sensitivity::d_lam(Monitor& monitor) const { return jvp(1.0, Vector(), Ma
 
 // Of the fit over the caller's samples, for d_y, dr and dalpha of the scaled problem: y - r on those that
 // count, by the weights on the others.
-Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha) const {
+Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha,
+                             Along along) const {
   const ScaledProblem& problem = at_->problem;
   const Index n = at_->solution.problem.n_samples();
   Vector result = problem.from_scaled(d_y - dr);
   if (problem.n_samples() == n) return result;
-  const Vector by_weights = scope_ == Scope::fit_in_lam
-                                ? Vector::Constant(n, kNaN)
-                                : fitted_change(at_->solution.problem, active_set_, weights_,
-                                                of_active_set(piece_->weights_of(dr, dalpha)));
+  const bool has_weights = scope_ >= Scope::weights_in_lam;
+  const Matrix dw = has_weights ? of_active_set(piece_->weights_of(dr, dalpha)) : Matrix();
   for (Index k = 0, next = 0; k < n; ++k) {
     if (next < problem.n_samples() && problem.rows()[at(next)] == k) {
       ++next;
     } else {
-      result(k) = by_weights(k);
+      result(k) = has_weights ? d_output(k, dw, along) : kNaN;
     }
   }
   return result;
+}
+
+// Of what the network predicts at a sample of weight zero, for the weights' dw.
+double Sensitivity::d_output(Index sample, const Matrix& dw, Along along) const {
+  const Problem& problem = at_->solution.problem;
+  const Vector x = problem.X().row(sample).transpose();
+  double sum = 0.0;
+  for (std::size_t j = 0; j < active_set_.size(); ++j) {
+    const Piece::Member& member = piece_->members[at(piece_->rows[j].member)];
+    const double rate = x.dot(dw.col(static_cast<Index>(j)));
+    double change = 0.0;
+    if (problem.formulation() == Formulation::gated) {
+      if (problem.patterns().masks().test(sample, active_set_[j].pattern)) change = rate;
+    } else {
+      switch (piece_->position(member, x)) {
+        case Piece::Position::on:
+          change = rate;
+          break;
+        case Piece::Position::kink:
+          if (along == Along::y || !side_) return kNaN;
+          change = *side_ == Side::above ? std::max(rate, 0.0) : std::min(rate, 0.0);
+          break;
+        default:
+          break;
+      }
+    }
+    sum += active_set_[j].sign * change;
+  }
+  return sum;
 }
 
 Vector Sensitivity::d_fitted_d_lam(Monitor& monitor) const {
@@ -272,7 +305,7 @@ Vector Sensitivity::d_fitted_d_lam(Monitor& monitor) const {
   const Vector zero = Vector::Zero(at_->problem.n_samples());
   const Vector slopes = Vector::Constant(piece_->size(), at_->n / at_->problem.lam_unit());
   const Piece::Change change = piece_->solve(zero, slopes, monitor);
-  return d_fitted(zero, change.dr, change.dalpha);
+  return d_fitted(zero, change.dr, change.dalpha, Along::lam);
 }
 
 Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
@@ -286,7 +319,7 @@ Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
     const double factor = problem.row_factors()(k);
     result.col(problem.rows()[at(k)]) =
         d_fitted(factor * Vector::Unit(problem.n_samples(), k), factor * inverse.R.col(k),
-                 factor * inverse.G.col(k)) /
+                 factor * inverse.G.col(k), Along::y) /
         problem.y_unit();
   }
   return result;
@@ -327,6 +360,7 @@ PredictionSensitivity Sensitivity::predictions(ConstMatrixRef X_new, Monitor& mo
   PredictionSensitivity result{Vector::Constant(m, kNaN), nan_matrix(m, n)};
   if (scope_ < Scope::weights_in_lam) return result;
   const bool gated = problem.formulation() == Formulation::gated;
+  using Position = Piece::Position;
   std::optional<Patterns> bits;
   if (gated) {
     const Matrix& gates = at_->solution.problem.patterns().gates(monitor);
@@ -338,17 +372,15 @@ PredictionSensitivity Sensitivity::predictions(ConstMatrixRef X_new, Monitor& mo
   }
   for (Index k = 0; k < m; ++k) {
     const Vector x = X_new.row(k).transpose();
-    const double length = x.stableNorm();
     Matrix grad = Matrix::Zero(x.size(), piece_->size());
     bool exists = true;
     for (Index b = 0; b < piece_->size(); ++b) {
       const Piece::Member& member = piece_->members[at(b)];
-      const double inner = member.direction.dot(x) / (length > 0.0 ? length : 1.0);
-      if (gated ? bits->masks().test(k, b) : inner > Optimum::kTied) {
-        grad.col(b) = member.block.sign * x;
-      } else if (!gated && inner > -Optimum::kTied) {
-        exists = exists && Piece::project(member, x).stableNorm() <= Optimum::kTied * length;
-      }
+      const Position position = !gated                     ? piece_->position(member, x)
+                                : bits->masks().test(k, b) ? Position::on
+                                                           : Position::off;
+      if (position == Position::on) grad.col(b) = member.block.sign * x;
+      exists = exists && position != Position::kink;
     }
     if (!exists) continue;
     Piece::Change adjoint = piece_->pull(grad, monitor);

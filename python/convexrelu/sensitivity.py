@@ -155,7 +155,11 @@ class Sensitivity:
 
     @cached_property
     def d_fitted_d_lam(self) -> Array:
-        """Derivatives of the fitted values with respect to lam (n,)."""
+        """Derivatives of the fitted values with respect to lam (n,).
+
+        A row of weight 0 on the kink of a neuron that moves has one on either side (`one_sided`);
+        otherwise it is nan.
+        """
         return self._core.d_fitted_d_lam()
 
     @cached_property
@@ -163,7 +167,8 @@ class Sensitivity:
         """Derivatives (n, n) of the fitted values (rows) with respect to y (columns).
         O(n^3).
 
-        nan unless ``fit_differentiable``.
+        nan unless ``fit_differentiable``, and in rows of weight 0 on the kink of a neuron that
+        moves.
         """
         return self._core.d_fitted_d_y()
 

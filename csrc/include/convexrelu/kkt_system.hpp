@@ -61,14 +61,17 @@ class KktSystem {
   bool refactor(double delta, Monitor& monitor);
 
   // (dr, dalpha) = J^-1 (g1, g2): g1, dr (n), g2, dalpha (k). Cost 2 n^2 or m^2, plus two products
-  // with Z. accuracy: the relative residual at which the iterative and the mixed form stop; the others solve to
-  // rounding and take a step of iterative refinement if accuracy is below 1e-6. Polls the monitor.
+  // with Z. accuracy: the relative residual at which the iterative and the mixed form stop; the others take
+  // a step of iterative refinement if it is below 1e-6. Below 1e-8 they and the mixed form refine as long as
+  // that halves the correction and it is above accuracy. Polls the monitor.
   void solve(ConstVectorRef g1, ConstVectorRef g2, VectorRef dr, VectorRef dalpha, double accuracy,
              Monitor& monitor) const;
 
-  // ||(g1, g2) - J (dr, dalpha)|| / ||(g1, g2)||, from X and the masks alone; 0 where all are zero. 4 n d k
-  double residual(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
-                  Monitor& monitor) const;
+  // J^-1 ((g1, g2) - J (dr, dalpha)), J from X and the masks alone: what is left to correct, an estimate of
+  // the error. (Where weights are large, terms far larger than g cancel in J (dr, dalpha), and rounding
+  // leaves a residual that says little of it.)
+  void correction(ConstVectorRef g1, ConstVectorRef g2, ConstVectorRef dr, ConstVectorRef dalpha,
+                  VectorRef error_of_dr, VectorRef error_of_dalpha, Monitor& monitor) const;
 
   // dr: the first part of J^-1 (g1, 0), for delta > 0: Newton's direction where -g1 is the gradient. The
   // iterative form stops at a direction that gains at least `share` of what Newton's gains in the quadratic

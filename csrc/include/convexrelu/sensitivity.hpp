@@ -31,6 +31,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,7 +62,8 @@ struct DegreesOfFreedom {
 enum class Side { below, above };
 
 // Immutable; copies share what is expensive. What does not exist is NaN. Samples of weight zero
-// have derivatives of their fit, and no influence.
+// have derivatives of their fit, what the network predicts there, and no influence. Where such a sample is
+// on the kink of a neuron that moves, its fit has none, but for the one-sided ones in lam.
 class Sensitivity {
  public:
   // Solutions whose certificate leaves more than 1e-9 of stationarity are solved further first;
@@ -124,13 +126,16 @@ class Sensitivity {
   Sensitivity() = default;
   std::string why_not_in_X() const;
   Matrix of_active_set(const Matrix& dw) const;
-  Vector d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha) const;
+  enum class Along { y, lam };
+  Vector d_fitted(const Vector& d_y, const Vector& dr, const Vector& dalpha, Along along) const;
+  double d_output(Index sample, const Matrix& dw, Along along) const;
   Gradient unscaled(const Gradient& scaled, double unit) const;
 
   std::shared_ptr<const Optimum> at_;
   std::shared_ptr<const Piece> piece_;
   Scope scope_ = Scope::nothing;
   bool one_turns_most_ = false;
+  std::optional<Side> side_;  // of one_sided()
   std::vector<std::string> reasons_;
   std::vector<Block> active_set_;
   Matrix weights_;

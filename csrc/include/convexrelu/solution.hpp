@@ -95,8 +95,4 @@ Solution make_bounded_solution(const Problem& problem, double lam, Status status
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights, Monitor* monitor = nullptr);
 
-// Its derivative at the weights in the direction d_weights.
-Vector fitted_change(const Problem& problem, const std::vector<Block>& active_set,
-                     const Matrix& weights, const Matrix& d_weights, Monitor* monitor = nullptr);
-
 }  // namespace convexrelu
