@@ -470,7 +470,7 @@ class TestStopping:
             import numpy as np
             from convexrelu import Problem, sample_patterns, trace_path
             rng = np.random.default_rng(0)
-            X = rng.standard_normal((3000, 4))
+            X = rng.standard_normal((20000, 4))  # a path of 80 MB
             problem = Problem(X, np.sin(3 * X[:, 0]) + X[:, 1], sample_patterns(X, 30, rng=0))
             lam = 1e-2 * problem.lambda_max
             trace_path(problem, 0.9 * problem.lambda_max)  # loads what it needs

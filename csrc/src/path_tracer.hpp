@@ -45,6 +45,10 @@ class PathTracer {
       if (segments.empty()) throw;
     }
     if (!segments.empty() && std::isnan(segments.back().gap)) segments.pop_back();
+    if (static_cast<long>(segments.size()) > options_.max_segments) {  // a restart appends several
+      segments.erase(segments.begin() + options_.max_segments, segments.end());
+      status = Status::max_iter;
+    }
     if (segments.empty() && start_) segments.push_back(std::move(*start_));
     return status;
   }
@@ -58,8 +62,6 @@ class PathTracer {
   // The order of the series grows in these steps until the next event, or the end, is within reach.
   static constexpr int kFirstOrder = 8;
   static constexpr int kOrderStep = 4;
-  // The path ends where rounding of f is more than this: f = 1 says little in float64 there.
-  static constexpr double kBlind = 1e-3;
   // A series is of use where it leaves less of the equations than this.
   static constexpr double kFits = 5e-11;
   // Events at one point.
@@ -95,8 +97,7 @@ class PathTracer {
       monitor_.report("path", static_cast<long>(segments.size()), objective_, gap_);
       const double before = at_.mu();
       if (selected) selected = advance();
-      if (at_.rounding() > kBlind) return Status::stalled;
-      if (gap_ > std::max(kBridged, options_.tol)) {
+      if (gap_ > limit()) {
         // Something was missed on the way.
         if (at_.mu() > before) segments.pop_back();
         at_.mu() = before;
@@ -169,9 +170,13 @@ class PathTracer {
   }
 
   // Whether the series satisfies the equations; or its points are certified, where rounding leaves more of the
-  // equations than that.
+  // equations than that. Where rounding of f may cost what a gap is allowed the equations say too little, and
+  // certificates alone decide.
   bool is_of_use(const Series& s, double h) {
-    return fits(s, h) || (h > kSamePoint && is_certified(make_segment(s, h), {0.0, 0.5}, kBridged));
+    const bool is_rounded = at_.rounding() * (1.0 + h) > kBridged;
+    if (!is_rounded && fits(s, h)) return true;
+    return h > kSamePoint &&
+           is_certified(make_segment(s, h), {0.0, 0.5}, is_rounded ? limit() : kBridged);
   }
 
   // Whether the series satisfies the equations at h and on the way, to be on the safe side of a
@@ -246,7 +251,7 @@ class PathTracer {
     if (!again) return true;
     // Several events at one point: near ties may have misled them, and the end of the next segment need not show it.
     certify_point();
-    return gap_ <= std::max(kBridged, options_.tol);
+    return gap_ <= limit();
   }
 
   // Events since the last segment: leaves, enters, then the rows that became tight or ceased to
@@ -324,7 +329,8 @@ class PathTracer {
   }
 
   // What a solution ahead is good for: a piece of the path with columns apart, whose series holds on this
-  // side too; any piece; a way on by certificate; a point, from which to look again.
+  // side too; any piece; a way on by certificate; a point, from which to look again. All but the last have to lead
+  // on: close to a tie a solution may have found, to rounding, a vertex from which nothing does.
   enum class Landing { smooth, piece, certified, point };
 
   // Goes on from a solution a little further ahead: the nearest of the first kind that there is; of points, the
@@ -346,22 +352,29 @@ class PathTracer {
             solve_ahead(level > 0 && ahead[level - 1] ? *ahead[level - 1] : last_point());
       }
       if (!land(*ahead[level], begin, landing)) return false;
-      selected = true;
+      n_cut_ = 0;
+      const double landed = at_.mu();
+      bool leads_on = false;
       if (landing >= Landing::certified) {
-        const double landed = at_.mu();
         selected = advance_by_certificate(gap_limit(landing));
-        if (landing == Landing::certified && at_.mu() < landed * (1.0 + 10.0 * step)) {
-          // Not worth it.
-          segments.erase(segments.begin() + static_cast<std::ptrdiff_t>(n_before), segments.end());
-          events.erase(events.begin() + static_cast<std::ptrdiff_t>(n_events_before), events.end());
-          recorded_ = recorded_before;
-          return false;
+        leads_on = at_.mu() >= landed * (1.0 + 10.0 * step);
+      } else {
+        // Several events may be at this point.
+        selected = true;
+        for (int n = 0; selected && !leads_on && n <= kMaxEventsAtPoint; ++n) {
+          selected = advance();
+          leads_on = gap_ <= limit() && at_.mu() > landed * (1.0 + kSamePoint);
         }
+      }
+      if (!leads_on && landing != Landing::point) {
+        segments.erase(segments.begin() + static_cast<std::ptrdiff_t>(n_before), segments.end());
+        events.erase(events.begin() + static_cast<std::ptrdiff_t>(n_events_before), events.end());
+        recorded_ = recorded_before;
+        return false;
       }
       landed_ = at_.mu();
       restart_level_ = level;
       restarted_until_ = at_.mu() * (1.0 + 100.0 * step);
-      n_cut_ = 0;
       return true;
     };
     // Where the piece of the last restart led nowhere, others will not.
@@ -501,9 +514,8 @@ class PathTracer {
     s.alpha.col(2) = s.alpha.col(0) * (unit * (yz * slope - zz * slope * slope));
   }
 
-  double gap_limit(Landing landing) const {
-    return landing == Landing::point ? std::max(kBridged, options_.tol) : kBridged;
-  }
+  double limit() const { return std::max(kBridged, options_.tol); }
+  double gap_limit(Landing landing) const { return landing == Landing::point ? limit() : kBridged; }
 
   // Whether points of a segment, at these shares of it from its end, have gaps within the limit, and their
   // objective is that of their weights.
