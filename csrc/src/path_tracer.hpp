@@ -169,14 +169,22 @@ class PathTracer {
     return finish_point(event, derivative(s.z.leftCols(s.order + 1), h));
   }
 
+  // Whether rounding of f is as large as f there, or that of y - fit as large as what is left of y: then
+  // float64 knows nothing of the path.
+  bool is_blind(double h = 0.0) const {
+    return at_.rounding() * (1.0 + h) >= 1.0 ||
+           kEpsilon * at_.mu() * (1.0 + h) * problem_.y().norm() >= at_.z().norm();
+  }
+
   // Whether the series satisfies the equations; or its points are certified, where rounding leaves more of the
   // equations than that. Where rounding of f may cost what a gap is allowed the equations say too little, and
   // certificates alone decide.
   bool is_of_use(const Series& s, double h) {
+    if (is_blind(h)) return false;
     const bool is_rounded = at_.rounding() * (1.0 + h) > kBridged;
     if (!is_rounded && fits(s, h)) return true;
-    return h > kSamePoint &&
-           is_certified(make_segment(s, h), {0.0, 0.5}, is_rounded ? limit() : kBridged);
+    return h > kSamePoint && is_certified(make_segment(s, h), {0.0, 0.25, 0.5, 0.75},
+                                          is_rounded ? limit() : kBridged);
   }
 
   // Whether the series satisfies the equations at h and on the way, to be on the safe side of a
@@ -341,6 +349,7 @@ class PathTracer {
                                   ? std::min(restart_level_ + 1, std::size(kRestartSteps) - 1)
                                   : 0;
     const double begin = at_.mu();
+    const Vector z_begin = at_.z();
     const std::size_t n_before = segments.size(), n_events_before = events.size();
     const std::vector<Member> recorded_before = recorded_;
     std::vector<std::optional<Solution>> ahead(std::size(kRestartSteps));
@@ -348,10 +357,9 @@ class PathTracer {
       const double step = kRestartSteps[level];
       at_.mu() = std::min(begin * (1.0 + step), mu_end_);
       if (!ahead[level]) {
-        ahead[level] =
-            solve_ahead(level > 0 && ahead[level - 1] ? *ahead[level - 1] : last_point());
+        ahead[level] = solve_ahead();
       }
-      if (!land(*ahead[level], begin, landing)) return false;
+      if (!land(*ahead[level], begin, z_begin, landing)) return false;
       n_cut_ = 0;
       const double landed = at_.mu();
       bool leads_on = false;
@@ -411,16 +419,18 @@ class PathTracer {
                                  std::move(point.weights), std::move(point.dual), 0, 0.0);
   }
 
-  Solution solve_ahead(const Solution& from) {
+  // From nothing: near ties the last point may be a vertex that no neighbour shares, and what a warm solve finds
+  // from there leans on it. From there where nothing else arrives.
+  Solution solve_ahead() {
     SolveOptions options;
     options.tol = 1e-10;
     options.n_threads = options_.n_threads;
-    options.warm_start = &from;
     Solution solution = convexrelu::solve(caller_, lam_here(), options, monitor_);
     if (solution.gap > options.tol) {
-      options.warm_start = nullptr;
-      Solution cold = convexrelu::solve(caller_, lam_here(), options, monitor_);
-      if (cold.gap < solution.gap) solution = std::move(cold);
+      const Solution last = last_point();
+      options.warm_start = &last;
+      Solution warm = convexrelu::solve(caller_, lam_here(), options, monitor_);
+      if (warm.gap < solution.gap) solution = std::move(warm);
     }
     monitor_.check();
     return solution;
@@ -438,7 +448,7 @@ class PathTracer {
   }
 
   // Leads the path from begin to a solution at at_.mu(), by a segment of its own.
-  bool land(const Solution& solution, double begin, Landing landing) {
+  bool land(const Solution& solution, double begin, const Vector& z_begin, Landing landing) {
     const double limit = gap_limit(landing);
     if (solution.gap > limit) return false;
     const bool settled = settle_at(solution);
@@ -450,18 +460,29 @@ class PathTracer {
     if (landing == Landing::smooth) {
       at_.extend(s, std::min(kFirstOrder, options_.max_order));
       if (!fits(s, begin / at_.mu() - 1.0)) return false;
-    } else {
-      hold(s, begin);
     }
     events_.scan();
     certify_point();
-    PathSegment segment = make_segment(s, 0.0);
-    segment.gap = gap_;
-    if (gap_ > limit || !is_certified(segment, {1.0, 0.5}, limit)) return false;
-    record_changes();
-    record(EventKind::restart, {-1, 0});
-    append(std::move(segment));
-    return true;
+    if (gap_ > limit || is_blind()) return false;
+    // Where the straight line from the point at begin is no good, that point is not.
+    const Vector shorter = std::min(1.0, feasible_share(begin)) * at_.z();
+    for (const Vector* from : {&z_begin, &shorter}) {
+      if (landing != Landing::smooth) bridge(s, begin, *from);
+      PathSegment segment = make_segment(s, 0.0);
+      segment.gap = gap_;
+      if (!is_certified(segment, {0.0, 0.25, 0.5, 0.75, 1.0}, limit)) continue;
+      record_changes();
+      record(EventKind::restart, {-1, 0});
+      append(std::move(segment));
+      return true;
+    }
+    return false;
+  }
+
+  // The multiple of z that is the best dual point at begin.
+  double feasible_share(double begin) const {
+    const double zz = at_.z().squaredNorm();
+    return zz > 0.0 ? begin * problem_.y().dot(at_.z()) / zz : 1.0;
   }
 
   // From a solution, with its own blocks and faces, as far as the points are certified; the change of weights
@@ -484,8 +505,9 @@ class PathTracer {
         continue;
       }
       for (double h = event.kind == Event::none ? reach : event.h; h > kShortest; h *= 0.25) {
+        if (is_blind(h)) continue;
         PathSegment segment = make_segment(s, h);
-        if (is_certified(segment, {0.0, 0.5}, limit)) {
+        if (is_certified(segment, {0.0, 0.25, 0.5, 0.75}, limit)) {
           record_changes();
           append(std::move(segment));
           move_to(s, h);
@@ -497,21 +519,20 @@ class PathTracer {
     }
   }
 
-  // The dual point stays, shorter towards begin if it is too long there, and the weights but for a factor. Multiples
-  // below 1 of a feasible z are feasible, so this leaves a gap of second order in the distance; and that factor
-  // makes lam^2 (||z||^2/2n + sum alpha) the dual value: n sum alpha = z.(mu y - z).
-  void hold(Series& s, double begin) const {
+  // The dual point goes straight to one at begin, and the weights stay but for a factor. Between two feasible
+  // z all are feasible, so this leaves a gap of second order in the distance; and that factor makes
+  // lam^2 (||z||^2/2n + sum alpha) the dual value: n sum alpha = z.(mu y - z).
+  void bridge(Series& s, double begin, const Vector& z_begin) const {
     const double h = begin / at_.mu() - 1.0;
-    const double zz = at_.z().squaredNorm(), yz = at_.mu() * problem_.y().dot(at_.z());
-    const double length = zz > 0.0 ? std::min(1.0, (1.0 + h) * yz / zz) : 1.0;
-    const double slope = h < 0.0 ? (length - 1.0) / h : 0.0;
+    const Vector z = at_.z(), y = at_.mu() * problem_.y();
+    const Vector dz = h < 0.0 ? Vector((z_begin - z) / h) : Vector(Vector::Zero(z.size()));
     s.order = 2;
-    s.z.col(1) = slope * s.z.col(0);
+    s.z.col(1) = dz;
     s.z.col(2).setZero();
     const double total = s.alpha.col(0).sum();
     const double unit = total > 0.0 ? 1.0 / (n_ * total) : 0.0;
-    s.alpha.col(1) = s.alpha.col(0) * (unit * (yz * (1.0 + slope) - 2.0 * zz * slope));
-    s.alpha.col(2) = s.alpha.col(0) * (unit * (yz * slope - zz * slope * slope));
+    s.alpha.col(1) = s.alpha.col(0) * (unit * (dz.dot(y - z) + z.dot(y - dz)));
+    s.alpha.col(2) = s.alpha.col(0) * (unit * dz.dot(y - dz));
   }
 
   double limit() const { return std::max(kBridged, options_.tol); }
@@ -527,7 +548,7 @@ class PathTracer {
       const Solution solution = make_solution(
           caller_, lam, Status::stalled, std::move(point.active_set), std::move(point.weights),
           std::move(point.dual), 0, options_.n_threads, monitor_);
-      if (!(solution.gap <= limit)) return false;
+      if (!(std::abs(solution.gap) <= limit)) return false;
       const double objective = objective_of(problem_, segment, lam);
       if (!(std::abs(objective - solution.objective) <= limit * solution.objective)) return false;
     }
