@@ -300,18 +300,18 @@ inline bool Sensitivity::Piece::factor(Monitor& monitor) {
   }
   // Direct wherever it fits: one factorisation serves many solves. The m-form adds 1/alpha_b to
   // ||A_b e_b||^2/n, and where that is the smaller one by far its digits are lost.
-  const double rows = static_cast<double>(n_samples);
+  const double n = static_cast<double>(n_samples);
   const auto is_drowned = [&](const Member& member) {
     const double square = optimum.neurons[at(member.neuron)].activation.squaredNorm();
-    return member.alpha > 0.0 && member.alpha * square < kDrowned * rows;
+    return member.alpha > 0.0 && member.alpha * square < kDrowned * n;
   };
   const bool drowned = std::any_of(members.begin(), members.end(), is_drowned);
-  const bool n_fits = rows * rows <= kLargestMatrix;
+  const bool n_fits = n * n <= kLargestMatrix;
   const bool m_is_cheaper = m <= n_samples && !(drowned && n_fits);
-  const double smaller = m_is_cheaper ? static_cast<double>(m) : rows;
-  const KktSystem::Form form = smaller * rows > kLargestMatrix ? KktSystem::Form::automatic
-                               : m_is_cheaper                  ? KktSystem::Form::m_form
-                                                               : KktSystem::Form::n_form;
+  const double smaller = m_is_cheaper ? static_cast<double>(m) : n;
+  const KktSystem::Form form = smaller * n > kLargestMatrix ? KktSystem::Form::automatic
+                               : m_is_cheaper               ? KktSystem::Form::m_form
+                                                            : KktSystem::Form::n_form;
   kkt = std::make_unique<KktSystem>(optimum.problem, form);
   return kkt->factor(parts, 1, monitor);
 }

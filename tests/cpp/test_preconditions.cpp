@@ -71,7 +71,7 @@ void data_that_are_not_finite() {
     CHECK(refuses("X", [&] { sample_ray_gates(X, 3, 0, data.monitor); }));
     CHECK(refuses("X", [&] { price_patterns(X, data.y, {}, data.monitor); }));
     CHECK(refuses("r", [&] { price_patterns(data.X, y, {}, data.monitor); }));
-    CHECK(refuses("X", [&] { price_bound(X, data.y); }));
+    CHECK(refuses("X", [&] { price_bound(X, data.y, data.monitor); }));
     CHECK(refuses("X", [&] { cells_above(X, data.y, 0.1, 10, {}, data.monitor); }));
     CHECK(refuses("X", [&] { Problem(X, data.y, data.patterns, Formulation::relu); }));
     CHECK(refuses("y", [&] { Problem(data.X, y, data.patterns, Formulation::gated); }));
