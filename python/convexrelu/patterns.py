@@ -208,11 +208,15 @@ def _normal_gates(
     rng: np.random.Generator, d: int, n_gates: int, deadline: Deadline
 ) -> NDArray[np.float64]:
     """``rng.standard_normal((d, n_gates))``, which numpy would draw in one piece."""
-    gates = np.empty(d * n_gates)
-    for first in range(0, gates.size, _NUMBERS_AT_ONCE):
+    gates = np.empty(
+        (d, n_gates), order="F"
+    )  # as the core reads them: a turn of all at once is deaf
+    n_rows = max(1, _NUMBERS_AT_ONCE // n_gates)
+    for first in range(0, d, n_rows):
         deadline.check()
-        rng.standard_normal(out=gates[first : first + _NUMBERS_AT_ONCE])
-    return gates.reshape(d, n_gates)
+        rows = gates[first : first + n_rows]
+        rows[:] = rng.standard_normal(rows.shape)
+    return gates
 
 
 def patterns_from_gates(
