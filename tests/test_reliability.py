@@ -369,21 +369,11 @@ def long_work(name: str) -> Callable[[], Any]:
     if name.startswith(("sample_patterns", "patterns_from_gates")):
         wide = rng.standard_normal((12_000, 784))
         return {
-            "sample_patterns": lambda: sample_patterns(wide, 20_000, rng=0),
             "sample_patterns, ray": lambda: sample_patterns(wide[:3000], 9, rng=0, method="ray"),
             "patterns_from_gates": lambda: patterns_from_gates(wide, wide[:9000].T),
             # Every bit is a tie, which is decided exactly.
             "patterns_from_gates, ties": lambda: patterns_from_gates(
                 np.zeros((12_000, 784)), wide[:9000].T
-            ),
-        }[name]
-    if name.startswith("prune"):
-        rows, targets = rng.standard_normal((4000, 40)), rng.standard_normal(4000)
-        dense = Network(rng.standard_normal((4000, 40)), rng.standard_normal(4000))
-        return {
-            "prune": lambda: prune(dense, rows, targets, 0.1, n_neurons=5),
-            "prune, no exact steps": lambda: prune(
-                dense, rows, targets, 0.1, n_neurons=5, correct=False
             ),
         }[name]
     relu, gated = (medium(kind, n=1500, d=25, n_gates=1500) for kind in FORMULATIONS)
@@ -443,8 +433,8 @@ assert signal.getsignal(signal.SIGINT) is handler
     [
         "solve", "solve, two threads", "trace_path", "solve_global", "check_network",
         "price_patterns", "enumerate_patterns", "OptimalSet.vertices", "OptimalSet.sample",
-        "sample_patterns", "sample_patterns, ray", "patterns_from_gates",
-        "patterns_from_gates, ties", "prune", "prune, no exact steps",
+        "sample_patterns, ray", "patterns_from_gates",
+        "patterns_from_gates, ties",
     ],
 )  # fmt: skip
 def test_ctrl_c_at_any_moment(name: str) -> None:

@@ -63,6 +63,7 @@ Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start, double tol, Monitor* mo
   const Index k = Q.cols();
   scale_.resize(k);
   Matrix units = Q;
+  keep_going(monitor);
   for (Index j = 0; j < k; ++j) {
     const double norm = Q.col(j).stableNorm();
     const bool is_zero = !(norm >= kLeastLength);
@@ -80,12 +81,15 @@ Simplex::Simplex(ConstMatrixRef Q, ConstVectorRef start, double tol, Monitor* mo
     scale_ *= largest;
   }
 
+  keep_going(monitor);
   Reduction reduction = reduce_rows(std::move(units), tol, monitor);
+  keep_going(monitor);
   least_kept_ = reduction.least_kept;
   most_left_ = reduction.most_left;
   const Index r = reduction.A.rows();
   A_ = std::move(reduction.A);
   b_ = A_ * x;
+  keep_going(monitor);
   x_basic_.resize(r);
   x_other_.resize(k - r);
   set_order(std::move(reduction.order), monitor);
