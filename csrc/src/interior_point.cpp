@@ -71,7 +71,7 @@ struct NormPair {
   }
 };
 
-// The largest step in [0, 1/kFraction] that keeps (a0, a) + step (d0, d) in the cone of the norm.
+// The largest step, infinity where there is none, that keeps (a0, a) + step (d0, d) in the cone of the norm.
 double longest_step(double a0, const Vector& a, double d0, const Vector& d) {
   const double a_norm = a.norm();
   const double square = (a0 - a_norm) * (a0 + a_norm);  // > 0

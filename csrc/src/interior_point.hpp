@@ -8,7 +8,7 @@
 //   ||w_b|| <= t_b,  ||u_b|| <= lam            (t_b, w_b) o (lam, -u_b) = (mu, 0)
 //
 // is followed to mu = 0 by Mehrotra's predictor and corrector (1992) in the scaling of Nesterov & Todd (1997).
-// Neither the number of faces of the cones nor lam matters to it: some 15 to 35 factorisations. What it
+// Neither the number of faces of the cones nor lam matters to it: some 15 to 75 factorisations. What it
 // leaves is an interior point, whose blocks are all a little more than zero: proximal steps go on from it.
 //
 // One iteration: with Z_i = D_i X L_i (n, d), L_i L_i' the sum of the inverse Hessians of the blocks of pattern

@@ -219,7 +219,6 @@ struct PricedArrangement {
   }
 };
 
-// None, where time is up.
 // What goes from a cone to the parts of it.
 struct ConeState {
   // Gradient of the part of F that is linear on the cone, in root coordinates.
