@@ -26,8 +26,8 @@ import pytest
 
 import convexrelu
 from convexrelu import cli
-from convexrelu._console import Console
-from convexrelu.commands.scores import score_table
+from convexrelu.cli.console import Console
+from convexrelu.cli.scores import score_table
 
 FAST = ["--gates", "20", "--lam-ratio", "0.1"]
 
@@ -372,7 +372,7 @@ class TestGrowing:
         self, train, classification: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What has grown by then is solved."""
-        monkeypatch.setattr("convexrelu.commands.fitting._GROWING_SECONDS", 0.0)
+        monkeypatch.setattr("convexrelu.cli.fitting._GROWING_SECONDS", 0.0)
         run = train(classification, "--json")
         assert run.status == 0
         assert run.json["gap"] <= 1e-3
@@ -703,7 +703,7 @@ class TestRefusals:
         def fail(*_: Any, **__: Any) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("convexrelu.commands.fitting.sample_patterns", fail)
+        monkeypatch.setattr("convexrelu.cli.fitting.sample_patterns", fail)
         run = train(*FAST)
         assert run.status == 1
         assert run.err == (
@@ -819,7 +819,7 @@ class TestStreams:
         convexrelu.load(path)
         code = (
             "import os, sys\n"
-            "from convexrelu import _streams\n"
+            "from convexrelu.cli import streams as _streams\n"
             "with _streams.whole_streams():\n"
             f"    file = open({str(tmp_path / 'file')!r}, 'w')\n"
             "    os.write(2, b'complaint')\n"
@@ -835,7 +835,7 @@ class TestStreams:
         code = (
             "import ctypes, os, sys\n"
             "from convexrelu import cli\n"
-            "from convexrelu.commands import train\n"
+            "from convexrelu.cli.commands import train\n"
             "def run(arguments, console):\n"
             "    ctypes.CDLL(None).puts(b'from C')\n"
             "    os.write(1, b'past Python\\n')\n"

@@ -25,56 +25,101 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "python" / "convexrelu"
-HEADERS = sorted((CSRC / "include" / "convexrelu").glob("*.hpp"))
+PUBLIC, PRIVATE = CSRC / "include" / "convexrelu", CSRC / "src"
+HEADERS = sorted(PUBLIC.glob("*/*.hpp"))
 MODULES = [header.stem for header in HEADERS]
-INDEPENDENT_FLOOR = 7  # its modules do not include one another
+CORE = [*HEADERS, *sorted(PRIVATE.glob("*/*.*pp"))]
+BINDINGS = sorted((CSRC / "bindings").glob("*/*.cpp"))
 
 # Nothing to compile, nothing to test that the compiler does not.
-HEADER_ONLY = {"types", "error", "buffer", "bit_matrix"}
-NO_TEST = {"types", "error"}
+HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "segments"}
+NO_TEST = {"types", "error", "options", "segments"}
 
 
 def included(path: Path) -> list[str]:
-    return re.findall(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE)
+    return re.findall(r'^\s*#\s*include\s+[<"]([^">]+)[">]', path.read_text(), re.MULTILINE)
 
 
-def included_modules(name: str) -> set[str]:
-    """The modules of the core that the header, the source or a private header of one includes."""
-    files = [CSRC / "include" / "convexrelu" / f"{name}.hpp"]
-    if (source := CSRC / "src" / f"{name}.cpp").exists():
-        private = [CSRC / "src" / line for line in included(source)]
-        files += [source, *(path for path in private if path.exists())]
-    includes = [line for path in files for line in included(path)]
-    return {Path(line).stem for line in includes if line.startswith("convexrelu/")} - {name}
+def included_files(path: Path) -> list[Path]:
+    """The files of the core, public and private, that one includes."""
+    places = [root / line for line in included(path) for root in (CSRC / "include", PRIVATE)]
+    return [place for place in places if place.is_file()]
+
+
+def ways(path: Path) -> dict[Path, list[Path]]:
+    """Every file of the core that one comes to include, however far down, and the way to it."""
+    found = {path: [path]}
+    for file in (queue := [path]):
+        for other in included_files(file):
+            if other not in found:
+                found[other] = [*found[file], other]
+                queue.append(other)
+    return found
+
+
+def room(path: Path) -> str:
+    return path.parent.name
+
+
+def module(path: Path) -> str:
+    """Which module a file is of: by its name, or by the class of which it defines a nested one."""
+    outer = re.search(r"^(?:class|struct) (\w+)::", path.read_text(), re.MULTILINE)
+    if outer:
+        for header in HEADERS:
+            if room(header) == room(path) and f"\nclass {outer[1]} " in header.read_text():
+                return header.stem
+    return path.stem
 
 
 def floors() -> dict[str, int]:
-    """The table of docs/architecture.md."""
+    """The floor of each room: the table of docs/architecture.md."""
     rows = re.findall(r"^\| (\d+) \| ([^|]*) \|", (ROOT / "docs/architecture.md").read_text(), re.M)
     return {name: int(floor) for floor, names in rows for name in re.findall(r"`(\w+)`", names)}
 
 
-class TestFloors:
-    def test_every_module_has_its_floor(self) -> None:
-        assert sorted(floors()) == MODULES
+class TestRooms:
+    def test_every_room_has_its_floor(self) -> None:
+        assert set(floors()) == {room(path) for path in CORE}
 
-    @pytest.mark.parametrize("name", MODULES)
-    def test_no_include_goes_up(self, name: str) -> None:
+    def test_every_file_is_in_a_room(self) -> None:
+        assert not [*PUBLIC.glob("*.*"), *PRIVATE.glob("*.*"), *(ROOT / "tests/cpp").glob("test_*")]
+        others = [*BINDINGS, *ROOT.glob("tests/cpp/*/*.cpp"), *ROOT.glob("docs/theory/*/*.md")]
+        assert not {room(path) for path in others} - set(floors())
+
+    def test_every_include_of_ours_is_found(self) -> None:
+        for path in CORE:
+            ours = re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE)
+            assert len(ours) == len(included_files(path)), path
+
+    @pytest.mark.parametrize("path", CORE, ids=lambda path: f"{room(path)}/{path.name}")
+    def test_no_include_leads_up_or_next_door(self, path: Path) -> None:
+        """All the way down: a room may know lower floors, and no other room of its own."""
         floor = floors()
-        up = {other for other in included_modules(name) if floor[other] > floor[name]}
-        assert not up, f"{name} (floor {floor[name]}) includes {up}"
+        wrong = [
+            " > ".join(f"{room(step)}/{step.name}" for step in way)
+            for other, way in ways(path).items()
+            if room(other) != room(path) and floor[room(other)] >= floor[room(path)]
+        ]
+        assert not wrong
 
-    def test_products_are_independent(self) -> None:
-        floor = floors()
-        products = {name for name in MODULES if floor[name] == INDEPENDENT_FLOOR}
-        assert not {name: both for name in products if (both := included_modules(name) & products)}
-
-    def test_includes_have_no_circle(self) -> None:
-        remaining = {name: included_modules(name) for name in MODULES}
-        while free := [name for name, needs in remaining.items() if not needs & remaining.keys()]:
-            for name in free:
-                del remaining[name]
+    @pytest.mark.parametrize("name", sorted(floors()))
+    def test_includes_have_no_circle(self, name: str) -> None:
+        """Within a room, of modules: the files that make up one are taken together."""
+        remaining: dict[str, set[str]] = {}
+        for path in CORE:
+            if room(path) == name:
+                own = {module(other) for other in included_files(path) if room(other) == name}
+                remaining.setdefault(module(path), set()).update(own - {module(path)})
+        while free := [stem for stem, needs in remaining.items() if not needs & remaining.keys()]:
+            for stem in free:
+                del remaining[stem]
         assert not remaining
+
+    def test_every_file_is_in_the_namespace_of_its_room(self) -> None:
+        for path in CORE:
+            spaces = set(re.findall(r"^inline namespace (\w+) {", path.read_text(), re.MULTILINE))
+            assert spaces <= {room(path)}, path
+            assert spaces or "namespace convexrelu {" not in path.read_text(), path
 
     @pytest.mark.parametrize("header", HEADERS, ids=MODULES)
     def test_public_headers_need_eigen_and_the_standard_library_only(self, header: Path) -> None:
@@ -87,7 +132,7 @@ class TestFloors:
         assert not foreign
 
     def test_python_is_known_in_the_bindings_only(self) -> None:
-        for path in [*HEADERS, *(CSRC / "src").iterdir()]:
+        for path in CORE:
             assert not re.search(r"pybind11|Python\.h", path.read_text()), path
 
 
@@ -125,37 +170,40 @@ class TestPythonModules:
     def test_wings_are_guests(self) -> None:
         """What is flat is the interface and knows no wing, when it is imported."""
         for name, path in PYTHON_MODULES.items():
-            if path.parent == PACKAGE and name not in {"convexrelu.cli", "convexrelu.__main__"}:
+            if path.parent == PACKAGE and name not in {"convexrelu", "convexrelu.__main__"}:
                 wings = {PACKAGE.joinpath(*m.split(".")[1:]) for m in imported_modules(path)}
                 assert not [wing for wing in wings - {PACKAGE} if wing.is_dir()], name
 
 
 class TestModules:
-    @pytest.mark.parametrize("name", MODULES)
-    def test_has_its_source_and_its_test(self, name: str) -> None:
-        assert (CSRC / "src" / f"{name}.cpp").exists() == (name not in HEADER_ONLY)
-        tests = [ROOT / f"tests/cpp/test_{name}.cpp", ROOT / f"tests/test_{name}.py"]
+    @pytest.mark.parametrize("header", HEADERS, ids=MODULES)
+    def test_has_its_source_and_its_test(self, header: Path) -> None:
+        name, own = header.stem, header.parent.name
+        assert (PRIVATE / own / f"{name}.cpp").exists() == (name not in HEADER_ONLY)
+        tests = [ROOT / f"tests/cpp/{own}/test_{name}.cpp", ROOT / f"tests/test_{name}.py"]
         assert name in NO_TEST or any(path.exists() for path in tests)
 
+    def test_names_are_not_given_twice(self) -> None:
+        headers = [path.stem for path in CORE if path.suffix == ".hpp"]
+        assert len(headers) == len(set(headers))
+
     def test_sources_and_bindings_have_their_header(self) -> None:
-        private = {path.stem for path in (CSRC / "src").glob("*.hpp")}
-        assert {path.stem for path in (CSRC / "src").glob("*.cpp")} <= {*MODULES, *private}
-        bindings = {p.stem.removeprefix("bind_") for p in (CSRC / "bindings").glob("bind_*.cpp")}
-        assert bindings <= set(MODULES)
+        headers = {(room(path), path.stem) for path in CORE if path.suffix == ".hpp"}
+        assert {(room(path), path.stem) for path in PRIVATE.glob("*/*.cpp")} <= headers
+        assert {(room(path), path.stem) for path in BINDINGS} <= headers
 
     def test_every_binding_is_registered(self) -> None:
         registered = re.findall(r"bind_(\w+)\(m\)", (CSRC / "bindings/module.cpp").read_text())
-        files = {p.stem.removeprefix("bind_") for p in (CSRC / "bindings").glob("bind_*.cpp")}
-        assert sorted(registered) == sorted(files)
+        assert sorted(registered) == sorted(path.stem for path in BINDINGS)
 
     def test_nothing_prints(self) -> None:
         """The command line is the one part that writes to the terminal."""
         for path in PACKAGE.rglob("*.py"):
-            if path.name in {"__main__.py", "cli.py"}:
+            if path.relative_to(PACKAGE).as_posix() in {"__main__.py", "cli/__init__.py"}:
                 continue
             names = [n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)]
             assert "print" not in names, path
-        for path in [*HEADERS, *(CSRC / "src").iterdir(), *(CSRC / "bindings").glob("*.*pp")]:
+        for path in [*CORE, *(CSRC / "bindings").rglob("*.*pp")]:
             assert not re.search(r"\bprintf?\(|std::c(out|err)|<iostream>", path.read_text()), path
 
 

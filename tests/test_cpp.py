@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = os.environ.get("CONVEXRELU_CPP_BUILD")
 BUILD = BUILT or "build/pytest"
-MODULES = sorted(path.stem.removeprefix("test_") for path in ROOT.glob("tests/cpp/test_*.cpp"))
+MODULES = sorted(path.stem.removeprefix("test_") for path in ROOT.glob("tests/cpp/*/test_*.cpp"))
 
 
 def run(*command: str) -> str:

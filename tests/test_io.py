@@ -27,7 +27,6 @@ from convexrelu import (
     Solution,
     StandardizedNetwork,
     Standardizer,
-    _replacing,
     certify,
     enumerate_patterns,
     load,
@@ -37,6 +36,7 @@ from convexrelu import (
     to_network,
     trace_path,
 )
+from convexrelu.files import replacing as _replacing
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.integers(-2, 3, (70, 3)).astype(float)  # two words a pattern

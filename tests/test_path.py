@@ -241,7 +241,7 @@ class TestSymmetricData:
         problem = Problem(X, y, enumerate_patterns(X), formulation=formulation)
         path = trace_path(problem, 0.005 * problem.lambda_max)
         assert path.status == "optimal"
-        # Tied blocks whose system is singular at lambda_max itself: docs/theory/path.md.
+        # Tied blocks whose system is singular at lambda_max itself: docs/theory/path/path.md.
         singular = {("parity of bits", "gated"): 1, ("3-cube", "gated"): 1}
         assert path.n_restarts <= singular.get((name, formulation), 0)
         check_points(path, points(path)[:: max(1, path.n_segments // 15)])

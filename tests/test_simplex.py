@@ -1,4 +1,5 @@
-"""Linear programs over one polyhedron, beside HiGHS (brute force: tests/cpp/test_simplex.cpp)."""
+"""Linear programs over one polyhedron, beside HiGHS (brute force:
+tests/cpp/numeric/test_simplex.cpp)."""
 
 from __future__ import annotations
 

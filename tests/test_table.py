@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from convexrelu import table
-from convexrelu.table import InputError, Table, read_table
+from convexrelu.cli import table
+from convexrelu.cli.table import InputError, Table, read_table
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 // What all bindings share: how Python watches a long call.
 //
 // Rules of this floor: a binding converts and forwards, it computes nothing. The GIL is released
-// in watched() and nowhere else, and taken in bind_monitor.cpp; C++ exceptions become Python ones in
+// in watched() and nowhere else, and taken in base/monitor.cpp; C++ exceptions become Python ones in
 // bind_error() and nowhere else. No signal handler is installed: Ctrl-C is noticed by asking Python.
 // Nothing that may wait for lambda_max or gates, which are made once, holds the GIL: the thread that
 // makes them asks for it.
@@ -15,8 +15,8 @@
 #include <optional>
 #include <utility>
 
-#include "convexrelu/monitor.hpp"
-#include "convexrelu/types.hpp"
+#include "convexrelu/base/monitor.hpp"
+#include "convexrelu/base/types.hpp"
 
 namespace convexrelu {
 
@@ -33,7 +33,7 @@ Monitor::Callback callback_from(const py::object& callable);
 void check_signals();
 
 // Without the GIL while it lives. A thread that asks for it back after the interpreter has ended never
-// returns (see bind_monitor.cpp).
+// returns (see base/monitor.cpp).
 class WithoutGil {
  public:
   WithoutGil();

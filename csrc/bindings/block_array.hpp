@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "convexrelu/types.hpp"
+#include "convexrelu/base/types.hpp"
 
 namespace convexrelu {
 

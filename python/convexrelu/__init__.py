@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
+from convexrelu.files import load, save
 from convexrelu.global_path import GlobalPath, trace_global_path
 from convexrelu.global_solver import solve_global
-from convexrelu.io import load, save
 from convexrelu.lam_choice import LamChoice, choose_lam
 from convexrelu.network import Network, to_network
 from convexrelu.optimal_set import CriticalWidths, OptimalSet, find_optimal_set

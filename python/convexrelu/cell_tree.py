@@ -57,7 +57,8 @@ def enumerate_patterns(
 
     Notes
     -----
-    Cost: millions of patterns per second where the rank is small; see docs/theory/cell_tree.md.
+    Cost: millions of patterns per second where the rank is small; see
+    docs/theory/arrangement/cell_tree.md.
 
     Examples
     --------

@@ -132,13 +132,13 @@ class GlobalPath:
         -------
         matplotlib Axes
         """
-        from convexrelu._lam_plots import draw_global_path
+        from convexrelu.plots._lam import draw_global_path
 
         return draw_global_path(self, ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the path to a file for `load`; the same as ``save(path_object, file)``."""
-        from convexrelu.io import save
+        from convexrelu.files.npz import save
 
         save(self, path)
 
@@ -271,7 +271,7 @@ def trace_global_path(
 
     Notes
     -----
-    Cost: at each lam some rounds of `solve_global`. docs/theory/global_path.md
+    Cost: at each lam some rounds of `solve_global`. docs/theory/global/global_path.md
 
     Examples
     --------

@@ -53,7 +53,8 @@ def solve_global(
         local search finds in the place of the largest there is, and the work ends where the
         estimate is at most half of tol (the other half is for the proof). So ``tol=0.1`` stops
         after a small part of the time that the last digits take. The gap is a cautious measure:
-        in the cases of docs/theory/global_solver.md the objective was then within a tenth of tol of
+        in the cases of docs/theory/global/global_solver.md the objective was then within a tenth
+        of tol of
         the best one found with any.
     certify : bool
         Whether to look for that bound. It is within reach for some four features; for more it
@@ -93,7 +94,7 @@ def solve_global(
     -----
     Cost: a network of m neurons takes some 50 to 200 factorisations of order min(n, m d), and
     in every round 160 n d flops for each of some hundred starts of the local search.
-    docs/theory/global_solver.md
+    docs/theory/global/global_solver.md
 
     Examples
     --------

@@ -128,7 +128,7 @@ class LamChoice:
         -------
         matplotlib Axes
         """
-        from convexrelu._lam_plots import draw_lam_choice
+        from convexrelu.plots._lam import draw_lam_choice
 
         return draw_lam_choice(self, ax)
 
@@ -181,7 +181,7 @@ def choose_lam(
         Non-negative weights, of the training loss and of the errors.
     tol : float
         How far each network is grown, as in `solve_global`. Coarser and finer ones choose nearly
-        the same lam: docs/theory/global_path.md.
+        the same lam: docs/theory/global/global_path.md.
     n_jobs : int, optional
         How many folds to run at once, as joblib understands it. Without joblib, or with None, one
         after another. The result does not depend on it unless time is limited.
@@ -208,7 +208,7 @@ def choose_lam(
     Notes
     -----
     Cost: for each fold a path over some 10 to 20 lam; seconds for a thousand rows.
-    docs/theory/global_path.md
+    docs/theory/global/global_path.md
 
     Examples
     --------

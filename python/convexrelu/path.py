@@ -404,7 +404,7 @@ def trace_path(
     8 to 24 solves with it, and two passes over all patterns, 2 n d P each. Gated problems have 1 to
     3 events per finally active block, C-ReLU several times that.
 
-    Source: Mishkin & Pilanci (2023), the section on solution paths; docs/theory/path.md.
+    Source: Mishkin & Pilanci (2023), the section on solution paths; docs/theory/path/path.md.
 
     Examples
     --------

@@ -95,7 +95,7 @@ def price_patterns(
     -----
     Cost: some hundredths of a second for d <= 5 and a thousand samples, seconds for d = 6, a minute
     for d = 7; it grows fast with d and as the residual shrinks. Above rank 20 the bound is one
-    formula. See docs/theory/pricing.md.
+    formula. See docs/theory/pricing/pricing.md.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "convexrelu/types.hpp"
+#include "convexrelu/base/types.hpp"
 
 namespace convexrelu {
 

@@ -1,7 +1,7 @@
 #include <atomic>
 
-#include "convexrelu/monitor.hpp"
-#include "convexrelu/parallel.hpp"
+#include "convexrelu/base/monitor.hpp"
+#include "convexrelu/base/parallel.hpp"
 
 int main() {
   const convexrelu::Monitor monitor(60.0);

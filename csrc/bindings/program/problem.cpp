@@ -1,0 +1,38 @@
+#include "convexrelu/program/problem.hpp"
+
+#include <utility>
+
+#include "bindings.hpp"
+
+namespace convexrelu {
+
+void bind_problem(py::module_& m) {
+  py::enum_<Formulation>(m, "Formulation")
+      .value("relu", Formulation::relu)
+      .value("gated", Formulation::gated);
+
+  py::class_<Problem>(m, "Problem")
+      .def(py::init([](Matrix X, Vector y, const Patterns& patterns, Formulation formulation,
+                       Vector sample_weight) {
+             return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+               return Problem(std::move(X), std::move(y), patterns, formulation,
+                              std::move(sample_weight), &monitor);
+             });
+           }),
+           py::arg("X"), py::arg("y"), py::arg("patterns"), py::arg("formulation"),
+           py::arg("sample_weight"))
+      .def_property_readonly("X", &Problem::X, py::return_value_policy::reference_internal)
+      .def_property_readonly("y", &Problem::y, py::return_value_policy::reference_internal)
+      .def_property_readonly("sample_weight", &Problem::sample_weight,
+                             py::return_value_policy::reference_internal)
+      .def_property_readonly("patterns", &Problem::patterns)
+      .def_property_readonly("formulation", &Problem::formulation)
+      .def_property_readonly("n_blocks", &Problem::n_blocks)
+      .def_property_readonly("is_complete", &Problem::is_complete)
+      .def("lambda_max", [](const Problem& problem) {
+        return watched(std::nullopt, py::none(),
+                       [&](Monitor& monitor) { return problem.lambda_max(monitor); });
+      });
+}
+
+}  // namespace convexrelu

@@ -1,2 +1,0 @@
-#define CONVEXRELU_EXTERN
-#include "decompositions.hpp"

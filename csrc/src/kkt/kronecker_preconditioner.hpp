@@ -1,0 +1,246 @@
+// A preconditioner for the m-form of the KKT system of a gated problem.
+//
+//   P = Z'Z/n + blkdiag(1/alpha_b (I - e_b e_b') + rho_b e_b e_b'),   blocks X' D_b D_c X / n of Z'Z/n
+//
+// Random gates cut the data much alike, so X' D_b D_c X is close to o_bc X'X with o_bc = |D_b and D_c| / n,
+// and P to the Kronecker sum
+//
+//   K = o (x) X'X/n + diag(1/alpha) (x) I,  less the rank-k term  E diag(1/alpha - rho) E',  E = blkdiag(e_b).
+//
+// K is diagonal in the eigenvectors V of X'X/n (eigenvalues l_i) and U of
+// diag(alpha)^(1/2) o diag(alpha)^(1/2) (eigenvalues m_j); the rank-k term is Woodbury's. It is least
+// like P where l_i is large: of the s largest, P itself is taken, in the coordinates V_s'x_b (k s of them,
+// top_k_s below), and K of the others.
+//
+// Vectors are (d, k) matrices, one column a block. Set-up n (k s)^2 for what of Z_s = [D_b X V_s] is new,
+// 10 k^3 + 2 d k^3 + (k s)^3/3; application 4 d k (d + 2 k) + 2 (k s)^2.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "convexrelu/numeric/cholesky.hpp"
+#include "convexrelu/program/problem.hpp"
+#include "numeric/tiled_product.hpp"
+#include "numeric/watched_dense.hpp"
+
+namespace convexrelu {
+inline namespace kkt {
+
+class KroneckerPreconditioner {
+ public:
+  // Once per problem, O(n d^2 + d^3).
+  KroneckerPreconditioner(const ScaledProblem& problem, Monitor& monitor);
+
+  // Blocks of the patterns listed; alpha and rho (k) with 0 <= rho < 1/alpha, directions e (d, k).
+  void setup(const std::vector<Index>& patterns, const Vector& alpha, const Vector& rho,
+             const Matrix& directions, int n_threads, Monitor& monitor);
+
+  // out (d, k) = an approximation of P^-1 in. Allocates nothing after the first call.
+  void apply(const Matrix& in, Matrix& out, Monitor& monitor) const;
+
+ private:
+  Index n_top(Index k) const;
+  void update_top(const std::vector<Index>& patterns, int n_threads, Monitor& monitor);
+  void factor_top(const Vector& alpha, const Vector& rho, int n_threads, Monitor& monitor);
+  Matrix between_directions(int n_threads, Monitor& monitor) const;
+  void solve_kronecker(const Matrix& in, Matrix& out, Monitor& monitor) const;
+
+  const ScaledProblem& problem_;
+  Matrix V_;                   // (d, d)
+  Vector l_;                   // (d) ascending
+  Matrix T_;                   // (k, k) diag(alpha)^(1/2) U
+  Matrix inverse_;             // (d, k) 1 / (l_i m_j + 1), 0 for the s largest l_i
+  Matrix rotated_directions_;  // (d, k) V'E
+  Matrix capacitance_;         // (k, k) Cholesky factor of diag(1/alpha - rho)^-1 - E' K^-1 E
+  bool corrected_ = false;
+
+  Index s_ = 0;
+  Matrix top_X_;                                        // (n, s) X V_s
+  std::vector<Index> known_;                            // the patterns of Z_s
+  Matrix z_, gram_;                                     // Z_s (n, k s), Z_s'Z_s/n
+  Matrix spare_z_, spare_gram_, fresh_z_, fresh_gram_;  // room for the next ones
+  Matrix top_;  // Cholesky factor of P in the top coordinates
+
+  mutable Matrix rotated_, product_, correction_, coarse_;  // room for apply()
+  mutable Vector radial_;
+};
+
+inline KroneckerPreconditioner::KroneckerPreconditioner(const ScaledProblem& problem,
+                                                        Monitor& monitor)
+    : problem_(problem) {
+  const Matrix& X = problem.X();
+  Matrix gram = Matrix::Zero(X.cols(), X.cols());
+  add_outer_product(X.transpose(), 1.0 / static_cast<double>(X.rows()), gram, 1, monitor);
+  l_ = symmetric_eigenvalues(std::move(gram), &V_, &monitor).cwiseMax(0.0);
+}
+
+// out = A B, by stripes of columns.
+template <typename Left, typename Right>
+void multiply(const Left& A, const Right& B, Matrix& out, Monitor& monitor) {
+  constexpr Index kProducts = 1 << 26;  // between two looks at the monitor
+  out.resize(A.rows(), B.cols());
+  const Index stripe = std::max<Index>(kProducts / std::max<Index>(A.size(), 1), 1);
+  for (Index first = 0; first < B.cols(); first += stripe) {
+    monitor.check();
+    const Index width = std::min(stripe, B.cols() - first);
+    out.middleCols(first, width).noalias() = A * B.middleCols(first, width);
+  }
+}
+
+// s: of a few sizes, so that Z_s can be kept while blocks come and go. Only singular values that stand
+// out, and as many as cost no more than some ten products with the masks.
+inline Index KroneckerPreconditioner::n_top(Index k) const {
+  constexpr double kStandsOut = 4.0;  // times the mean of l
+  constexpr Index kMostCoordinates = 1500;
+  const Index d = l_.size();
+  const Index n_large = (l_.array() > kStandsOut * l_.mean()).count();
+  for (const Index s : {20, 12, 8, 5, 3}) {
+    if (s <= n_large && s * k <= kMostCoordinates && s * s * k <= 20 * d) return s;
+  }
+  return 0;
+}
+
+inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, const Vector& alpha,
+                                           const Vector& rho, const Matrix& directions,
+                                           int n_threads, Monitor& monitor) {
+  const Vector root = alpha.cwiseSqrt();
+  Matrix U;
+  const Vector m = symmetric_eigenvalues(root.asDiagonal() * problem_.overlaps(patterns, &monitor) *
+                                             root.asDiagonal(),
+                                         &U, &monitor)
+                       .cwiseMax(0.0);
+  T_ = root.asDiagonal() * U;
+  inverse_ = ((l_ * m.transpose()).array() + 1.0).inverse();
+  multiply(V_.transpose(), directions, rotated_directions_, monitor);
+
+  update_top(patterns, n_threads, monitor);
+  factor_top(alpha, rho, n_threads, monitor);
+  inverse_.bottomRows(s_).setZero();
+
+  capacitance_ = -between_directions(n_threads, monitor);
+  capacitance_.diagonal().array() += (alpha.cwiseInverse() - rho).array().inverse();
+  corrected_ = factor_cholesky(capacitance_, {n_threads, &monitor}) < 0;
+}
+
+// The lower triangle of E' K^-1 E, in shares that do not depend on the number of threads.
+inline Matrix KroneckerPreconditioner::between_directions(int n_threads, Monitor& monitor) const {
+  constexpr Index kMostShares = 8;
+  const Index k = T_.cols(), n_shares = std::clamp<Index>(k, 1, kMostShares);
+  std::vector<Matrix> sums(static_cast<std::size_t>(n_shares), Matrix::Zero(k, k));
+  watched_for(n_shares, n_threads, monitor, [&](Index share, const auto& keep_going) {
+    Matrix weighted;
+    for (Index j = share; j < k && keep_going(); j += n_shares) {
+      weighted =
+          inverse_.col(j).cwiseSqrt().asDiagonal() * rotated_directions_ * T_.col(j).asDiagonal();
+      sums[static_cast<std::size_t>(share)].selfadjointView<Eigen::Lower>().rankUpdate(
+          weighted.transpose());
+    }
+  });
+  for (std::size_t share = 1; share < sums.size(); ++share) sums.front() += sums[share];
+  return sums.front();
+}
+
+// Z_s and its Gram matrix for the patterns; those that were there before are copied.
+inline void KroneckerPreconditioner::update_top(const std::vector<Index>& patterns, int n_threads,
+                                                Monitor& monitor) {
+  const Index k = static_cast<Index>(patterns.size());
+  const Index s = n_top(k);
+  if (s != s_) {
+    known_.clear();
+    s_ = s;
+    multiply(problem_.X(), V_.rightCols(s), top_X_, monitor);
+  }
+  if (known_ == patterns || s == 0) return;
+  const auto start = [s](Index place) { return s * place; };
+  std::vector<std::pair<Index, Index>> kept;  // place here, place there
+  std::vector<Index> fresh;
+  for (Index b = 0; b < k; ++b) {
+    const auto found =
+        std::find(known_.begin(), known_.end(), patterns[static_cast<std::size_t>(b)]);
+    if (found == known_.end()) {
+      fresh.push_back(b);
+    } else {
+      kept.emplace_back(b, static_cast<Index>(found - known_.begin()));
+    }
+  }
+  known_.clear();  // nothing, until all is there
+  spare_z_.resize(problem_.n_samples(), s * k);
+  spare_gram_.resize(s * k, s * k);
+  for (const auto& [b, old_b] : kept) {
+    spare_z_.middleCols(start(b), s) = z_.middleCols(start(old_b), s);
+    for (const auto& [c, old_c] : kept) {
+      spare_gram_.block(start(b), start(c), s, s) = gram_.block(start(old_b), start(old_c), s, s);
+    }
+  }
+  const Index n_fresh = static_cast<Index>(fresh.size());
+  fresh_z_.resize(problem_.n_samples(), s * n_fresh);
+  for (Index j = 0; j < n_fresh; ++j) {
+    const Index b = fresh[static_cast<std::size_t>(j)];
+    auto columns = fresh_z_.middleCols(start(j), s);
+    columns = top_X_;
+    problem_.apply_mask({patterns[static_cast<std::size_t>(b)], +1}, columns);
+    spare_z_.middleCols(start(b), s) = columns;
+  }
+  fresh_gram_.resize(s * k, s * n_fresh);
+  transposed_product(spare_z_, fresh_z_, 1.0 / static_cast<double>(problem_.n_samples()),
+                     fresh_gram_, n_threads, monitor);
+  for (Index j = 0; j < n_fresh; ++j) {
+    const Index b = fresh[static_cast<std::size_t>(j)];
+    const auto products = fresh_gram_.middleCols(start(j), s);
+    spare_gram_.middleCols(start(b), s) = products;
+    spare_gram_.middleRows(start(b), s) = products.transpose();
+  }
+  z_.swap(spare_z_);
+  gram_.swap(spare_gram_);
+  known_ = patterns;
+}
+
+// P in the top coordinates; without them where rounding makes it indefinite.
+inline void KroneckerPreconditioner::factor_top(const Vector& alpha, const Vector& rho,
+                                                int n_threads, Monitor& monitor) {
+  if (s_ == 0) return;
+  top_ = gram_;
+  for (Index b = 0; b < alpha.size(); ++b) {
+    auto block = top_.block(s_ * b, s_ * b, s_, s_);
+    const auto e = rotated_directions_.col(b).tail(s_);
+    block.diagonal().array() += 1.0 / alpha(b);
+    block.noalias() += (rho(b) - 1.0 / alpha(b)) * e * e.transpose();
+  }
+  if (factor_cholesky(top_, {n_threads, &monitor}) >= 0) {
+    s_ = 0;
+    known_.clear();
+  }
+}
+
+// In the coordinates of V; in and out may be the same.
+inline void KroneckerPreconditioner::solve_kronecker(const Matrix& in, Matrix& out,
+                                                     Monitor& monitor) const {
+  multiply(in, T_, product_, monitor);
+  product_.array() *= inverse_.array();
+  multiply(product_, T_.transpose(), out, monitor);
+}
+
+inline void KroneckerPreconditioner::apply(const Matrix& in, Matrix& out, Monitor& monitor) const {
+  multiply(V_.transpose(), in, rotated_, monitor);
+  if (s_ > 0) {
+    coarse_ = rotated_.bottomRows(s_);
+    solve_cholesky(top_, coarse_.reshaped());
+  }
+  solve_kronecker(rotated_, rotated_, monitor);
+  if (corrected_) {
+    radial_ = rotated_directions_.cwiseProduct(rotated_).colwise().sum().transpose();
+    const auto factor = capacitance_.triangularView<Eigen::Lower>();
+    factor.solveInPlace(radial_);
+    factor.transpose().solveInPlace(radial_);
+    correction_ = rotated_directions_ * radial_.asDiagonal();
+    solve_kronecker(correction_, correction_, monitor);
+    rotated_ += correction_;
+  }
+  if (s_ > 0) rotated_.bottomRows(s_) = coarse_;
+  multiply(V_, rotated_, out, monitor);
+}
+
+}  // namespace kkt
+}  // namespace convexrelu

@@ -1,0 +1,2 @@
+#define CONVEXRELU_EXTERN
+#include "numeric/decompositions.hpp"

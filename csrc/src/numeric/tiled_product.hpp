@@ -1,0 +1,80 @@
+// Dense products in tiles: on several threads with the same bits, and under the eyes of the monitor.
+#pragma once
+
+#include <algorithm>
+
+#include "base/watched_for.hpp"
+#include "convexrelu/base/monitor.hpp"
+#include "convexrelu/base/types.hpp"
+
+namespace convexrelu {
+inline namespace numeric {
+
+inline constexpr Index kTile = 128;
+
+inline Index n_tiles(Index size) { return (size + kTile - 1) / kTile; }
+
+// work(i, j, height, width) for every tile of a matrix of that size.
+template <typename Work>
+void for_tiles(Index n_rows, Index n_columns, int n_threads, Monitor& monitor, const Work& work) {
+  const Index n_down = n_tiles(n_rows);
+  watched_for(n_down * n_tiles(n_columns), n_threads, monitor, [&](Index chunk, const auto&) {
+    const Index i = kTile * (chunk % n_down), j = kTile * (chunk / n_down);
+    work(i, j, std::min(kTile, n_rows - i), std::min(kTile, n_columns - j));
+  });
+}
+
+// C (n, k) = A B,  A (n, m), B (m, k). 2 n m k flops.
+inline void product(const Matrix& A, const Matrix& B, Matrix& C, int n_threads, Monitor& monitor) {
+  for_tiles(
+      C.rows(), C.cols(), n_threads, monitor, [&](Index i, Index j, Index height, Index width) {
+        C.block(i, j, height, width).noalias() = A.middleRows(i, height) * B.middleCols(j, width);
+      });
+}
+
+// C (m, k) = scale A' B,  A (n, m), B (n, k). 2 n m k flops.
+inline void transposed_product(ConstMatrixRef A, ConstMatrixRef B, double scale, MatrixRef C,
+                               int n_threads, Monitor& monitor) {
+  for_tiles(C.rows(), C.cols(), n_threads, monitor,
+            [&](Index i, Index j, Index height, Index width) {
+              C.block(i, j, height, width).noalias() =
+                  scale * (A.middleCols(i, height).transpose() * B.middleCols(j, width));
+            });
+}
+
+// C (n, n) += scale A A' in the lower triangle, A (n, m) a matrix or a transposed one. n^2 m flops.
+// (Tiles on the diagonal are written whole.)
+template <typename Factor>
+void add_outer_product(const Factor& A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor) {
+  for_tiles(C.rows(), C.cols(), n_threads, monitor,
+            [&](Index i, Index j, Index height, Index width) {
+              if (i < j) return;
+              C.block(i, j, height, width).noalias() +=
+                  scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
+            });
+}
+
+// work(panel) for every panel of columns of B.
+template <typename Work>
+void for_panels(Matrix& B, int n_threads, Monitor& monitor, const Work& work) {
+  watched_for(n_tiles(B.cols()), n_threads, monitor, [&](Index chunk, const auto&) {
+    const Index j = kTile * chunk;
+    work(B.middleCols(j, std::min(kTile, B.cols() - j)));
+  });
+}
+
+// B (n, k) <- L^-1 B.
+inline void solve_lower(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
+  for_panels(B, n_threads, monitor,
+             [&](auto panel) { L.triangularView<Eigen::Lower>().solveInPlace(panel); });
+}
+
+// B (n, k) <- L'^-1 B.
+inline void solve_lower_transposed(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
+  for_panels(B, n_threads, monitor,
+             [&](auto panel) { L.triangularView<Eigen::Lower>().transpose().solveInPlace(panel); });
+}
+
+}  // namespace numeric
+}  // namespace convexrelu

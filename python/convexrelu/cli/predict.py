@@ -1,0 +1,127 @@
+"""``convexrelu predict``: what a saved network says of the rows of a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexrelu import TableNetwork
+from convexrelu.cli.check import load_network
+from convexrelu.cli.console import Console
+from convexrelu.cli.fitting import check_output, write_output
+from convexrelu.cli.report import labelled_lines, to_json
+from convexrelu.cli.table import InputError, Table, join_names, read_table
+from convexrelu.files.replacing import replacing
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="predict the rows of a CSV file with a saved network",
+        description=(
+            "Predicts the rows of a CSV file with a network that 'convexrelu train --save' kept: "
+            "one prediction a row, below the name of the target. Columns are found by their names, "
+            "in any order; others are ignored."
+        ),
+        epilog="Exit status: 0 done, 2 bad input.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "network", metavar="MODEL", type=Path, help="a file of convexrelu train --save or save()"
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help=".csv or .csv.gz: rows to predict")
+    parser.add_argument(
+        "--out", metavar="PATH", type=Path, help="a CSV file to write (standard output)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Reads, predicts, writes."""
+    started = perf_counter()
+    check_output("--out", arguments.out, [arguments.network, arguments.file])
+    console.status("reading", at_once=True)
+    model = load_network(arguments.network)
+    target = model.target if isinstance(model, TableNetwork) else "prediction"
+    try:
+        predictions = _predict(model, arguments.file)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{arguments.file}: {error}") from None
+
+    text = "\n".join([_quoted(target), *map(repr, predictions.tolist())]) + "\n"
+    written, failure = write_output("--out", arguments.out, lambda file: _write(text, file))
+    result: dict[str, Any] = {
+        "network": os.fspath(arguments.network),
+        "file": os.fspath(arguments.file),
+        "target": target,
+        "n_rows": len(predictions),
+        "out": written,
+        "seconds": perf_counter() - started,
+    }
+    if arguments.json:
+        predicted = {} if written else {"predictions": predictions.tolist()}
+        console.write(to_json({**result, **predicted}))
+    elif arguments.out is None:
+        console.write(text.rstrip("\n"))
+    else:
+        console.write(_text(result, console))
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _predict(model: Any, file: Path) -> NDArray[np.float64]:
+    if isinstance(model, TableNetwork):
+        table = read_table(file, only=model.preprocessor.names)
+        features = model.preprocessor.transform_cells(table.cells())
+        return model.network.predict(features)
+    table = read_table(file)
+    if len(table.columns) != model.n_features:
+        raise InputError(
+            f"{file}: the network knows no names, so the file must have its {model.n_features} "
+            f"columns in their order, but has {join_names(table.columns)}"
+        )
+    return _numbers_alone(table, model)
+
+
+def _numbers_alone(table: Table, model: Any) -> NDArray[np.float64]:
+    for what, columns in (("texts", table.texts), ("missing cells", table.missing)):
+        if columns:
+            raise InputError(
+                f"{table.path}: the network knows numbers only, but there are {what} in "
+                f"{join_names(tuple(columns))}"
+            )
+    predictions: NDArray[np.float64] = model.predict(table.values)
+    return predictions
+
+
+def _quoted(name: str) -> str:
+    """A name as a cell of a CSV file."""
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n\r') else name
+
+
+def _write(text: str, file: Path) -> None:
+    with replacing(file) as stream:
+        stream.write(text.encode())
+
+
+def _text(result: dict[str, Any], console: Console) -> str:
+    r = result
+    lines = [
+        ("network", r["network"]),
+        ("rows", f"{r['n_rows']} of {r['file']}"),
+        ("target", r["target"]),
+        *([("written", r["out"])] if r["out"] else []),
+        ("seconds", f"{r['seconds']:.2f}"),
+    ]
+    return labelled_lines(lines, console)

@@ -1,0 +1,89 @@
+"""``convexrelu train``: from a table to a network with a certificate."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from time import perf_counter
+
+from convexrelu import StandardizedNetwork, TableNetwork, certify, to_network
+from convexrelu.cli.console import Console
+from convexrelu.cli.fitting import (
+    add_fitting_arguments,
+    add_output_arguments,
+    check_output_path,
+    fit_any,
+    save_output,
+)
+from convexrelu.cli.report import result_text, to_json
+from convexrelu.cli.scores import score
+from convexrelu.solution import relative_gap
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network on a CSV file, with a certificate of optimality",
+        description=(
+            "Trains a two-layer ReLU network on a CSV file: grows its activation patterns until a "
+            "search finds none that would improve it, or draws those of random gates, and solves "
+            "the convex program over them, with a proof of how close it came. Features and target "
+            "are standardised on the training rows, and lam refers to these; the saved network "
+            "predicts raw rows."
+        ),
+        epilog=(
+            "Exit status: 0 the gap over the network's patterns is within the tolerance, 1 it is "
+            "not, 2 bad input. The bound over all patterns, where patterns grow, is only reported."
+        ),
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    add_fitting_arguments(parser, grows=True)
+    add_output_arguments(parser, network=True)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Trains, reports, saves."""
+    started = perf_counter()
+    check_output_path(arguments)
+    trained = fit_any(arguments, console)
+    solution = trained.solution
+
+    console.status("certifying", at_once=True)
+    certificate = certify(solution)
+    model = StandardizedNetwork(to_network(solution), trained.training.standardizer)
+    certified = certificate.gap <= arguments.tol
+    status, bound = solution.status, math.nan
+    if trained.growth is not None:
+        bound = trained.growth.global_lower_bound
+        status = trained.growth.status.replace("callback", "time_limit")
+    data = trained.training.data
+    saved, failure = save_output(
+        TableNetwork(model, data.preprocessor, data.target), arguments.save
+    )
+    result = {
+        "certified": certified,
+        "gap": certificate.gap,
+        "tol": arguments.tol,
+        "status": status,
+        "objective": certificate.primal,
+        "lower_bound": certificate.dual,
+        "global_lower_bound": bound,
+        "global_gap": relative_gap(certificate.primal, bound),
+        "stationarity": certificate.stationarity,
+        "cone_violation": certificate.cone_violation,
+        "n_neurons": model.n_neurons,
+        "scores": score(trained.training.data, model),
+        "seconds": perf_counter() - started,
+        "solve_seconds": trained.solve_seconds,
+        "saved": saved,
+    }
+    console.write(
+        to_json({**trained.setting, **result})
+        if arguments.json
+        else result_text(result, console, grown=trained.growth is not None)
+    )
+    if failure is not None:
+        raise failure
+    return 0 if certified else 1

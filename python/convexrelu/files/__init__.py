@@ -1,0 +1,5 @@
+"""Files of results: npz, without pickle."""
+
+from convexrelu.files.npz import load, save
+
+__all__ = ["load", "save"]
