@@ -46,6 +46,17 @@ class TestCurve:
         spread = np.abs(choice.fold_errors[0] - choice.fold_errors[1]) / 2
         assert choice.standard_errors == pytest.approx(spread)
 
+    def test_held_out_predictions_give_the_errors(self) -> None:
+        X, y = data(60)
+        rows = np.random.default_rng(1).permutation(60)
+        folds = [(rows[20:], rows[:20]), (rows[:40], rows[45:])]  # five rows are in neither
+        choice = choose_lam(X, y, cv=folds, lams=[0.1, 0.01], rng=0)
+        assert choice.held_out.shape == (2, 60)
+        for errors, (_, test) in zip(choice.fold_errors, folds, strict=True):
+            squares = (choice.held_out[:, test] - y[test]) ** 2
+            assert squares.mean(axis=1) == pytest.approx(errors, rel=1e-12)
+        assert np.isnan(choice.held_out[:, rows[40:45]]).all()
+
     @pytest.mark.parametrize("noise", [0.05, 1.0])
     def test_finds_the_least(self, noise: float) -> None:
         """As a full grid does, with no more than half a power of ten of it left out."""

@@ -49,14 +49,17 @@ class LamChoice:
     True
     """
 
-    __slots__ = ("_errors", "_lams", "_n_neurons", "_rule", "_status")
+    __slots__ = ("_errors", "_held_out", "_lams", "_n_neurons", "_rule", "_status")
 
-    def __init__(self, lams: Any, errors: Any, n_neurons: Any, rule: str, status: str) -> None:
+    def __init__(
+        self, lams: Any, errors: Any, n_neurons: Any, rule: str, status: str, held_out: Any = ()
+    ) -> None:
         self._lams = _frozen(lams)
         self._errors = _frozen(errors)
         self._n_neurons = _frozen(n_neurons)
         self._rule = rule
         self._status = status
+        self._held_out = _frozen(held_out)
 
     @property
     def lams(self) -> Array:
@@ -87,6 +90,13 @@ class LamChoice:
     def n_neurons(self) -> Array:
         """The mean number of neurons of the folds' networks (m,), read-only."""
         return self._n_neurons
+
+    @property
+    def held_out(self) -> Array:
+        """What is predicted for each row at each lam by the network of a fold that has not seen it
+        (m, n), read-only; nan for rows that no fold leaves out, the last fold's where several do.
+        """
+        return self._held_out
 
     @property
     def rule(self) -> str:
@@ -139,8 +149,8 @@ class LamChoice:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self._lams, self._errors, self._n_neurons, self._rule, self._status)
-        return (LamChoice, fields)
+        curve = (self._lams, self._errors, self._n_neurons)
+        return (LamChoice, (*curve, self._rule, self._status, self._held_out))
 
 
 def choose_lam(
@@ -196,7 +206,8 @@ def choose_lam(
     Returns
     -------
     LamChoice
-        ``.lam``, the curve (``.lams .mean_errors .standard_errors .fold_errors``), ``.plot()``.
+        ``.lam``, the curve (``.lams .mean_errors .standard_errors .fold_errors``), ``.held_out``,
+        ``.plot()``.
 
     Raises
     ------
@@ -237,7 +248,7 @@ def choose_lam(
         _Fold(X, y, weight, train, test, int(generator.integers(2**63)))
         for train, test in _splits(cv, len(X), generator)
     ]
-    search = _Search(folds, tol, n_jobs, limit, began, callback)
+    search = _Search(folds, len(X), tol, n_jobs, limit, began, callback)
     if lams is None:
         search.explore(largest_lam(X, y, weight, generator, 1))
     else:
@@ -251,6 +262,7 @@ class _Fold:
     def __init__(
         self, X: Array, y: Array, weight: Array | None, train: Any, test: Any, seed: int
     ) -> None:
+        self.rows = test
         self.train = (X[train], y[train], None if weight is None else weight[train])
         self.test = (X[test], y[test], None if weight is None else weight[test])
         if weight is not None and not (weight[train].any() and weight[test].any()):
@@ -263,10 +275,11 @@ class _Fold:
         above = [other for other in self.networks if other > lam]
         return self.networks[min(above)] if above else None
 
-    def error(self, network: Network) -> float:
-        """The mean squared error on the rows left out."""
+    def test_network(self, network: Network) -> tuple[float, Array]:
+        """The mean squared error on the rows left out, and what is predicted for them."""
         X, y, weight = self.test
-        return float(np.average((network.predict(X) - y) ** 2, weights=weight))
+        predictions = network.predict(X)
+        return float(np.average((predictions - y) ** 2, weights=weight)), predictions
 
 
 def growth_alone(tol: float) -> Callable[[_core.Progress], bool]:
@@ -312,6 +325,7 @@ class _Search:
     def __init__(
         self,
         folds: list[_Fold],
+        n: int,
         tol: float,
         n_jobs: int | None,
         limit: float | None,
@@ -319,12 +333,14 @@ class _Search:
         callback: Callable[[_core.Progress], bool | None] | None,
     ) -> None:
         self._folds = folds
+        self._n = n
         self._tol = tol
         self._limit = limit
         self._began = began
         self._callback = callback
         self._errors: dict[float, list[float]] = {}
         self._sizes: dict[float, float] = {}
+        self._held_out: dict[float, Array] = {}
         self._status = "complete"
         self._parallel = _parallel(n_jobs)
 
@@ -356,7 +372,11 @@ class _Search:
             return False
         for fold, (network, _) in zip(self._folds, grown, strict=True):
             fold.networks[lam] = network
-        self._errors[lam] = [fold.error(fold.networks[lam]) for fold in self._folds]
+        tests = [fold.test_network(fold.networks[lam]) for fold in self._folds]
+        self._errors[lam] = [error for error, _ in tests]
+        held_out = self._held_out[lam] = np.full(self._n, nan)
+        for fold, (_, predictions) in zip(self._folds, tests, strict=True):
+            held_out[fold.rows] = predictions
         self._sizes[lam] = float(np.mean([fold.networks[lam].n_neurons for fold in self._folds]))
         if self._callback is not None:
             seconds = perf_counter() - self._began
@@ -386,7 +406,9 @@ class _Search:
             )
         lams = sorted(self._errors, reverse=True)
         errors = np.array([self._errors[lam] for lam in lams]).T
-        return LamChoice(lams, errors, [self._sizes[lam] for lam in lams], rule, self._status)
+        sizes = [self._sizes[lam] for lam in lams]
+        held_out = [self._held_out[lam] for lam in lams]
+        return LamChoice(lams, errors, sizes, rule, self._status, held_out)
 
 
 def _parallel(n_jobs: int | None) -> Callable[[Any, list[Any]], list[Any]]:
