@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf, nan
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,9 @@ from convexrelu import _core, _validate
 from convexrelu.global_path import decreasing_lams, largest_lam
 from convexrelu.global_solver import solve_global
 from convexrelu.network import Network, to_network
+from convexrelu.patterns import patterns_from_gates
+from convexrelu.problem import Problem
+from convexrelu.solver import solve
 
 Array = NDArray[np.float64]
 
@@ -29,6 +33,8 @@ _RISES = 3
 # A round of growth that gains less than this share of tol, relative to the objective, ends it: some
 # folds would go on for dozens of rounds that change their errors little.
 _IDLE = 0.005
+# The gap to which a convex program of a fold is solved: its error needs no more.
+_SOLVED = 1e-3
 
 
 class LamChoice:
@@ -161,6 +167,8 @@ def choose_lam(
     rule: str = "best",
     lams: Any = None,
     sample_weight: Any = None,
+    gates: Any = None,
+    formulation: str = "relu",
     tol: float = 0.5,
     n_jobs: int | None = None,
     rng: Any = None,
@@ -189,6 +197,11 @@ def choose_lam(
         Try just these, all of them.
     sample_weight : (n,) array, optional
         Non-negative weights, of the training loss and of the errors.
+    gates : (d, p) array, optional
+        For networks whose patterns are those of these gates, in the place of any: the problems of
+        `solve`.
+    formulation : "relu" or "gated"
+        Of these problems.
     tol : float
         How far each network is grown, as in `solve_global`. Coarser and finer ones choose nearly
         the same lam: docs/theory/global/global_path.md.
@@ -248,9 +261,17 @@ def choose_lam(
         _Fold(X, y, weight, train, test, int(generator.integers(2**63)))
         for train, test in _splits(cv, len(X), generator)
     ]
-    search = _Search(folds, len(X), tol, n_jobs, limit, began, callback)
+    _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
+    fit: _Fit = _grown
+    largest = partial(largest_lam, X, y, weight, generator, 1)
+    if gates is not None:
+        fit = partial(_solved, gates=gates, formulation=formulation)
+        largest = partial(_largest_lam_of_gates, X, y, weight, gates, formulation)
+    elif formulation == "gated":
+        raise ValueError("gates must be given where formulation is 'gated'")
+    search = _Search(folds, len(X), tol, n_jobs, limit, began, callback, fit)
     if lams is None:
-        search.explore(largest_lam(X, y, weight, generator, 1))
+        search.explore(largest())
     else:
         search.go(decreasing_lams(lams))
     return search.choice(rule)
@@ -319,6 +340,42 @@ def _grown(
     return to_network(solution).merge(), solution.status != "time_limit"
 
 
+def _solved(
+    data: tuple[Array, Array, Array | None],
+    lam: float,
+    tol: float,
+    start: Network | None,
+    seed: int,
+    seconds: float | None,
+    *,
+    gates: Any,
+    formulation: str,
+) -> tuple[Network, bool]:
+    """The same over the patterns of given gates."""
+    del start, seed  # the optimum depends on neither
+    X, y, weight = data
+    patterns = patterns_from_gates(X, gates)
+    problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weight)
+    solution = solve(problem, lam, tol=min(tol, _SOLVED), time_limit=seconds)
+    return to_network(solution), solution.status != "time_limit"
+
+
+def _largest_lam_of_gates(
+    X: Array, y: Array, weight: Array | None, gates: Any, formulation: str
+) -> float:
+    patterns = patterns_from_gates(X, gates)
+    problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weight)
+    if not problem.lambda_max > 0.0:
+        raise ValueError("the optimum is zero at every lam, as y, X or the patterns are; pass lams")
+    return problem.lambda_max
+
+
+_Fit = Callable[
+    [tuple[Array, Array, Array | None], float, float, Network | None, int, float | None],
+    tuple[Network, bool],
+]
+
+
 class _Search:
     """Tries lam on all folds."""
 
@@ -331,7 +388,9 @@ class _Search:
         limit: float | None,
         began: float,
         callback: Callable[[_core.Progress], bool | None] | None,
+        fit: _Fit,
     ) -> None:
+        self._fit = fit
         self._folds = folds
         self._n = n
         self._tol = tol
@@ -342,7 +401,7 @@ class _Search:
         self._sizes: dict[float, float] = {}
         self._held_out: dict[float, Array] = {}
         self._status = "complete"
-        self._parallel = _parallel(n_jobs)
+        self._parallel = parallel(n_jobs)
 
     def explore(self, largest: float) -> None:
         """Falling lam, to where the error rises for good."""
@@ -366,7 +425,7 @@ class _Search:
         arguments = [
             (fold.train, lam, self._tol, fold.start(lam), fold.seed, left) for fold in self._folds
         ]
-        grown = self._parallel(_grown, arguments)
+        grown = self._parallel(self._fit, arguments)
         if not all(in_time for _, in_time in grown):
             self._status = "time_limit"
             return False
@@ -411,7 +470,7 @@ class _Search:
         return LamChoice(lams, errors, sizes, rule, self._status, held_out)
 
 
-def _parallel(n_jobs: int | None) -> Callable[[Any, list[Any]], list[Any]]:
+def parallel(n_jobs: int | None) -> Callable[[Any, list[Any]], list[Any]]:
     """A map over lists of arguments."""
     if n_jobs not in (None, 1):
         try:
