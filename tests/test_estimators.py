@@ -196,7 +196,7 @@ class TestRegressor:
         low, _ = model.predict_range(X)
         assert low.shape == (60, 3)
         assert len(model.optimal_set()) == len(model.path()) == 3
-        with pytest.raises(ValueError, match="a model that is saved has one target"):
+        with pytest.raises(ValueError, match="a model or page has one target"):
             model.to_model()
 
     def test_jobs_change_nothing(self) -> None:

@@ -29,6 +29,7 @@ from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
 from convexrelu.stationarity import NetworkPlace, NetworkReport, check_network, descent_path
+from convexrelu.training_record import TrainingRecord
 
 if TYPE_CHECKING:
     from convexrelu.estimators import ConvexReLUClassifier as ConvexReLUClassifier
@@ -66,6 +67,7 @@ __all__ = [
     "StandardizedNetwork",
     "Standardizer",
     "TableNetwork",
+    "TrainingRecord",
     "__version__",
     "certify",
     "check_network",

@@ -27,6 +27,7 @@ from convexrelu.problem import Problem
 from convexrelu.solution import Solution, relative_gap
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.training_record import TrainingRecord
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -238,6 +239,28 @@ class Training:
             start=self.path,
             rng=0,
         )
+
+
+def record_of(trainings: Sequence[Training]) -> TrainingRecord:
+    """What is to be kept of trainings with their networks."""
+    facts: list[tuple[float, ...]] = []
+    curve: list[tuple[float, ...]] = []
+    for k, each in enumerate(trainings):
+        solution = each.solution
+        bounds = (solution.lower_bound, each.global_lower_bound)
+        n = len(solution.problem.y)
+        facts.append((solution.lam, solution.objective, *bounds, n))
+        if each.choice is not None:
+            c, square = each.choice, each.standardizer.y_scale**2
+            curve += zip(
+                np.full(len(c.lams), float(k)),
+                c.lams,
+                square * c.mean_errors,
+                square * c.standard_errors,
+                c.n_neurons,
+                strict=True,
+            )
+    return TrainingRecord(facts, curve)
 
 
 def train(

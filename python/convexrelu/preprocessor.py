@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convexrelu import _validate
 from convexrelu.class_network import ClassNetwork
 from convexrelu.standardizer import StandardizedNetwork
+from convexrelu.training_record import TrainingRecord
 
 Array = NDArray[np.float64]
 
@@ -277,6 +278,8 @@ class TableNetwork:
     preprocessor : Preprocessor
     target : str
         The name of what is predicted.
+    record : TrainingRecord, optional
+        What is known of the training.
 
     Raises
     ------
@@ -296,15 +299,20 @@ class TableNetwork:
     array([110., 100.])
     """
 
-    __slots__ = ("_network", "_preprocessor", "_target")
+    __slots__ = ("_network", "_preprocessor", "_record", "_target")
 
     def __init__(
-        self, network: StandardizedNetwork | ClassNetwork, preprocessor: Preprocessor, target: str
+        self,
+        network: StandardizedNetwork | ClassNetwork,
+        preprocessor: Preprocessor,
+        target: str,
+        record: TrainingRecord | None = None,
     ) -> None:
         kinds: tuple[tuple[str, object, tuple[type, ...]], ...] = (
             ("network", network, (StandardizedNetwork, ClassNetwork)),
             ("preprocessor", preprocessor, (Preprocessor,)),
             ("target", target, (str,)),
+            ("record", record, (TrainingRecord, type(None))),
         )
         for name, value, types in kinds:
             if not isinstance(value, types):
@@ -318,6 +326,7 @@ class TableNetwork:
         self._network = network
         self._preprocessor = preprocessor
         self._target = target
+        self._record = record
 
     @property
     def network(self) -> StandardizedNetwork | ClassNetwork:
@@ -333,6 +342,11 @@ class TableNetwork:
     def target(self) -> str:
         """The name of what is predicted."""
         return self._target
+
+    @property
+    def record(self) -> TrainingRecord | None:
+        """What is known of the training."""
+        return self._record
 
     @property
     def n_neurons(self) -> int:
@@ -361,6 +375,7 @@ class TableNetwork:
             self.network == other.network
             and self.preprocessor == other.preprocessor
             and self.target == other.target
+            and self.record == other.record
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -372,7 +387,7 @@ class TableNetwork:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (TableNetwork, (self.network, self.preprocessor, self.target))
+        return (TableNetwork, (self.network, self.preprocessor, self.target, self.record))
 
 
 def names_of(table: Any) -> tuple[str, ...] | None:

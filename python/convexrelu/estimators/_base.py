@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from convexrelu import _core, _validate
-from convexrelu._training import DistinctRows, Folds, Settings, Training, distinct_rows, draw_folds
+from convexrelu._training import (
+    DistinctRows,
+    Folds,
+    Settings,
+    Training,
+    distinct_rows,
+    draw_folds,
+    record_of,
+)
 from convexrelu._training import train as train_output
 from convexrelu.global_path import GlobalPath
 from convexrelu.lam_choice import RULES, parallel
@@ -138,8 +146,60 @@ class ConvexReLU(BaseEstimator):
         check_is_fitted(self)
         network = self._model_network()
         if self._has_names or any(c.has_missing for c in self.preprocessor_.columns):
-            return TableNetwork(network, self.preprocessor_, self.target_name_)
+            record = record_of(self._trainings)
+            return TableNetwork(network, self.preprocessor_, self.target_name_, record)
         return network
+
+    def report(self, path: str | os.PathLike[str], X: Any = None, y: Any = None) -> None:
+        """Writes a page about the network: one HTML file, with nothing loaded from elsewhere.
+
+        Parameters
+        ----------
+        path : str or path
+        X, y : rows to test, optional
+            Their errors and predictions come first; without them those of the training rows are
+            shown.
+        """
+        from convexrelu.files.replacing import replacing
+        from convexrelu.report import make_page
+
+        page = make_page(self._subject(X, y))
+        with replacing(path) as file:
+            file.write(page.encode())
+
+    def _subject(self, X: Any, y: Any) -> Any:
+        from convexrelu.report import Subject
+
+        check_is_fitted(self)
+        rows = {}
+        if X is not None:
+            rows["test"] = (self._features(X), self._targets_of(y))
+        rows["training"] = (self._rows.X, self._codes())
+        return Subject(
+            model=self._model_network(),
+            preprocessor=self.preprocessor_,
+            target=self.target_name_,
+            rows=rows,
+            record=record_of(self._trainings),
+            trainings=self._trainings,
+            command=f"{type(self).__name__}(...).fit(X, y).report({os.fspath('page.html')!r})",
+        )
+
+    def _html_repr(self) -> str:
+        text: str = estimator_html_repr(self)
+        if not hasattr(self, "_trainings"):
+            return text
+        from convexrelu.report.pieces import of_trainings
+
+        return text + of_trainings(self._trainings, record_of(self._trainings))
+
+    def _targets_of(self, y: Any) -> Array:
+        """The targets of a page: of classes their codes."""
+        raise NotImplementedError
+
+    def _codes(self) -> Array:
+        """Those of the training rows."""
+        raise NotImplementedError
 
     def _model_network(self) -> Any:
         raise NotImplementedError

@@ -237,6 +237,19 @@ status_, n_neurons_, n_iter_
         low, high = (part * self.slopes_ + self.offsets_ for part in self._ranges(X))
         return (low[:, 0], high[:, 0]) if self._is_single else (low, high)
 
+    def _targets_of(self, y: Any) -> Array:
+        y = np.asarray(y).ravel()
+        if not np.isin(y, self.classes_).all():
+            raise ValueError("y must have classes of the training rows only")
+        codes: Array = np.searchsorted(self.classes_, y).astype(np.float64)
+        return codes
+
+    def _codes(self) -> Array:
+        targets = self._rows.Y
+        codes = targets[:, 0] > 0 if self._is_single else np.argmax(targets, axis=1)
+        as_numbers: Array = codes.astype(np.float64)
+        return as_numbers
+
     def _model_network(self) -> Any:
         names = [str(name) for name in self.classes_.tolist()]
         return ClassNetwork(self._networks, self.slopes_, self.offsets_, names)

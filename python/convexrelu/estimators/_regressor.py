@@ -158,9 +158,17 @@ class ConvexReLURegressor(RegressorMixin, ConvexReLU):
         low, high = self._ranges(X)
         return (low[:, 0], high[:, 0]) if self._is_single else (low, high)
 
+    def _targets_of(self, y: Any) -> Array:
+        targets: Array = np.asarray(y, dtype=np.float64).ravel()
+        return targets
+
+    def _codes(self) -> Array:
+        targets: Array = self._rows.Y[:, 0]
+        return targets
+
     def _model_network(self) -> Any:
         if not self._is_single:
-            raise ValueError("a model that is saved has one target; fit one estimator for each")
+            raise ValueError("a model or page has one target; fit one estimator for each")
         return self.network_
 
     def __sklearn_tags__(self) -> Any:

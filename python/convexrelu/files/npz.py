@@ -43,6 +43,7 @@ from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution
 from convexrelu.solution import Solution
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.training_record import TrainingRecord
 
 FORMAT = "convexrelu"
 VERSION = 1
@@ -260,8 +261,13 @@ def _make_preprocessor(names: Any, table: Any, levels: Any) -> Preprocessor:
     return Preprocessor(columns)
 
 
-def _make_table_network(network: Any, preprocessor: Any, target: Any) -> TableNetwork:
-    return TableNetwork(network, preprocessor, target)
+def _make_table_network(network: Any, preprocessor: Any, target: Any, record: Any) -> TableNetwork:
+    return TableNetwork(network, preprocessor, target, record)
+
+
+def _make_record(facts: Any, curve: Any) -> TrainingRecord:
+    facts, curve = _array(facts, "facts", "f", (None, 5)), _array(curve, "curve", "f", (None, 5))
+    return TrainingRecord(facts, curve)
 
 
 def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
@@ -479,7 +485,13 @@ _KINDS = {
             _make_class_network,
             take=_take_class_network,
         ),
-        _Kind(TableNetwork, ("network", "preprocessor", "target"), _make_table_network),
+        _Kind(TrainingRecord, ("facts", "curve"), _make_record),
+        _Kind(
+            TableNetwork,
+            ("network", "preprocessor", "target", "record"),
+            _make_table_network,
+            newer=("record",),
+        ),
         _Kind(
             Patterns,
             ("packed", "n_samples", "gates", "is_complete", "fingerprint"),
