@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 import convexrelu
-from convexrelu import estimators, plots, selection
+from convexrelu import estimators, export, plots, selection
 
 PUBLIC = {
     **{name: getattr(convexrelu, name) for name in convexrelu.__all__ if name != "__version__"},
     **{f"plots.{name}": getattr(plots, name) for name in plots.__all__},
     **{f"estimators.{name}": getattr(estimators, name) for name in estimators.__all__},
+    **{f"export.{name}": getattr(export, name) for name in export.__all__},
     **{f"selection.{name}": getattr(selection, name) for name in selection.__all__},
 }
 MODULES = [

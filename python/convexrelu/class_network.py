@@ -173,12 +173,11 @@ def probabilities(logits: Array) -> Array:
     """Of two classes from the logits (n,) of the second; of more from one column for each, taken
     one against all others and made to add up to one.
     """
-    positive = sigmoid(logits)
     if logits.ndim == 1:
-        return np.column_stack([sigmoid(-logits), positive])
-    # Those that are all 0 in float64 are compared by their logits.
-    top = logits.max(axis=1, keepdims=True)
-    shares: Array = np.where(top > -500.0, positive, np.exp(logits - top))
+        return np.column_stack([sigmoid(-logits), sigmoid(logits)])
+    # The softmax of logarithms of sigmoids, which float64 holds where the sigmoids are all 0.
+    logs = -np.logaddexp(0.0, -logits)
+    shares: Array = np.exp(logs - logs.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     return shares
 
