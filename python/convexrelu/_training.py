@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from convexrelu import _core
 from convexrelu._deadline import Deadline
 from convexrelu.cell_tree import enumerate_patterns
+from convexrelu.class_network import fit_sigmoid
 from convexrelu.global_path import GlobalPath, decreasing_lams, trace_global_path
 from convexrelu.global_solver import solve_global
 from convexrelu.lam_choice import LamChoice, choose_lam, growth_alone
@@ -239,6 +240,26 @@ class Training:
             start=self.path,
             rng=0,
         )
+
+
+def class_targets(codes: NDArray[np.intp], n_classes: int) -> Array:
+    """+1 for rows of a class and -1 for others: of two classes the second, else each (n, q)."""
+    kinds = [1] if n_classes == 2 else range(n_classes)
+    return np.column_stack([np.where(codes == kind, 1.0, -1.0) for kind in kinds])
+
+
+def fit_sigmoids(trainings: Sequence[Training], rows: DistinctRows) -> tuple[Array, Array]:
+    """The slope and offset of each network's sigmoid, by what was predicted for rows held out."""
+    weight = np.ones(len(rows.X)) if rows.weight is None else rows.weight
+    sigmoids = []
+    for k, training in enumerate(trainings):
+        held_out = training.held_out
+        if held_out is None:  # nothing can be learned: the share of the class
+            held_out = np.zeros(len(rows.X))
+        known = ~np.isnan(held_out)
+        sigmoids.append(fit_sigmoid(held_out[known], rows.Y[known, k] > 0, weight[known]))
+    slopes, offsets = (np.array(values) for values in zip(*sigmoids, strict=True))
+    return slopes, offsets
 
 
 def record_of(trainings: Sequence[Training]) -> TrainingRecord:

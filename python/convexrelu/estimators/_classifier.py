@@ -11,7 +11,8 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from convexrelu.class_network import ClassNetwork, fit_sigmoid, probabilities
+from convexrelu._training import class_targets, fit_sigmoids
+from convexrelu.class_network import ClassNetwork, probabilities
 from convexrelu.estimators._base import ConvexReLU
 
 Array = NDArray[np.float64]
@@ -181,18 +182,9 @@ status_, n_neurons_, n_iter_
             weight = (1.0 if weight is None else weight) * factors[codes]
             if not (weight > 0).all():
                 raise ValueError("class_weight must be positive")
-        kinds = [1] if self._is_single else range(len(self.classes_))
-        targets = np.column_stack([np.where(codes == kind, 1.0, -1.0) for kind in kinds])
+        targets = class_targets(codes, len(self.classes_))
         rows = self._train(features, targets, weight, folds, codes)
-        sigmoids = []
-        for k, training in enumerate(self._trainings):
-            held_out = training.held_out
-            if held_out is None:  # nothing can be learned: the share of the class
-                held_out = np.zeros(len(rows.X))
-            known = ~np.isnan(held_out)
-            weights = np.ones(len(rows.X)) if rows.weight is None else rows.weight
-            sigmoids.append(fit_sigmoid(held_out[known], rows.Y[known, k] > 0, weights[known]))
-        self.slopes_, self.offsets_ = (np.array(v) for v in zip(*sigmoids, strict=True))
+        self.slopes_, self.offsets_ = fit_sigmoids(self._trainings, rows)
         return self
 
     def _folds_of_counted(self, counted: Any, codes: Any, groups: Any) -> Any:
