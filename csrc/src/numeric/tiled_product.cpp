@@ -19,21 +19,34 @@ void transposed_product(ConstMatrixRef A, ConstMatrixRef B, double scale, Matrix
             });
 }
 
-template <typename Factor>
-void add_outer_product(const Factor& A, double scale, MatrixRef C, int n_threads,
-                       Monitor& monitor) {
+namespace {
+
+// work(i, j, height, width) for the tiles on and below the diagonal.
+template <typename Work>
+void for_lower_tiles(MatrixRef C, int n_threads, Monitor& monitor, const Work& work) {
   for_tiles(C.rows(), C.cols(), n_threads, monitor,
             [&](Index i, Index j, Index height, Index width) {
-              if (i < j) return;
-              C.block(i, j, height, width).noalias() +=
-                  scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
+              if (i >= j) work(i, j, height, width);
             });
 }
 
-template void add_outer_product(const Matrix&, double, MatrixRef, int, Monitor&);
-template void add_outer_product(const Eigen::Transpose<Matrix>&, double, MatrixRef, int, Monitor&);
-template void add_outer_product(const Eigen::Transpose<const Matrix>&, double, MatrixRef, int,
-                                Monitor&);
+}  // namespace
+
+void add_outer_product(ConstMatrixRef A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor) {
+  for_lower_tiles(C, n_threads, monitor, [&](Index i, Index j, Index height, Index width) {
+    C.block(i, j, height, width).noalias() +=
+        scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
+  });
+}
+
+void add_inner_product(ConstMatrixRef A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor) {
+  for_lower_tiles(C, n_threads, monitor, [&](Index i, Index j, Index height, Index width) {
+    C.block(i, j, height, width).noalias() +=
+        scale * (A.middleCols(i, height).transpose() * A.middleCols(j, width));
+  });
+}
 
 void solve_lower(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
   for_panels(B, n_threads, monitor,

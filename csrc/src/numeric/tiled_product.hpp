@@ -31,10 +31,20 @@ void product(const Matrix& A, const Matrix& B, Matrix& C, int n_threads, Monitor
 void transposed_product(ConstMatrixRef A, ConstMatrixRef B, double scale, MatrixRef C,
                         int n_threads, Monitor& monitor);
 
-// C (n, n) += scale A A' in the lower triangle, A (n, m) a matrix or a transposed one. n^2 m flops.
-// (Tiles on the diagonal are written whole.) Compiled for those.
+// C (n, n) += scale A A' in the lower triangle, A (n, m). n^2 m flops. (Tiles on the diagonal are written
+// whole.)
+void add_outer_product(ConstMatrixRef A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor);
+
+// C (m, m) += scale A'A, A (n, m), likewise.
+void add_inner_product(ConstMatrixRef A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor);
+
 template <typename Factor>
-void add_outer_product(const Factor& A, double scale, MatrixRef C, int n_threads, Monitor& monitor);
+void add_outer_product(const Eigen::Transpose<Factor>& A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor) {
+  add_inner_product(A.nestedExpression(), scale, C, n_threads, monitor);
+}
 
 // work(panel) for every panel of columns of B.
 template <typename Work>
