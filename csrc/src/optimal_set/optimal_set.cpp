@@ -197,14 +197,21 @@ void OptimalSet::find_support(Monitor& monitor) {
   note_pivots(all);
   Vector seen = Vector::Zero(k), before;
   double n_seen = 0.0;
+  // Where a vertex needs coordinates that are taken for zero, the tolerance does not separate those from real
+  // ones.
+  const auto vertex_of = [&](const Simplex& walk, const Matrix& columns) {
+    const Vector point = vertex(walk, columns);
+    if ((point.array() > 0.0).count() > (walk.point().array() > 0.0).count()) is_separated_ = false;
+    return point;
+  };
   const auto look = [&](const Vector& point) {
     seen += point;
     n_seen += 1.0;
     misfit_ = std::max(misfit_, misfit(point));
   };
-  // Every round sees a neuron that was not seen before.
+  // Ends: every round sees a neuron that was not seen before.
   all.move_to_vertex(&monitor);
-  look(vertex(all, scaled_Q_));
+  look(vertex_of(all, scaled_Q_));
   for (;;) {
     monitor.check();
     Vector cost(k);
@@ -214,7 +221,7 @@ void OptimalSet::find_support(Monitor& monitor) {
       misfit_ = kInfinity;
       break;
     }
-    const Vector point = vertex(all, scaled_Q_);
+    const Vector point = vertex_of(all, scaled_Q_);
     if (!(cost.dot(point) < 0.0)) break;
     look(point);
   }
@@ -233,7 +240,7 @@ void OptimalSet::find_support(Monitor& monitor) {
   for (Index b = 0; b < s; ++b) {
     monitor.check();
     if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b), &monitor);
-    const Vector point = vertex(walk);
+    const Vector point = vertex_of(walk, support_Q_);
     misfit_ = std::max(misfit_, misfit(from_support(point)));
     for (Index j = 0; j < s; ++j) {
       if (point(j) <= 0.0) can_be_zero[at(j)] = true;

@@ -162,10 +162,14 @@ class ActiveSystem {
     p_.resize(d_, size());
     correlate(z_, c_, p_);
     rounding_ = kEpsilon * x_norm_ * z_.norm() / n_;
+    fit_rounding_ = rounding_ * x_norm_ * alphas().sum() / (mu_ * y_norm_);
   }
 
   // Of f_b = ||Proj_{K_b}(A_b'z/n)||, which is 1 while z = r/lam grows as lam falls.
   double rounding() const { return rounding_; }
+  // Of sum_b alpha_b A_b p_b, relative to mu ||y||: as far as p_b = A_b'z/n is rounded it is from mu y - z. It is
+  // along directions in which the objective is stationary.
+  double fit_rounding() const { return fit_rounding_; }
   // A threshold, or rounding where that is more.
   double visible(double threshold) const { return std::max(threshold, rounding_); }
   // alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this
@@ -226,8 +230,9 @@ class ActiveSystem {
     for (int patience = kMaxPatience;; --patience) {
       if (!factor()) return false;
       const double residual = correct();
-      if (residual <= visible(kSettled)) return true;
-      if (patience == 0 || !(residual < kTooFar)) return residual <= visible(kAccepted);
+      const double rounding = visible(fit_rounding_);
+      if (residual <= std::max(kSettled, rounding)) return true;
+      if (patience == 0 || !(residual < kTooFar)) return residual <= std::max(kAccepted, rounding);
     }
   }
 
@@ -370,7 +375,7 @@ class ActiveSystem {
   Vector z_;
   std::vector<Member> members_;
   Matrix c_, p_, directions_;
-  double rounding_ = 0.0;
+  double rounding_ = 0.0, fit_rounding_ = 0.0;
   bool refine_ = false;
   long n_factorisations_ = 0;
 };
