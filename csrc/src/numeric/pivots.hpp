@@ -76,9 +76,10 @@ inline std::vector<Index> pivots(Matrix A, double tolerance, Index most, Monitor
   return std::move(qr.order);
 }
 
-// x (n) with the least ||A x - b||, A (m, n): of the columns that depend on others, to rounding, one of several
-// takes part. O(m n min(m, n))
-inline Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor) {
+// x (n) with the least 1/2 ||A x - b||^2 + slope sum x, A (m, n): of the columns that depend on others, to rounding,
+// one of several takes part. O(m n min(m, n))
+inline Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor,
+                            double slope = 0.0) {
   const Index most = std::min(A.rows(), A.cols());
   const double rounding = static_cast<double>(most) * kEpsilon;
   const std::vector<Index> independent = pivots(A, rounding, most, monitor);
@@ -87,7 +88,9 @@ inline Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor) 
   stacked << A(Eigen::all, independent), b;
   factor_qr(stacked, monitor);
   auto solution = stacked.col(rank).head(rank);
-  stacked.topLeftCorner(rank, rank).triangularView<Eigen::Upper>().solveInPlace(solution);
+  const auto R = stacked.topLeftCorner(rank, rank).triangularView<Eigen::Upper>();
+  if (slope != 0.0) solution -= R.transpose().solve(Vector::Constant(rank, slope).eval());
+  R.solveInPlace(solution);
   Vector x = Vector::Zero(A.cols());
   x(independent) = solution;
   return x;

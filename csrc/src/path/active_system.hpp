@@ -2,7 +2,6 @@
 // it. Notation as in path.hpp; the system and its series are those of docs/theory/path/path.md.
 #pragma once
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "convexrelu/kkt/kkt_system.hpp"
 #include "convexrelu/numeric/cone.hpp"
 #include "convexrelu/program/problem.hpp"
+#include "numeric/pivots.hpp"
 
 namespace convexrelu {
 inline namespace path {
@@ -299,8 +299,9 @@ class ActiveSystem {
   double independence() const {
     if (size() == 0) return 1.0;
     if (size() > z_.size()) return 0.0;
-    const Eigen::ColPivHouseholderQR<Matrix> qr(columns().colwise().normalized());
-    return qr.matrixR().diagonal().cwiseAbs().minCoeff();
+    Matrix units = columns().colwise().normalized();
+    const PivotedQr qr = factor_pivoted_qr(units, 0.0, size(), &monitor_);
+    return qr.rank < size() ? 0.0 : std::abs(units(size() - 1, size() - 1));
   }
 
   // Unit columns whose remainder is below this are dependent.
@@ -313,17 +314,16 @@ class ActiveSystem {
       Matrix unit = columns();
       const Vector lengths = unit.colwise().norm().transpose();
       unit.colwise().normalize();
-      Eigen::ColPivHouseholderQR<Matrix> qr(unit);
-      qr.setThreshold(dependent);
-      const Index rank = qr.rank();
+      const PivotedQr qr = factor_pivoted_qr(unit, dependent, size(), &monitor_);
+      const Index rank = qr.rank;
       if (rank == size()) return;
-      Vector null = Vector::Zero(size());
-      null.head(rank) = -qr.matrixR()
-                             .topLeftCorner(rank, rank)
-                             .triangularView<Eigen::Upper>()
-                             .solve(qr.matrixR().col(rank).head(rank));
-      null(rank) = 1.0;
-      null = (qr.colsPermutation() * null).eval();
+      Vector in_order = Vector::Zero(size());
+      in_order.head(rank) = -unit.topLeftCorner(rank, rank)
+                                 .triangularView<Eigen::Upper>()
+                                 .solve(unit.col(rank).head(rank));
+      in_order(rank) = 1.0;
+      Vector null(size());
+      null(qr.order) = in_order;
       null = null.cwiseQuotient(lengths.cwiseMax(1e-300)).eval();  // of the columns as they are
       Index leaving = -1;
       double step = kInfinity;

@@ -156,7 +156,7 @@ class PathTracer {
     bool fit = is_of_use(s, h);
     n_cut_ = fit ? 0 : n_cut_ + 1;
     if (n_cut_ > kMaxCuts) return false;
-    while (!fit && h > kSamePoint) {
+    while (!fit && h > kSamePoint) {  // a quarter each time
       event = Event{};
       h *= 0.25;
       fit = is_of_use(s, h);
