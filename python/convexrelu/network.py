@@ -169,6 +169,11 @@ class Network:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_network
+
+        return of_network(self)
+
     def __repr__(self) -> str:
         neurons = "1 neuron" if self.n_neurons == 1 else f"{self.n_neurons} neurons"
         return f"<Network: {self.formulation}, {neurons} on R^{self.n_features}>"
