@@ -7,6 +7,7 @@ of optimal networks; every answer carries a certificate recomputed from the data
 
 from __future__ import annotations
 
+from convexrelu import losses
 from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.files import load, save
@@ -68,6 +69,7 @@ __all__ = [
     "find_optimal_set",
     "lambda_max",
     "load",
+    "losses",
     "make_preprocessor",
     "max_pattern_count",
     "patterns_from_gates",

@@ -344,9 +344,9 @@ void directions_bring_their_share_of_the_decrease() {
       KktSystem system(example.problem(), form);
       CHECK(factor(system, example));
       Monitor monitor;
-      Vector dr(n);
+      Vector dr(n), dalpha(B.cols());
       for (const double share : {0.3, 0.9}) {
-        system.descend(g, share, dr, monitor);
+        system.descend(g, share, dr, dalpha, monitor);
         const double gain = g.dot(dr) - 0.5 * dr.dot(model * dr);
         CHECK(gain >= (is_direct ? 1.0 : share) * best - 1e-8 * g.squaredNorm());
         n_cut_short += gain < (1.0 - 1e-6) * best;
@@ -372,7 +372,7 @@ void warm_systems_keep_their_memory() {
       KktSystem system(example.problem(), form);
       const auto step = [&] {
         CHECK(system.factor(members, 1, monitor));
-        system.descend(g1, 1.0, dr, monitor);
+        system.descend(g1, 1.0, dr, dalpha, monitor);
       };
       step();
       step();
