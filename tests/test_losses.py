@@ -1,4 +1,4 @@
-"""Losses: problems of any of them are solved to the same certificate as those of the squared one."""
+"""Losses: problems of any of them are solved to the certificate of those of the squared one."""
 
 from __future__ import annotations
 
@@ -397,7 +397,7 @@ class TestErrors:
     )
     def test_what_is_not_there_yet_refuses(self, settings: dict[str, Any], what: str) -> None:
         problem = Problem(self.X, [0, 1, 1, 0], self.patterns, **settings)
-        solution = solve(problem, 0.1 * problem.lambda_max)
+        solution = solve(problem, 0.01)
         for call in (
             lambda: trace_path(problem, 0.01),
             lambda: find_optimal_set(solution),

@@ -262,10 +262,10 @@ def make_solution(
     status: Status,
     active_set: NDArray[np.int64],
     weights: NDArray[np.float64],
-    intercept: float,
     dual: NDArray[np.float64],
     n_iter: int,
     global_lower_bound: float,
+    intercept: float = 0.0,
 ) -> Solution: ...
 def certify(solution: Solution, n_threads: int) -> tuple[float, float, float, float, float]: ...
 

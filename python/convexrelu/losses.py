@@ -2,6 +2,14 @@
 
 Each is convex in f and has the infimum 0, so that a relative gap means something. A `Problem` takes
 one by its name ("logistic") or, where it has a parameter, as a value (``losses.Huber(delta=0.5)``).
+
+Examples
+--------
+>>> from convexrelu import Problem, losses, sample_patterns
+>>> X = [[1.0, 0.5], [1.0, 2.0], [1.0, 3.0]]
+>>> problem = Problem(X, [0.0, 1.0, 9.0], sample_patterns(X, 4, rng=0), loss=losses.Huber(0.5))
+>>> problem.loss
+Huber(delta=0.5)
 """
 
 from __future__ import annotations

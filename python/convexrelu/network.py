@@ -127,8 +127,8 @@ class Network:
     ) -> float:
         """``1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2)``, lam >= 0.
 
-        With weights v the loss is ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``; another ``loss`` and an
-        offset (n,) are those of `Problem`. Infinite where float64 cannot hold it.
+        With weights v the loss is ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``; another ``loss`` and
+        an offset (n,) are those of `Problem`. Infinite where float64 cannot hold it.
         """
         X = _validate.matrix(X, "X", n_cols=self.n_features)
         y = _validate.vector(y, "y", size=X.shape[0])
@@ -234,9 +234,9 @@ def to_network(solution: Solution) -> Network:
     intercept.
 
     The weights w of block (i, s) become ``W = w / sqrt(||w||)``, ``a = s sqrt(||w||)``; the gate of
-    a gated neuron is that of pattern i. Fit (less an offset) and objective are those of the solution,
-    and the network is balanced. Blocks of neighbouring patterns may give the same neuron: `Network.merge`
-    joins such.
+    a gated neuron is that of pattern i. Fit (less an offset) and objective are those of the
+    solution, and the network is balanced. Blocks of neighbouring patterns may give the same neuron:
+    `Network.merge` joins such.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ class Problem:
 
     Block b = (pattern i, sign s) has the columns ``A_b = s D_i X``, D_i the i-th pattern as a
     diagonal. With another loss l, an intercept and an offset o it is
-    ``1/n sum_k l(f_k, y_k) + lam sum_b ||w_b||_2``, ``f = o + intercept + sum_b A_b w_b``. A problem
-    is immutable, holds copies of its data and serves every ``lam``.
+    ``1/n sum_k l(f_k, y_k) + lam sum_b ||w_b||_2``, ``f = o + intercept + sum_b A_b w_b``.
+    A problem is immutable, holds copies of its data and serves every ``lam``.
 
     Parameters
     ----------
@@ -187,9 +187,8 @@ class Problem:
             (self.offset is not None, "offset"),
         )
         rest = "".join(f", {word}" for given, word in parts if given)
-        return (
-            f"<Problem: {self.formulation}{loss}, n={n}, d={d}, {len(self.patterns)} patterns{rest}>"
-        )
+        size = f"n={n}, d={d}, {len(self.patterns)} patterns"
+        return f"<Problem: {self.formulation}{loss}, {size}{rest}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (

@@ -42,8 +42,8 @@ class Certificate(NamedTuple):
     stationarity: float
     """The largest violation of the optimality conditions: over active blocks
     ``||q_b / lam - w_b / ||w_b||||``, over the others ``(||q_b|| / lam - 1)_+``, with q_b at the
-    better dual candidate r, and ``||r - (y - fitted)|| / ||y||``; of other losses, with an intercept
-    or an offset, what `Solution.residual` is, and its size where the network is zero."""
+    better dual candidate r, and ``||r - (y - fitted)|| / ||y||``; of other losses, with an
+    intercept or an offset, what `Solution.residual` is, and its size where the network is zero."""
     cone_violation: float
     """The largest ``-(2 D_i - I) x_k . w_b / (||x_k|| ||w_b||)``, at least 0; 0 if gated."""
 
@@ -136,9 +136,9 @@ class Solution:
 
     @property
     def fitted(self) -> NDArray[np.float64]:
-        """Fitted values sum_b A_b w_b (n,), with the intercept and the offset, read-only; on rows of
-        weight 0 too they are what the network predicts. Those of "logistic" are log-odds, those of
-        "poisson" logarithms of counts.
+        """Fitted values sum_b A_b w_b (n,), with the intercept and the offset, read-only; on rows
+        of weight 0 too they are what the network predicts. Those of "logistic" are log-odds, those
+        of "poisson" logarithms of counts.
         """
         return self._core.fitted
 
@@ -257,10 +257,10 @@ def _restore(
         _core.Status.__members__[status],
         active_set,
         weights,
-        intercept,
         dual,
         n_iter,
         global_lower_bound,
+        intercept,
     )
     return Solution(core, problem)
 
@@ -269,9 +269,9 @@ def certify(solution: Solution, *, n_threads: int = 1) -> Certificate:
     """Checks a solution without trusting how it was made.
 
     Everything is recomputed from X, y, lam and the weights. ``solution.dual`` and
-    ``solution.residual``, recomputed, are candidates for the dual point; each is put into the domain
-    of the loss's conjugate, balanced where there is an intercept, scaled until it is feasible for all
-    blocks, and the better bound is reported.
+    ``solution.residual``, recomputed, are candidates for the dual point; each is put into the
+    domain of the loss's conjugate, balanced where there is an intercept, scaled until it is
+    feasible for all blocks, and the better bound is reported.
 
     Parameters
     ----------

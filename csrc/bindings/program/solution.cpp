@@ -45,8 +45,8 @@ void bind_solution(py::module_& m) {
   m.def(
       "make_solution",
       [](const Problem& problem, double lam, Status status, const BlockArray& active_set,
-         const Matrix& weights, double intercept, const Vector& dual, long n_iter,
-         double global_lower_bound) {
+         const Matrix& weights, const Vector& dual, long n_iter, double global_lower_bound,
+         double intercept) {
         return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
           Solution solution = make_solution(problem, lam, status, to_blocks(active_set), weights,
                                             dual, n_iter, 1, monitor, intercept);
@@ -55,8 +55,8 @@ void bind_solution(py::module_& m) {
         });
       },
       py::arg("problem"), py::arg("lam"), py::arg("status"), py::arg("active_set"),
-      py::arg("weights"), py::arg("intercept"), py::arg("dual"), py::arg("n_iter"),
-      py::arg("global_lower_bound"));
+      py::arg("weights"), py::arg("dual"), py::arg("n_iter"), py::arg("global_lower_bound"),
+      py::arg("intercept") = 0.0);
 
   m.def(
       "certify",

@@ -10,7 +10,8 @@
 #include <vector>
 
 #include "convexrelu/base/memory.hpp"
-#include "convexrelu/kkt/kkt_system.hpp"
+#include "convexrelu/kkt/kkt_member.hpp"
+#include "convexrelu/program/problem.hpp"
 #include "numeric/tiled_product.hpp"
 
 namespace convexrelu {
@@ -55,15 +56,14 @@ class ActiveMembers {
   }
 
   // Takes over the new members; slots whose block and face are unchanged keep their basis and their offset.
-  void adopt(const std::vector<KktSystem::Member>& members, const Vector& row_scale,
-             double free_delta) {
+  void adopt(const std::vector<KktMember>& members, const Vector& row_scale, double free_delta) {
     row_scale_ = row_scale;
     old_slots_.swap(slots_);
     slots_.clear();
     slots_.reserve(members.size() + 1);
     patterns_.clear();
     m_ = 0;
-    for (const KktSystem::Member& member : members) {
+    for (const KktMember& member : members) {
       const bool radial = member.alpha == 0.0;
       const auto same = [&](const Slot& slot) {
         return slot.block == member.block && !slot.radial && slot.face == member.face->rows();
@@ -199,13 +199,16 @@ class ActiveMembers {
   }
 
  private:
+  static constexpr Index kTaken = -2;
+
   // Moves the first old slot that is wanted; whether there was one.
   template <typename Wanted>
   bool take_old(const Wanted& wanted, Slot& slot) {
     const auto found = std::find_if(old_slots_.begin(), old_slots_.end(), wanted);
     if (found == old_slots_.end()) return false;
     slot = std::move(*found);
-    old_slots_.erase(found);
+    found->block.pattern = kTaken;
+    found->is_free = false;
     return true;
   }
 

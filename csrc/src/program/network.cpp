@@ -10,6 +10,7 @@
 
 #include "base/watched_for.hpp"
 #include "convexrelu/base/error.hpp"
+#include "convexrelu/program/make_loss.hpp"
 
 namespace convexrelu {
 inline namespace program {

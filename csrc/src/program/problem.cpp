@@ -10,6 +10,7 @@
 #include "base/preconditions.hpp"
 #include "base/watched_for.hpp"
 #include "base/watched_once.hpp"
+#include "convexrelu/program/make_loss.hpp"
 #include "numeric/extended_dot.hpp"
 
 namespace convexrelu {

@@ -31,7 +31,9 @@ class SampledLoss final : public Loss {
     descent(u, point.g);
   }
   double value(const FitPoint& point) const override {
-    return mean([&](Index k) { return nu_(k) * sample(k).value(o_(k) + point.u(k)); });
+    const double value =
+        mean([&](Index k) { return nu_(k) * sample(k).value(o_(k) + point.u(k)); });
+    return value > kTiny || value > rounding(point.u) ? value : 0.0;
   }
   double conjugate(const FitPoint& point) const override {
     return mean([&](Index k) {
@@ -128,8 +130,21 @@ class SampledLoss final : public Loss {
   }
 
   double dual_at(const Vector& g, double kappa) const {
-    return -mean([&](Index k) {
+    const double value = -mean([&](Index k) {
       return nu_(k) * sample(k).conjugate(kappa * g(k) / nu_(k)) + o_(k) * kappa * g(k);
+    });
+    if (std::abs(value) > kTiny) return value;
+    const double cancelled = mean([&](Index k) { return std::abs(o_(k) * g(k)); });
+    const double floor = std::max(4.0 * kEpsilon * cancelled, rounding(Vector::Zero(g.size())));
+    return value > floor ? value : std::min(value, 0.0);
+  }
+
+  // Values up to this may be nothing but rounding: what that of f makes of a perfect fit.
+  static constexpr double kTiny = 1e-24;
+  double rounding(const Vector& u) const {
+    return mean([&](Index k) {
+      const double error = 2.0 * kEpsilon * (std::abs(o_(k)) + std::abs(u(k)));
+      return 0.5 * nu_(k) * sample(k).bend(o_(k) + u(k)) * error * error;
     });
   }
   double slope(const Vector& g, double kappa) const {

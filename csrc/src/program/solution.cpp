@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/preconditions.hpp"
+#include "convexrelu/program/make_loss.hpp"
 
 namespace convexrelu {
 inline namespace program {

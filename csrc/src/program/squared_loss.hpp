@@ -14,10 +14,15 @@ inline namespace program {
 
 class SquaredLoss final : public Loss {
  public:
-  explicit SquaredLoss(Vector y) : y_(std::move(y)), n_(static_cast<double>(y_.size())) {}
+  explicit SquaredLoss(Vector y)
+      : y_(std::move(y)), o_(Vector::Zero(y_.size())), n_(static_cast<double>(y_.size())) {}
 
   Index n_samples() const override { return y_.size(); }
-  void add_offset(const Vector& offset) override { y_ -= offset; }
+  void add_offset(const Vector& offset) override {
+    y_ -= offset;
+    o_ += offset;
+    floor_ = (2.0 * kEpsilon * o_).squaredNorm() / (2.0 * n_);
+  }
   bool is_squared() const override { return true; }
   double largest_bend() const override { return 1.0; }
 
@@ -30,9 +35,11 @@ class SquaredLoss final : public Loss {
     to.g = from.g + length * dg;
     to.u = y_ - to.g;
   }
-  double value(const FitPoint& point) const override { return point.g.squaredNorm() / (2.0 * n_); }
+  double value(const FitPoint& point) const override {
+    return above_floor(point.g.squaredNorm() / (2.0 * n_));
+  }
   double exact_value(const FitPoint& point) const override {
-    return extended_dot(point.g, point.g) / (2.0 * n_);
+    return above_floor(extended_dot(point.g, point.g) / (2.0 * n_));
   }
   double conjugate(const FitPoint& point) const override {
     return point.g.squaredNorm() / (2.0 * n_) - y_.dot(point.g) / n_;
@@ -45,7 +52,7 @@ class SquaredLoss final : public Loss {
     const double gg = extended_dot(g, g);
     const double yg = extended_dot(y_, g);
     const double kappa = gg > 0.0 ? std::clamp(yg / gg, -limit, limit) : 0.0;
-    return kappa * yg / n_ - kappa * kappa * gg / (2.0 * n_);
+    return above_floor(kappa * yg / n_ - kappa * kappa * gg / (2.0 * n_));
   }
   void fits(const Vector& g, double, Vector& low, Vector& high) const override {
     low = high = y_ - g;
@@ -55,8 +62,12 @@ class SquaredLoss final : public Loss {
   }
 
  private:
-  Vector y_;
+  // What the rounding of o alone makes of a perfect fit is 0.
+  double above_floor(double value) const { return value > floor_ ? value : 0.0; }
+
+  Vector y_, o_;
   double n_;
+  double floor_ = 0.0;
 };
 
 }  // namespace program

@@ -414,7 +414,10 @@ _KINDS = {
             network._restore,
             newer=("intercept",),
         ),
-        *(_Kind(loss, tuple(f.name for f in fields(loss)), loss) for loss in losses._BY_NAME.values()),
+        *(
+            _Kind(loss, tuple(f.name for f in fields(loss)), loss)
+            for loss in losses._BY_NAME.values()
+        ),
         _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
         _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
         _Kind(Preprocessor, ("names", "table", "levels"), _make_preprocessor),

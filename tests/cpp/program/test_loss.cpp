@@ -1,12 +1,11 @@
 // Each loss against differences and the inequality of Fenchel & Young.
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "convexrelu/program/loss.hpp"
+#include "convexrelu/program/make_loss.hpp"
 #include "random_matrix.hpp"
 
 namespace convexrelu {
@@ -188,22 +187,6 @@ void small_numbers_keep_their_digits() {
   CHECK(std::abs(counts->value(near) / 5e-16 - 1.0) <= 1e-5);  // of log 1000 + 1e-9 itself
 }
 
-void targets_are_checked() {
-  const auto refuses = [](LossChoice choice, double target, const std::string& word) {
-    try {
-      require_targets(choice, Vector::Constant(2, target));
-    } catch (const std::invalid_argument& error) {
-      return std::string(error.what()).find(word) != std::string::npos;
-    }
-    return false;
-  };
-  CHECK(refuses({LossKind::logistic}, 1.5, "[0, 1]"));
-  CHECK(refuses({LossKind::poisson}, -1.0, ">= 0"));
-  CHECK(refuses({LossKind::squared_hinge}, 0.0, "-1 or +1"));
-  CHECK(refuses({LossKind::huber, 0.0}, 1.0, "delta"));
-  require_targets({LossKind::squared}, Vector::Constant(1, -7.0));
-}
-
 }  // namespace
 }  // namespace convexrelu
 
@@ -216,6 +199,5 @@ int main() {
   RUN(distances_are_bregmans);
   RUN(the_best_shift_balances_g);
   RUN(small_numbers_keep_their_digits);
-  RUN(targets_are_checked);
   return failed_checks;
 }

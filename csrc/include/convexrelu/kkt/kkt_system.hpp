@@ -32,6 +32,7 @@
 
 #include "convexrelu/base/monitor.hpp"
 #include "convexrelu/base/types.hpp"
+#include "convexrelu/kkt/kkt_member.hpp"
 #include "convexrelu/program/problem.hpp"
 
 namespace convexrelu {
@@ -42,14 +43,7 @@ class KktSystem {
   // direct: the cheaper of n_form and m_form.
   enum class Form { automatic, direct, n_form, m_form, iterative, mixed };
 
-  // One member of the active set. The pointers are read during factor() only.
-  struct Member {
-    Block block;
-    double alpha;             // >= 0; a member with alpha = 0 moves along e_b only
-    double delta;             // >= 0
-    const double* direction;  // e_b (d), unit length
-    const Face* face;         // F_b; null_basis() of it is Q_b
-  };
+  using Member = KktMember;
 
   // The problem must outlive the system.
   explicit KktSystem(const ScaledProblem& problem, Form form = Form::automatic);

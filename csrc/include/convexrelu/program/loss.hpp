@@ -13,8 +13,6 @@
 // docs/theory/program/loss.md
 #pragma once
 
-#include <memory>
-
 #include "convexrelu/base/types.hpp"
 
 namespace convexrelu {
@@ -37,9 +35,6 @@ struct LossChoice {
     return a.kind == b.kind && (a.kind != LossKind::huber || a.delta == b.delta);
   }
 };
-
-// Throws std::invalid_argument, naming y and what would be right, for targets that the loss has not.
-void require_targets(LossChoice choice, const Vector& y);
 
 // What is fitted and g there. Two variables, for each is known to digits that the other has lost: g of the
 // squared loss at small lam, u of the logistic one where a sample is fitted well.
@@ -92,9 +87,6 @@ class Loss {
   // The b at which value(u + b column) is least; column > 0. Where that is nowhere, far away.
   virtual double best_shift(const FitPoint& point, const Vector& column) const = 0;
 };
-
-// nu (n) or empty for ones.
-std::unique_ptr<Loss> make_loss(LossChoice choice, Vector y, Vector nu);
 
 }  // namespace program
 }  // namespace convexrelu
