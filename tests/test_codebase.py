@@ -295,6 +295,13 @@ class TestImport:
         heavy = {"scipy", "sklearn", "matplotlib", "pandas", "argparse"}
         assert not heavy & set(python(code).stdout.split())
 
+    def test_estimators_come_when_asked_for(self) -> None:
+        code = "import convexrelu as c, sys; print('sklearn' in sys.modules, 'ConvexReLURegressor' "
+        code += "in dir(c)); c.ConvexReLURegressor; print('sklearn' in sys.modules)"
+        assert python(code).stdout.split() == ["False", "True", "True"]
+        with pytest.raises(AttributeError, match="no attribute 'ConvexReLU'"):
+            getattr(convexrelu, "ConvexReLU")  # noqa: B009
+
     def test_every_public_name_is_there_and_documented(self) -> None:
         for name in convexrelu.__all__:
             value = getattr(convexrelu, name)

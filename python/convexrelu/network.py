@@ -194,6 +194,11 @@ class Network:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_network
+
+        return of_network(self)
+
     def __repr__(self) -> str:
         neurons = "1 neuron" if self.n_neurons == 1 else f"{self.n_neurons} neurons"
         intercept = f", intercept {self.intercept:.6g}" if self.intercept else ""

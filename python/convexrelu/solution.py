@@ -190,6 +190,11 @@ class Solution:
         X = _validate.matrix(X, "X", n_cols=self.problem.X.shape[1])
         return _core.to_network(self._core).predict(X, _validate.n_threads(n_threads))
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_solution
+
+        return of_solution(self)
+
     def __repr__(self) -> str:
         return (
             f"<Solution: {self.status}, lam={self.lam:.6g}, objective={self.objective:.10g}, "

@@ -56,14 +56,14 @@ class Team {
  public:
   Team() = default;
   ~Team() {
-    for (const auto& member : members_) {
+    for (const auto& worker : workers_) {
       {
-        const std::lock_guard<std::mutex> hold(member->lock);
-        member->is_dismissed = true;
+        const std::lock_guard<std::mutex> hold(worker->lock);
+        worker->is_dismissed = true;
       }
-      member->wake.notify_one();
+      worker->wake.notify_one();
     }
-    for (const auto& member : members_) member->thread.join();
+    for (const auto& worker : workers_) worker->thread.join();
   }
 
   Team(const Team&) = delete;
@@ -82,30 +82,30 @@ class Team {
     return team.get();
   }
 
-  // Has up to n members do the work: fewer, where threads or memory for more are not to be had.
+  // Has up to n workers do the work: fewer, where threads or memory for more are not to be had.
   void begin(std::size_t n, const Work& work) {
     try {
-      members_.reserve(n);
-      while (members_.size() < n) members_.push_back(std::make_unique<Member>(*this));
+      workers_.reserve(n);
+      while (workers_.size() < n) workers_.push_back(std::make_unique<Worker>(*this));
     } catch (...) {
-      n = members_.size();
+      n = workers_.size();
     }
     n_busy_ = n;
     for (std::size_t i = 0; i < n_busy_; ++i) {
-      Member& member = *members_[i];
+      Worker& worker = *workers_[i];
       {
-        const std::lock_guard<std::mutex> hold(member.lock);
-        member.work = &work;
+        const std::lock_guard<std::mutex> hold(worker.lock);
+        worker.work = &work;
       }
-      member.wake.notify_one();
+      worker.wake.notify_one();
     }
   }
 
   // Returns when all have done it.
   void finish(const Work& meanwhile) {
     const auto are_done = [&] {
-      return std::all_of(members_.begin(), members_.begin() + static_cast<std::ptrdiff_t>(n_busy_),
-                         [](const auto& member) { return member->work == nullptr; });
+      return std::all_of(workers_.begin(), workers_.begin() + static_cast<std::ptrdiff_t>(n_busy_),
+                         [](const auto& worker) { return worker->work == nullptr; });
     };
     if (comes_soon(are_done)) return;
     std::unique_lock<std::mutex> hold(lock_);
@@ -120,8 +120,8 @@ class Team {
   }
 
  private:
-  struct Member {
-    explicit Member(Team& team) : thread([this, &team] { team.serve(*this); }) {}
+  struct Worker {
+    explicit Worker(Team& team) : thread([this, &team] { team.serve(*this); }) {}
 
     std::atomic<const Work*> work{nullptr};
     std::mutex lock;
@@ -130,17 +130,17 @@ class Team {
     std::thread thread;  // last: it uses the others
   };
 
-  void serve(Member& member) {
+  void serve(Worker& worker) {
     inside_loop = true;
-    const auto has_work = [&] { return member.work != nullptr; };
+    const auto has_work = [&] { return worker.work != nullptr; };
     for (;;) {
       if (!comes_soon(has_work)) {
-        std::unique_lock<std::mutex> hold(member.lock);
-        member.wake.wait(hold, [&] { return has_work() || member.is_dismissed; });
+        std::unique_lock<std::mutex> hold(worker.lock);
+        worker.wake.wait(hold, [&] { return has_work() || worker.is_dismissed; });
         if (!has_work()) return;
       }
-      (*member.work)();
-      member.work = nullptr;
+      (*worker.work)();
+      worker.work = nullptr;
       if (owner_sleeps_) {
         const std::lock_guard<std::mutex> hold(lock_);
         done_.notify_one();
@@ -149,7 +149,7 @@ class Team {
   }
 
   const long process_ = this_process();
-  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t n_busy_ = 0;
   std::mutex lock_;
   std::condition_variable done_;

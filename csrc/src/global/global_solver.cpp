@@ -29,7 +29,7 @@ constexpr double kWidthDue[] = {1.0, 0.3, 0.03, 0.005};
 constexpr std::size_t kLastWidth = 4;
 constexpr double kEndgameWidth = 1e-5;
 // Newton steps of a round, and the relative gain with which they end.
-constexpr int kSteps = 3;
+constexpr int kSteps = 2;
 constexpr int kEndgameSteps = 15;
 constexpr double kSmallestGain = 1e-7;
 // Cosine of neurons that merge.
@@ -356,7 +356,7 @@ class GlobalSolver {
 
     LocalSearchOptions options;
     options.n_polished = effort.n_polished;
-    if (effort.basin == kEndgameBasin) options.n_polished += m;
+    if (effort.n_polished > 0) options.n_polished += m;
     options.distinct = effort.basin;
     options.n_threads = options_.n_threads;
     std::vector<LocalMaximum> found = search_.maximise(r, starts, options, monitor_);

@@ -25,34 +25,25 @@ void for_tiles(Index n_rows, Index n_columns, int n_threads, Monitor& monitor, c
 }
 
 // C (n, k) = A B,  A (n, m), B (m, k). 2 n m k flops.
-inline void product(const Matrix& A, const Matrix& B, Matrix& C, int n_threads, Monitor& monitor) {
-  for_tiles(
-      C.rows(), C.cols(), n_threads, monitor, [&](Index i, Index j, Index height, Index width) {
-        C.block(i, j, height, width).noalias() = A.middleRows(i, height) * B.middleCols(j, width);
-      });
-}
+void product(const Matrix& A, const Matrix& B, Matrix& C, int n_threads, Monitor& monitor);
 
 // C (m, k) = scale A' B,  A (n, m), B (n, k). 2 n m k flops.
-inline void transposed_product(ConstMatrixRef A, ConstMatrixRef B, double scale, MatrixRef C,
-                               int n_threads, Monitor& monitor) {
-  for_tiles(C.rows(), C.cols(), n_threads, monitor,
-            [&](Index i, Index j, Index height, Index width) {
-              C.block(i, j, height, width).noalias() =
-                  scale * (A.middleCols(i, height).transpose() * B.middleCols(j, width));
-            });
-}
+void transposed_product(ConstMatrixRef A, ConstMatrixRef B, double scale, MatrixRef C,
+                        int n_threads, Monitor& monitor);
 
-// C (n, n) += scale A A' in the lower triangle, A (n, m) a matrix or a transposed one. n^2 m flops.
-// (Tiles on the diagonal are written whole.)
+// C (n, n) += scale A A' in the lower triangle, A (n, m). n^2 m flops. (Tiles on the diagonal are written
+// whole.)
+void add_outer_product(ConstMatrixRef A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor);
+
+// C (m, m) += scale A'A, A (n, m), likewise.
+void add_inner_product(ConstMatrixRef A, double scale, MatrixRef C, int n_threads,
+                       Monitor& monitor);
+
 template <typename Factor>
-void add_outer_product(const Factor& A, double scale, MatrixRef C, int n_threads,
+void add_outer_product(const Eigen::Transpose<Factor>& A, double scale, MatrixRef C, int n_threads,
                        Monitor& monitor) {
-  for_tiles(C.rows(), C.cols(), n_threads, monitor,
-            [&](Index i, Index j, Index height, Index width) {
-              if (i < j) return;
-              C.block(i, j, height, width).noalias() +=
-                  scale * (A.middleRows(i, height) * A.middleRows(j, width).transpose());
-            });
+  add_inner_product(A.nestedExpression(), scale, C, n_threads, monitor);
 }
 
 // work(panel) for every panel of columns of B.
@@ -65,16 +56,10 @@ void for_panels(Matrix& B, int n_threads, Monitor& monitor, const Work& work) {
 }
 
 // B (n, k) <- L^-1 B.
-inline void solve_lower(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
-  for_panels(B, n_threads, monitor,
-             [&](auto panel) { L.triangularView<Eigen::Lower>().solveInPlace(panel); });
-}
+void solve_lower(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor);
 
 // B (n, k) <- L'^-1 B.
-inline void solve_lower_transposed(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor) {
-  for_panels(B, n_threads, monitor,
-             [&](auto panel) { L.triangularView<Eigen::Lower>().transpose().solveInPlace(panel); });
-}
+void solve_lower_transposed(const Matrix& L, Matrix& B, int n_threads, Monitor& monitor);
 
 }  // namespace numeric
 }  // namespace convexrelu

@@ -16,8 +16,8 @@ inline namespace pricing {
 
 namespace {
 
-constexpr Index kChunk = 64;   // points that ascend together
-constexpr Index kTile = 512;   // hyperplanes at a time
+constexpr Index kChunk = 64;          // points that ascend together
+constexpr Index kPlanesAtOnce = 512;  // hyperplanes at a time
 constexpr Index kPadding = 4;  // the features are a multiple in float32, as matrix products like it
 
 // Steps of the ascent: how they grow, shrink and end, and the rise that counts in float32.
@@ -146,9 +146,9 @@ class LocalSearch::Chunk {
   template <typename KeepGoing>
   bool evaluate(const KeepGoing& keep_going) {
     trial_slopes_ = target_.slope32.transpose().replicate(trial_.rows(), 1);
-    for (Index first = 0; first < search_.rows32_.rows(); first += kTile) {
+    for (Index first = 0; first < search_.rows32_.rows(); first += kPlanesAtOnce) {
       if (!keep_going()) return false;
-      const Index width = std::min(kTile, search_.rows32_.rows() - first);
+      const Index width = std::min(kPlanesAtOnce, search_.rows32_.rows() - first);
       active_.noalias() = trial_ * search_.normals32_.middleCols(first, width);
       for (Index l = 0; l < width; ++l) {
         const float rho = target_.rho32(first + l);
@@ -290,7 +290,7 @@ LocalSearch::LocalSearch(ConstMatrixRef X, Monitor* monitor)
     place[static_cast<std::size_t>(order[l])] = static_cast<Index>(l);
   }
   for (Index k = 0; k < n_; ++k) {
-    if (k % kTile == 0) keep_going(monitor);
+    if (k % kPlanesAtOnce == 0) keep_going(monitor);
     const std::size_t row = static_cast<std::size_t>(k);
     if (planes.plane[row] < 0) continue;
     const std::size_t l = static_cast<std::size_t>(planes.plane[row]);

@@ -35,6 +35,7 @@ from convexrelu import _core, _validate, losses, network, patterns, problem, sol
 from convexrelu import global_path as global_path_module
 from convexrelu import path as path_module
 from convexrelu._path_parts import PathParts
+from convexrelu.class_network import ClassNetwork
 from convexrelu.files.replacing import replacing
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
@@ -43,6 +44,7 @@ from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution
 from convexrelu.solution import Solution
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.training_record import TrainingRecord
 
 FORMAT = "convexrelu"
 VERSION = 1
@@ -64,6 +66,7 @@ class _Kind(NamedTuple):
     fields: tuple[str, ...]  # its attributes, which are the arguments of build
     build: Callable[..., Any]
     newer: tuple[str, ...] = ()  # those that a file of an earlier version lacks: None there
+    take: Callable[[Any], dict[str, Any]] | None = None  # its fields, where they are no attributes
 
 
 def save(value: Any, path: str | os.PathLike[str]) -> None:
@@ -71,8 +74,8 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    value : Network, StandardizedNetwork, Standardizer, TableNetwork, Preprocessor, Patterns, \
-Problem, Solution, Path or GlobalPath
+    value : Network, StandardizedNetwork, Standardizer, ClassNetwork, TableNetwork, Preprocessor, \
+Patterns, Problem, Solution, Path or GlobalPath
         A pruned one is saved without its history.
     path : str or path
         The name of the file, to which nothing is appended. A file of that name is replaced once
@@ -161,8 +164,9 @@ def _take_apart(value: Any, prefix: str, arrays: dict[str, Member]) -> dict[str,
     if kind is None or plain is not kind.type:
         raise TypeError(f"value must be a {' or '.join(_KINDS)}, got {type(value).__name__}")
     tree: dict[str, Any] = {"kind": kind.type.__name__}
+    taken = None if kind.take is None else kind.take(value)
     for name in kind.fields:
-        field = getattr(value, name)
+        field = getattr(value, name) if taken is None else taken[name]
         if isinstance(field, tuple) and all(isinstance(text, str) for text in field):
             arrays[prefix + name] = field
         elif isinstance(field, np.ndarray):
@@ -258,8 +262,70 @@ def _make_preprocessor(names: Any, table: Any, levels: Any) -> Preprocessor:
     return Preprocessor(columns)
 
 
-def _make_table_network(network: Any, preprocessor: Any, target: Any) -> TableNetwork:
-    return TableNetwork(network, preprocessor, target)
+def _make_table_network(network: Any, preprocessor: Any, target: Any, record: Any) -> TableNetwork:
+    return TableNetwork(network, preprocessor, target, record)
+
+
+def _make_record(facts: Any, curve: Any) -> TrainingRecord:
+    facts, curve = _array(facts, "facts", "f", (None, 5)), _array(curve, "curve", "f", (None, 5))
+    return TrainingRecord(facts, curve)
+
+
+def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
+    """Its fields in plain arrays: networks one after another."""
+    inner = [network.network for network in model.networks]
+    scales = [network.standardizer for network in model.networks]
+    gates = None
+    if any(network.gates is not None for network in inner):
+        gates = np.concatenate([network.gates for network in inner])
+    return {
+        "hidden": np.concatenate([network.hidden for network in inner]),
+        "output": np.concatenate([network.output for network in inner]),
+        "gates": gates,
+        "n_neurons": np.array([network.n_neurons for network in inner]),
+        "x_mean": np.array([scale.x_mean for scale in scales]),
+        "x_scale": np.array([scale.x_scale for scale in scales]),
+        "y_mean": np.array([scale.y_mean for scale in scales]),
+        "y_scale": np.array([scale.y_scale for scale in scales]),
+        "slopes": model.slopes,
+        "offsets": model.offsets,
+        "classes": model.classes,
+    }
+
+
+def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork:
+    shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "hidden": ("f", (None, None)),
+        "output": ("f", (None,)),
+        "n_neurons": ("i", (None,)),
+        "x_mean": ("f", (None, None)),
+        "x_scale": ("f", (None, None)),
+        "y_mean": ("f", (None,)),
+        "y_scale": ("f", (None,)),
+        "slopes": ("f", (None,)),
+        "offsets": ("f", (None,)),
+    }
+    a = {name: _array(arrays[name], name, *kind) for name, kind in shapes.items()}
+    sizes, hidden = a["n_neurons"], a["hidden"]
+    if gates is not None:
+        gates = _array(gates, "gates", "f", hidden.shape)
+    if (sizes < 0).any() or sizes.sum() != len(hidden) or len(a["output"]) != len(hidden):
+        raise ValueError("n_neurons must be those of hidden and output")
+    if any(len(a[name]) != len(sizes) for name in ("x_mean", "x_scale", "y_mean", "y_scale")):
+        raise ValueError("there must be one scale for each network")
+    ends = np.cumsum(sizes)
+    networks = [
+        StandardizedNetwork(
+            Network(
+                hidden[end - size : end],
+                a["output"][end - size : end],
+                None if gates is None else gates[end - size : end],
+            ),
+            Standardizer(a["x_mean"][k], a["x_scale"][k], a["y_mean"][k], a["y_scale"][k]),
+        )
+        for k, (end, size) in enumerate(zip(ends, sizes, strict=True))
+    ]
+    return ClassNetwork(networks, a["slopes"], a["offsets"], _texts(classes, "classes"))
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
@@ -421,7 +487,31 @@ _KINDS = {
         _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
         _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
         _Kind(Preprocessor, ("names", "table", "levels"), _make_preprocessor),
-        _Kind(TableNetwork, ("network", "preprocessor", "target"), _make_table_network),
+        _Kind(
+            ClassNetwork,
+            (
+                "hidden",
+                "output",
+                "gates",
+                "n_neurons",
+                "x_mean",
+                "x_scale",
+                "y_mean",
+                "y_scale",
+                "slopes",
+                "offsets",
+                "classes",
+            ),
+            _make_class_network,
+            take=_take_class_network,
+        ),
+        _Kind(TrainingRecord, ("facts", "curve"), _make_record),
+        _Kind(
+            TableNetwork,
+            ("network", "preprocessor", "target", "record"),
+            _make_table_network,
+            newer=("record",),
+        ),
         _Kind(
             Patterns,
             ("packed", "n_samples", "gates", "is_complete", "fingerprint"),
