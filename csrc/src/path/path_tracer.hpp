@@ -65,6 +65,8 @@ class PathTracer {
   static constexpr int kOrderStep = 4;
   // A series is of use where it leaves less of the equations than this.
   static constexpr double kFits = 5e-11;
+  // Or than rounding of the fit, up to this: its square is what the objective sees.
+  static constexpr double kFitsRounded = 1e-7;
   // Events at one point.
   static constexpr int kMaxEventsAtPoint = 12;
   // Steps in a row that may be cut short because the series does not fit.
@@ -154,7 +156,7 @@ class PathTracer {
     bool fit = is_of_use(s, h);
     n_cut_ = fit ? 0 : n_cut_ + 1;
     if (n_cut_ > kMaxCuts) return false;
-    while (!fit && h > kSamePoint) {
+    while (!fit && h > kSamePoint) {  // a quarter each time
       event = Event{};
       h *= 0.25;
       fit = is_of_use(s, h);
@@ -170,11 +172,11 @@ class PathTracer {
     return finish_point(event, derivative(s.z.leftCols(s.order + 1), h));
   }
 
-  // Whether rounding of f is as large as f there, or that of y - fit as large as what is left of y: then
-  // float64 knows nothing of the path.
+  // Whether rounding of f is as large as f there, or that of y - fit, whose square the objective sees, as a gap is
+  // allowed to be: then float64 knows nothing of the path.
   bool is_blind(double h = 0.0) const {
-    return at_.rounding() * (1.0 + h) >= 1.0 ||
-           kEpsilon * at_.mu() * (1.0 + h) * problem_.y().norm() >= at_.z().norm();
+    const double of_fit = kEpsilon * kEpsilon * at_.mu() * (1.0 + h) * problem_.y().norm();
+    return at_.rounding() * (1.0 + h) >= 1.0 || of_fit >= kBridged * at_.z().norm();
   }
 
   // Whether the series satisfies the equations; or its points are certified, where rounding leaves more of the
@@ -192,6 +194,7 @@ class PathTracer {
   // system that is nearly singular.
   bool fits(const Series& s, double h) {
     const Index columns = s.order + 1;
+    const double rounding = std::min(2.0 * at_.fit_rounding() * (1.0 + std::abs(h)), kFitsRounded);
     for (const double x : {0.5 * h, h}) {
       const Vector alpha = at_.size() > 0 ? horner(s.alpha.leftCols(columns), x) : Vector();
       const Matrix p = at_.size() > 0
@@ -202,7 +205,7 @@ class PathTracer {
           target - horner(s.z.leftCols(columns), x) - at_.combine(p * alpha.asDiagonal());
       const double defect =
           at_.size() > 0 ? (p.colwise().norm().array() - 1.0).abs().maxCoeff() : 0.0;
-      if (!(residual.norm() <= kFits * target.norm())) return false;
+      if (!(residual.norm() <= std::max(kFits, rounding) * target.norm())) return false;
       if (!(defect <= std::max(kFits, 2.0 * at_.rounding()))) return false;
     }
     return true;
