@@ -7,7 +7,8 @@ the convex program over the patterns of the last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from convexrelu.class_network import fit_sigmoid
 from convexrelu.global_path import GlobalPath, decreasing_lams, trace_global_path
 from convexrelu.global_solver import solve_global
 from convexrelu.lam_choice import LamChoice, choose_lam, growth_alone
+from convexrelu.losses import Logistic, Loss, Squared
 from convexrelu.network import Network, to_network
 from convexrelu.path import Path, trace_path
 from convexrelu.patterns import Patterns, patterns_from_gates, sample_patterns
@@ -127,6 +129,7 @@ class Settings:
     alphas: Any = None
     patterns: Any = "grow"
     formulation: str = "relu"
+    loss: Loss = Squared()  # noqa: RUF009  (immutable)
     fit_intercept: bool = True
     standardize: bool = True
     rule: str = "best"
@@ -162,6 +165,13 @@ class Training:
         return self.settings.fit_intercept
 
     @property
+    def error_scale(self) -> float:
+        """By which the errors of the folds are in the units of the target, squared; 1 where they
+        are mean losses.
+        """
+        return self.standardizer.y_scale**2 if self.settings.loss == Squared() else 1.0
+
+    @property
     def global_lower_bound(self) -> float:
         """Proven of all networks of any width; nan where nothing is."""
         own = self.solution.global_lower_bound
@@ -188,6 +198,7 @@ class Training:
                 np.hstack([network.hidden, nothing]),
                 network.output,
                 None if gates is None else np.hstack([gates, nothing]),
+                intercept=network.intercept,
             )
         return StandardizedNetwork(network, self.standardizer)
 
@@ -249,7 +260,12 @@ def class_targets(codes: NDArray[np.intp], n_classes: int) -> Array:
 
 
 def fit_sigmoids(trainings: Sequence[Training], rows: DistinctRows) -> tuple[Array, Array]:
-    """The slope and offset of each network's sigmoid, by what was predicted for rows held out."""
+    """The slope and offset of each network's sigmoid, by what was predicted for rows held out.
+
+    What the logistic loss makes of a row is its log-odds already.
+    """
+    if all(training.settings.loss == Logistic() for training in trainings):
+        return np.ones(len(trainings)), np.zeros(len(trainings))
     weight = np.ones(len(rows.X)) if rows.weight is None else rows.weight
     sigmoids = []
     for k, training in enumerate(trainings):
@@ -272,7 +288,7 @@ def record_of(trainings: Sequence[Training]) -> TrainingRecord:
         n = len(solution.problem.y)
         facts.append((solution.lam, solution.objective, *bounds, n))
         if each.choice is not None:
-            c, square = each.choice, each.standardizer.y_scale**2
+            c, square = each.choice, each.error_scale
             curve += zip(
                 np.full(len(c.lams), float(k)),
                 c.lams,
@@ -301,11 +317,17 @@ def train(
         standardize=settings.standardize,
         fit_intercept=settings.fit_intercept,
     )
+    if settings.loss == Logistic():
+        # Targets are classes, which are not to be scaled: f is the log-odds.
+        standardizer = Standardizer(standardizer.x_mean, standardizer.x_scale, 0.0, 1.0)
     Z = standardizer.transform(X)
     if not settings.fit_intercept:
         Z = np.asfortranarray(Z[:, :-1])
     work = _Work(Z, standardizer.transform_target(t), weight, folds, settings, seed, start)
-    solution, growth, choice, path = work.fixed() if work.has_patterns else work.grown()
+    if settings.loss == Squared():
+        solution, growth, choice, path = work.fixed() if work.has_patterns else work.grown()
+    else:
+        solution, growth, choice, path = work.of_loss()
     held_out = None
     if choice is not None:
         at = int(np.argmin(np.abs(choice.lams - solution.lam)))
@@ -339,16 +361,37 @@ class _Work:
         """Whether patterns are given, so that none grow."""
         return not (isinstance(self._settings.patterns, str) and self._settings.patterns == "grow")
 
-    def fixed(self) -> tuple[Solution, None, LamChoice | None, None]:
+    def of_loss(self) -> tuple[Solution, None, LamChoice | None, None]:
+        """For a loss that growth does not know: over the patterns that it finds for the squared
+        one, at a lam of its own, where none are given.
+        """
+        if self.has_patterns:
+            return self.fixed()
+        centred = self._t - np.average(self._t, weights=self._weight)
+        scale = np.sqrt(np.average(centred**2, weights=self._weight)) or 1.0
+        squares = replace(self._settings, loss=Squared(), alpha=None, certify=False)
+        work = copy(self)
+        work._settings, work._t = squares, centred / scale
+        solution = work.grown()[0]
+        if not len(solution.problem.patterns):
+            return self.fixed(sample_patterns(self._Z, 1, rng=self._rng))
+        return self.fixed(solution.problem.patterns)
+
+    def fixed(
+        self, patterns: Patterns | None = None
+    ) -> tuple[Solution, None, LamChoice | None, None]:
         """Over given patterns, or all."""
         s = self._settings
-        patterns = self._patterns()
-        problem = Problem(
-            self._Z, self._t, patterns, formulation=s.formulation, sample_weight=self._weight
-        )
+        patterns = self._patterns() if patterns is None else patterns
+        options: dict[str, Any] = {"formulation": s.formulation, "loss": s.loss}
+        # With the squared loss the targets are centred.
+        options["fit_intercept"] = s.fit_intercept and s.loss != Squared()
+        problem = Problem(self._Z, self._t, patterns, sample_weight=self._weight, **options)
         largest = problem.lambda_max
-        gates = None if patterns.is_complete else patterns.gates
-        choice = self._choice(largest, gates=gates, formulation=s.formulation)
+        # Of the squared loss growth chooses over all patterns.
+        grows = patterns.is_complete and s.loss == Squared() and s.formulation == "relu"
+        options["gates"] = None if grows else patterns.gates
+        choice = self._choice(largest, **({} if grows else options))
         lam = self._lam(largest, choice)
         solution = solve(
             problem, lam, tol=s.tol, time_limit=self._deadline.left(), callback=s.callback
@@ -435,9 +478,7 @@ class _Work:
             callback=s.callback,
         )
 
-    def _choice(
-        self, largest: float, *, gates: Array | None = None, formulation: str = "relu"
-    ) -> LamChoice | None:
+    def _choice(self, largest: float, **options: Any) -> LamChoice | None:
         """What the folds say, where they are asked and anything can be learned."""
         s = self._settings
         if self._folds is None or not self._is_learnable(largest):
@@ -452,12 +493,11 @@ class _Work:
                 rule=s.rule,
                 lams=None if lams is None else decreasing_lams(lams),
                 sample_weight=self._weight,
-                gates=gates,
-                formulation=formulation,
                 n_jobs=s.n_jobs,
                 rng=self._rng,
                 time_limit=None if left is None else _CHOICE_SHARE * left,
                 callback=s.callback,
+                **options,
             )
         except _core.LimitExceeded:
             return None
