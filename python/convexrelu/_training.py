@@ -29,7 +29,7 @@ from convexrelu.pricing import price_patterns
 from convexrelu.problem import Problem
 from convexrelu.solution import Solution, relative_gap
 from convexrelu.solver import solve
-from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.standardizer import StandardizedNetwork, Standardizer, is_constant
 from convexrelu.training_record import TrainingRecord
 
 Array = NDArray[np.float64]
@@ -110,15 +110,26 @@ def draw_folds(
 def make_standardizer(
     X: Array, t: Array, weight: Array | None, *, standardize: bool, fit_intercept: bool
 ) -> Standardizer:
-    """The maps under which a network is trained. Without an intercept nothing is centred, without
-    standardising nothing is scaled.
+    """The maps under which a network is trained. Without an intercept nothing is centred, and
+    scales are root mean squares; without standardising nothing is scaled.
     """
     full = Standardizer.fit(X, t, sample_weight=weight)
-    d = X.shape[1]
-    x_mean = full.x_mean if fit_intercept and standardize else np.zeros(d)
-    x_scale = full.x_scale if standardize else np.ones(d)
-    y_mean = full.y_mean if fit_intercept else 0.0
-    return Standardizer(x_mean, x_scale, y_mean, full.y_scale if standardize else 1.0)
+    if fit_intercept:
+        x_mean, y_mean, x_scale, y_scale = full.x_mean, full.y_mean, full.x_scale, full.y_scale
+    else:
+        x_mean, y_mean = np.zeros(X.shape[1]), 0.0
+        x_scale = _root_mean_squares(full.x_mean, full.x_scale, is_constant(X))
+        of_y = _root_mean_squares(np.array([full.y_mean]), full.y_scale, is_constant(t[:, None]))
+        y_scale = float(of_y[0])
+    if not standardize:
+        x_mean, x_scale, y_scale = np.zeros(X.shape[1]), np.ones(X.shape[1]), 1.0
+    return Standardizer(x_mean, x_scale, y_mean, y_scale)
+
+
+def _root_mean_squares(mean: Array, scale: Any, constant: NDArray[np.bool_]) -> Array:
+    """From means and standard deviations; 1 where all is 0."""
+    roots: Array = np.hypot(mean, np.where(constant, 0.0, scale))
+    return np.where(roots > 0.0, roots, 1.0)
 
 
 @dataclass(frozen=True)
