@@ -12,6 +12,7 @@
 #include "base/random.hpp"
 #include "convexrelu/base/error.hpp"
 #include "numeric/pivots.hpp"
+#include "numeric/watched_dense.hpp"
 #include "optimal_set/all_patterns.hpp"
 #include "optimal_set/sparsest_vertex.hpp"
 
