@@ -290,7 +290,7 @@ DRAW: dict[str, Callable[[int], Case]] = {
 
 
 def bounds(problem: Problem, lam: float, solution: Solution) -> tuple[float, float]:
-    """The objective of the weights, and a lower bound on the optimum from the dual point: what any
+    """The objective of the weights, and a lower bound on the optimum from a dual point: what any
     tau >= 0 gives is one, ||Proj_K c|| <= ||c + C'tau||, whoever found tau. In long double.
     """
     real = np.longdouble
@@ -309,22 +309,27 @@ def bounds(problem: Problem, lam: float, solution: Solution) -> tuple[float, flo
     rest = y - fit
     objective = (v * rest) @ rest / 2 + lam * penalty
 
-    r = solution.dual.astype(real)
-    largest = real(0)
     used = np.asarray(v > 0)
     units = X / np.maximum(np.sqrt((X * X).sum(axis=1)), np.finfo(float).tiny)[:, None]
-    for pattern in range(masks.shape[1]):
-        c = (X * masks[:, pattern, None]).T @ (v * r)
-        for sign in (1, -1) if is_relu else (1,):
-            if not is_relu or np.sqrt(c @ c) <= lam:
-                largest = max(largest, np.sqrt(c @ c))
-                continue
-            cone = np.where(masks[:, pattern], 1, -1)[:, None] * units
-            largest = max(largest, cone_norm(cone[used], sign * c))
-    limit = lam / largest if largest > lam else real(1)
-    rr, yr = (v * r) @ r, (v * r) @ y
-    kappa = min(limit, max(-limit, yr / rr)) if rr > 0 else real(0)
-    return float(objective), float(kappa * yr - kappa**2 * rr / 2)
+
+    def value(r: Any) -> Any:
+        largest = real(0)
+        for pattern in range(masks.shape[1]):
+            c = (X * masks[:, pattern, None]).T @ (v * r)
+            for sign in (1, -1) if is_relu else (1,):
+                if not is_relu or np.sqrt(c @ c) <= lam:
+                    largest = max(largest, np.sqrt(c @ c))
+                    continue
+                cone = np.where(masks[:, pattern], 1, -1)[:, None] * units
+                largest = max(largest, cone_norm(cone[used], sign * c))
+        limit = lam / largest if largest > lam else real(1)
+        rr, yr = (v * r) @ r, (v * r) @ y
+        kappa = min(limit, max(-limit, yr / rr)) if rr > 0 else real(0)
+        return kappa * yr - kappa**2 * rr / 2
+
+    # What the library says of a bound is the better of these two.
+    lower = max(value(solution.dual.astype(real)), value(solution.residual.astype(real)))
+    return float(objective), float(lower)
 
 
 def cone_norm(cone: Any, c: Any) -> Any:
@@ -368,8 +373,12 @@ def exact_gap(problem: Problem, lam: float, solution: Solution) -> float:
 
     if len(problem.y) > 8 or problem.X.shape[1] > 4:
         return float("nan")
-    upper, lower = exact_bounds(
-        problem, lam, solution.active_set, solution.weights, solution.dual
+    upper, lower = max(
+        (
+            exact_bounds(problem, lam, solution.active_set, solution.weights, r)
+            for r in (solution.dual, solution.residual)
+        ),
+        key=lambda pair: pair[1],
     )
     return float((upper - lower) / upper) if upper > 0 else 0.0
 
