@@ -271,7 +271,7 @@ class TestRegressor:
         assert np.allclose(model.predict(2 * X), 2 * model.predict(X), rtol=1e-9)
         for path in (model.path(), model.optimal_set()):
             assert path is not None
-        far = regressor(fit_intercept=False).fit(X + [1e6, 0, 0], y)  # scales are those of squares
+        far = regressor(fit_intercept=False).fit(X + np.array([1e6, 0, 0]), y)
         assert np.abs(far.solution_.problem.X).max() < 10
         assert far.gap_ <= 1e-3
 

@@ -43,6 +43,8 @@ _ON_THE_WAY_TOL = 0.5  # of growth there
 # and the error on new rows has long settled (docs/theory/global/global_path.md).
 _LAST_TOL = 0.1
 _GROWTH_PER_TOL = 100.0  # growth asks for so many times the gap that the exact program does
+# How growth ends that was not cut short; "callback" is that of growth that gains little.
+_SEARCHED = ("optimal", "unproven", "stalled", "callback")
 _PHASES = ("grow", "close")  # of solve_global, before it looks for a proof
 _CHOICE_SHARE, _PATH_SHARE = 0.5, 0.5  # of a time limit, and of what is left then
 _USUAL = 0.01  # share of lambda_max
@@ -297,7 +299,9 @@ def record_of(trainings: Sequence[Training]) -> TrainingRecord:
         solution = each.solution
         bounds = (solution.lower_bound, each.global_lower_bound)
         n = len(solution.problem.y)
-        facts.append((solution.lam, solution.objective, *bounds, n))
+        growth = each.growth
+        is_searched = growth is not None and growth.status in _SEARCHED
+        facts.append((solution.lam, solution.objective, *bounds, n, float(is_searched)))
         if each.choice is not None:
             c, square = each.choice, each.error_scale
             curve += zip(

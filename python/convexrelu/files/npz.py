@@ -267,7 +267,7 @@ def _make_table_network(network: Any, preprocessor: Any, target: Any, record: An
 
 
 def _make_record(facts: Any, curve: Any) -> TrainingRecord:
-    facts, curve = _array(facts, "facts", "f", (None, 5)), _array(curve, "curve", "f", (None, 5))
+    facts, curve = _array(facts, "facts", "f", (None, 6)), _array(curve, "curve", "f", (None, 5))
     return TrainingRecord(facts, curve)
 
 
