@@ -32,8 +32,8 @@ CORE = [*HEADERS, *sorted(PRIVATE.glob("*/*.*pp"))]
 BINDINGS = sorted((CSRC / "bindings").glob("*/*.cpp"))
 
 # Nothing to compile, nothing to test that the compiler does not.
-HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "segments"}
-NO_TEST = {"types", "error", "options", "segments"}
+HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "segments", "kkt_member"}
+NO_TEST = {"types", "error", "options", "segments", "kkt_member"}
 
 
 def included(path: Path) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from convexrelu import losses
 from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
 from convexrelu.class_network import ClassNetwork
@@ -78,6 +79,7 @@ __all__ = [
     "find_optimal_set",
     "lambda_max",
     "load",
+    "losses",
     "make_preprocessor",
     "max_pattern_count",
     "patterns_from_gates",

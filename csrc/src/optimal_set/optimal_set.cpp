@@ -77,6 +77,7 @@ Matrix select(const Matrix& A, const std::vector<Index>& columns) { return A(Eig
 
 OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& options,
                             Monitor& monitor) {
+  require_squared(solution.problem, "find_optimal_set takes solutions of the squared loss");
   require_parts_of(solution.problem, solution, "solution");
   require_positive(options.tol, "tol");
   const bool is_relu = solution.problem.formulation() == Formulation::relu;

@@ -309,6 +309,7 @@ class Pruner {
 }  // namespace
 
 PrunedSolution prune(const Solution& solution, const PruningOptions& options, Monitor& monitor) {
+  require_squared(solution.problem, "prune takes solutions of the squared loss");
   require_parts_of(solution.problem, solution, "solution");
   const ScaledProblem& scaled = solution.problem.scaled();
   const Matrix weights = solution.weights / scaled.weight_unit();
@@ -334,6 +335,7 @@ PrunedSolution prune(const Solution& solution, const PruningOptions& options, Mo
 
 PrunedNetwork prune(const Network& network, ConstMatrixRef X, const Vector& y, double lam,
                     const PruningOptions& options, Monitor& monitor) {
+  require_no_intercept(network, "prune takes networks without an intercept");
   const Index m = network.n_neurons();
   const bool is_relu = network.formulation() == Formulation::relu;
   if (X.cols() != network.n_features()) {

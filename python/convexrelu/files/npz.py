@@ -23,6 +23,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrelu import _core, _validate, patterns, solution
+from convexrelu import _core, _validate, losses, network, patterns, problem, solution
 from convexrelu import global_path as global_path_module
 from convexrelu import path as path_module
 from convexrelu._path_parts import PathParts
@@ -350,6 +351,14 @@ def _make_patterns(
     return patterns._restore(packed, n_samples, gates, is_complete, fingerprint)
 
 
+def _make_problem(**parts: Any) -> Problem:
+    if parts["loss"] is not None and not isinstance(parts["loss"], losses.Loss):
+        raise ValueError("loss must be one of convexrelu.losses")
+    if parts["fit_intercept"] not in (None, False, True):
+        raise ValueError(f"fit_intercept must be true or false, got {parts['fit_intercept']!r:.60}")
+    return problem._restore(**parts)
+
+
 def _make_solution(
     problem: Any,
     lam: Any,
@@ -360,6 +369,7 @@ def _make_solution(
     n_iter: Any,
     gap: Any,
     global_lower_bound: Any,
+    intercept: Any,
 ) -> Solution:
     if not isinstance(problem, Problem):
         raise ValueError("problem must be a Problem")
@@ -387,6 +397,7 @@ def _make_solution(
         _array(dual, "dual", "f", (n,)),
         _validate.integer(n_iter, "n_iter"),
         global_lower_bound,
+        0.0 if intercept is None else _validate.number(intercept, "intercept"),
     )
     certificate = solution.certify(made)
     if certificate.cone_violation > 1e-9:
@@ -463,7 +474,16 @@ def _array(value: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> N
 _KINDS = {
     kind.type.__name__: kind
     for kind in (
-        _Kind(Network, ("hidden", "output", "gates"), Network),
+        _Kind(
+            Network,
+            ("hidden", "output", "gates", "intercept"),
+            network._restore,
+            newer=("intercept",),
+        ),
+        *(
+            _Kind(loss, tuple(f.name for f in fields(loss)), loss)
+            for loss in losses._BY_NAME.values()
+        ),
         _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
         _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
         _Kind(Preprocessor, ("names", "table", "levels"), _make_preprocessor),
@@ -498,7 +518,21 @@ _KINDS = {
             _make_patterns,
             newer=("fingerprint",),
         ),
-        _Kind(Problem, ("X", "y", "patterns", "formulation", "sample_weight"), Problem),
+        _Kind(
+            Problem,
+            (
+                "X",
+                "y",
+                "patterns",
+                "formulation",
+                "sample_weight",
+                "loss",
+                "fit_intercept",
+                "offset",
+            ),
+            _make_problem,
+            newer=("loss", "fit_intercept", "offset"),
+        ),
         _Kind(
             Solution,
             (
@@ -511,8 +545,10 @@ _KINDS = {
                 "n_iter",
                 "gap",
                 "global_lower_bound",
+                "intercept",
             ),
             _make_solution,
+            newer=("intercept",),
         ),
         _Kind(PathParts, PathParts._fields, _make_path_parts),
         _Kind(
