@@ -282,6 +282,7 @@ def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
         "hidden": np.concatenate([network.hidden for network in inner]),
         "output": np.concatenate([network.output for network in inner]),
         "gates": gates,
+        "intercepts": np.array([network.intercept for network in inner]),
         "n_neurons": np.array([network.n_neurons for network in inner]),
         "x_mean": np.array([scale.x_mean for scale in scales]),
         "x_scale": np.array([scale.x_scale for scale in scales]),
@@ -293,7 +294,7 @@ def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
     }
 
 
-def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork:
+def _make_class_network(gates: Any, intercepts: Any, classes: Any, **arrays: Any) -> ClassNetwork:
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "hidden": ("f", (None, None)),
         "output": ("f", (None,)),
@@ -313,6 +314,9 @@ def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork
         raise ValueError("n_neurons must be those of hidden and output")
     if any(len(a[name]) != len(sizes) for name in ("x_mean", "x_scale", "y_mean", "y_scale")):
         raise ValueError("there must be one scale for each network")
+    if intercepts is None:  # of an earlier version
+        intercepts = np.zeros(len(sizes))
+    intercepts = _array(intercepts, "intercepts", "f", (len(sizes),))
     ends = np.cumsum(sizes)
     networks = [
         StandardizedNetwork(
@@ -320,6 +324,7 @@ def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork
                 hidden[end - size : end],
                 a["output"][end - size : end],
                 None if gates is None else gates[end - size : end],
+                intercept=intercepts[k],
             ),
             Standardizer(a["x_mean"][k], a["x_scale"][k], a["y_mean"][k], a["y_scale"][k]),
         )
@@ -501,8 +506,10 @@ _KINDS = {
                 "slopes",
                 "offsets",
                 "classes",
+                "intercepts",
             ),
             _make_class_network,
+            newer=("intercepts",),
             take=_take_class_network,
         ),
         _Kind(TrainingRecord, ("facts", "curve"), _make_record),
