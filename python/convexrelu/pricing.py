@@ -152,9 +152,9 @@ def lambda_max(
     """The smallest lam at which the best network of any width is zero: ``lambda_max(X, y).value``.
 
     From there on down the network grows, so lam is best thought of as a share of it. It is the
-    value of `price_patterns` at ``residual = y``, of another loss, with an intercept or an offset at
-    what `Solution.residual` is where the network is zero. `Problem.lambda_max` is that over the patterns of
-    a problem, which is smaller where these are not all.
+    value of `price_patterns` at ``residual = y``; of another loss, with an intercept or an offset
+    at what `Solution.residual` is where the network is zero. `Problem.lambda_max` is that over the
+    patterns of a problem, which is smaller where these are not all.
 
     Parameters
     ----------
