@@ -535,7 +535,12 @@ class PruningScore:
     def value(self) -> int: ...
 
 def prune_solution(
-    solution: Solution, n_neurons: int, score: PruningScore, correct: bool, seed: int
+    solution: Solution,
+    n_neurons: int,
+    score: PruningScore,
+    correct: bool,
+    seed: int,
+    time_limit: float | None,
 ) -> tuple[Solution, list[tuple[int, int, float, bool]]]: ...
 def prune_network(
     network: Network,
@@ -546,4 +551,5 @@ def prune_network(
     score: PruningScore,
     correct: bool,
     seed: int,
+    time_limit: float | None,
 ) -> tuple[Network, list[tuple[int, int, float, bool]]]: ...

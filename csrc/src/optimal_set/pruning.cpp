@@ -147,6 +147,7 @@ class Pruner {
 
   void walk_to_vertex(double tie, const Vector& fit) {
     Simplex simplex(activations_, beta_, tie, &monitor_);
+    // At most k steps: every one makes a neuron zero, or spends a column (see Simplex::move_to_vertex).
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
       if (simplex.reduce(penalties_, &monitor_) < 0) {
@@ -186,6 +187,7 @@ class Pruner {
     if (needs_others() && static_cast<Index>(active.size()) > options_.n_neurons) {
       factor.emplace(unit_activations(active), monitor_);
     }
+    // A neuron less each time.
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
       const Vector scores = score(active, factor);

@@ -201,7 +201,6 @@ void require_parts_of(const Problem& problem, const Solution& solution, const ch
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights, Monitor* monitor) {
   constexpr Index kStripe = 256;  // samples at a time
-  const Vector& v = problem.sample_weight();
   const bool has_cones = problem.formulation() == Formulation::relu;
   Vector fitted = Vector::Zero(problem.n_samples());
   const BitMatrix& masks = problem.patterns().masks();
@@ -210,13 +209,11 @@ Vector fitted_values(const Problem& problem, const std::vector<Block>& active_se
     keep_going(monitor);
     const Index count = std::min(kStripe, fitted.size() - first);
     const auto rows = problem.X().middleRows(first, count);
-    const bool unheld = has_cones && v.size() > 0 && v.segment(first, count).minCoeff() == 0.0;
     outputs.noalias() = rows * weights;
     for (Index j = 0; j < weights.cols(); ++j) {
       const Block block = active_set[static_cast<std::size_t>(j)];
       for (Index k = 0; k < count; ++k) {
-        const bool is_on = unheld && v(first + k) == 0.0 ? outputs(k, j) > 0.0
-                                                         : masks.test(first + k, block.pattern);
+        const bool is_on = has_cones ? outputs(k, j) > 0.0 : masks.test(first + k, block.pattern);
         if (is_on) fitted(first + k) += block.sign * outputs(k, j);
       }
     }

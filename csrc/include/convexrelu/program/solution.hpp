@@ -97,8 +97,8 @@ Solution make_bounded_solution(const Problem& problem, double lam, Status status
                                long n_iter, double lower_bound, Monitor* monitor = nullptr,
                                double intercept = 0.0);
 
-// sum_b A_b w_b (n) on the problem's own X, in the caller's units; at samples of weight 0, where
-// no cone holds w_b to its pattern, what the network of these weights predicts.
+// f (n) on the problem's own X, in the caller's units: gated, sum_b A_b w_b; relu, what the network predicts, which is
+// that as far as w_b is in its cone, and holds beyond rounding of it and at samples of weight 0 too.
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights, Monitor* monitor = nullptr);
 
