@@ -32,7 +32,9 @@ from convexrelu import (
     check_network,
     descent_path,
     differentiate,
+    enumerate_patterns,
     find_optimal_set,
+    lambda_max,
     load,
     losses,
     patterns_from_gates,
@@ -282,6 +284,17 @@ class TestWeights:
         a = solve(Problem(X, y, patterns, loss=losses.Huber(0.5)), 0.01)
         b = solve(Problem(X, unit * y, patterns, loss=losses.Huber(0.5 * unit)), 0.01 * unit)
         assert b.objective == pytest.approx(unit**2 * a.objective, rel=1e-9)
+
+
+class TestAllPatterns:
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_lambda_max_is_that_of_the_full_problem(self, loss: str) -> None:
+        X = with_ones(GENERATOR.standard_normal((12, 2)))
+        y = np.where(np.arange(12) % 3 == 0, 1.0, -1.0 if loss == "squared_hinge" else 0.0)
+        settings = {"loss": loss, "fit_intercept": True, "sample_weight": np.arange(1, 13)}
+        problem = Problem(X, y, enumerate_patterns(X), **settings)
+        found = lambda_max(X, y, rng=0, **settings)
+        assert found.value == pytest.approx(problem.lambda_max, rel=1e-9)
 
 
 class TestNetworks:
