@@ -100,16 +100,17 @@ class GlobalSolver {
         options_(options),
         monitor_(monitor),
         rows_(X, y, sample_weight, &monitor),
-        problem_(rows_.X, rows_.y, Patterns(BitMatrix(rows_.X.rows(), 0), Matrix(X.cols(), 0)),
-                 Formulation::relu, rows_.weight, &monitor),
+        problem_(std::move(rows_.X), std::move(rows_.y),
+                 Patterns(BitMatrix(rows_.n_rows, 0), Matrix(X.cols(), 0)), Formulation::relu,
+                 rows_.weight, &monitor),
         scaled_(problem_.scaled()),
         lam_(scaled_.scaled_lam(lam)),
         n_(static_cast<double>(scaled_.n_samples())),
-        search_(scaled_.X(), &monitor),
         network_(scaled_.X(), scaled_.y(), lam_, options.n_threads, monitor),
         spread_(std::pow(rows_.spread_root / scaled_.y_unit(), 2)),
         pool_(X.cols(), 0),
         engine_(options.seed) {
+    search_.emplace(scaled_.X(), &monitor);
     best_.objective = network_.objective();
     best_.weights.resize(X.cols(), 0);
     best_.dual = network_.residual();
@@ -342,7 +343,7 @@ class GlobalSolver {
     groups.emplace_back(-rows);
     groups.push_back(random.rightCols(random.cols() - 20));
 
-    const double cost = 160.0 * static_cast<double>(std::max<Index>(search_.normals().size(), 1));
+    const double cost = 160.0 * static_cast<double>(std::max<Index>(search_->normals().size(), 1));
     Index room = static_cast<Index>(std::clamp(kSearchBudget / cost, 16.0, 1e6));
     Index total = 0;
     for (const Matrix& group : groups) total += group.cols();
@@ -359,7 +360,7 @@ class GlobalSolver {
     if (effort.n_polished > 0) options.n_polished += m;
     options.distinct = effort.basin;
     options.n_threads = options_.n_threads;
-    std::vector<LocalMaximum> found = search_.maximise(r, starts, options, monitor_);
+    std::vector<LocalMaximum> found = search_->maximise(r, starts, options, monitor_);
     pool_.resize(d, std::min<Index>(60, static_cast<Index>(found.size())));
     for (Index j = 0; j < pool_.cols(); ++j) {
       pool_.col(j) = found[static_cast<std::size_t>(j)].direction;
@@ -407,12 +408,12 @@ class GlobalSolver {
     const double free = static_cast<double>(network_.weights().size() + more_gates.size());
     const double order = std::min(n_, free);
     if (n_ * free * order + order * order * order / 3.0 > kLargestProgram) return false;
-    const NetworkBlocks blocks = blocks_of(network_.weights(), network_.signs(), rows_.X);
-    const Problem program(rows_.X, rows_.y, joined(blocks.patterns, more_gates), Formulation::relu,
-                          rows_.weight, &monitor_);
+    const NetworkBlocks blocks = blocks_of(network_.weights(), network_.signs(), problem_.X());
+    const Problem program(problem_.X(), problem_.y(), joined(blocks.patterns, more_gates),
+                          Formulation::relu, rows_.weight, &monitor_);
     const Solution guess =
         make_bounded_solution(program, caller_lam_, Status::unproven, blocks.active_set,
-                              blocks.weights, Vector::Zero(rows_.y.size()), 0, 0.0, &monitor_);
+                              blocks.weights, Vector::Zero(problem_.y().size()), 0, 0.0, &monitor_);
 
     SolveOptions options;
     options.tol = std::clamp(0.01 * options_.tol, 1e-10, 1e-8);
@@ -460,12 +461,13 @@ class GlobalSolver {
     gates.leftCols(patterns.size()) = patterns.gates();
     gates.rightCols(more_gates.cols()) = more_gates;
     const Patterns distinct =
-        distinct_patterns_from_gates(rows_.X, gates, options_.n_threads, &monitor_);
+        distinct_patterns_from_gates(problem_.X(), gates, options_.n_threads, &monitor_);
     // The places of the first must stay: one of them may be all-zero, and left out.
     const Index size = patterns.size();
     const bool same =
         distinct.size() >= size && distinct.gates().leftCols(size) == patterns.gates();
-    return same ? distinct : patterns_from_gates(rows_.X, gates, options_.n_threads, &monitor_);
+    return same ? distinct
+                : patterns_from_gates(problem_.X(), gates, options_.n_threads, &monitor_);
   }
 
   NetworkBlocks blocks_of(const Matrix& weights, const std::vector<int>& signs,
@@ -506,6 +508,8 @@ class GlobalSolver {
   }
 
   Solution finish(Status status) {
+    search_.reset();  // its copies of X make room for those of the answer
+    network_.release();
     const bool in_haste = status == Status::time_limit;
     Monitor proofs(in_haste ? kWrapUpSeconds + kWrapUpShare * monitor_.seconds() : kInfinity,
                    nullptr, [&] { monitor_.check(); });
@@ -535,7 +539,8 @@ class GlobalSolver {
     for (Index k = 0; k < dual.size() && status != Status::numerical_failure; ++k) {
       const Index i = rows_.group[static_cast<std::size_t>(k)];
       if (i < 0) continue;
-      dual(k) = best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - rows_.y(i));
+      dual(k) =
+          best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - problem_.y()(i));
     }
     if (options_.certify && bound_ == -kInfinity && status != Status::numerical_failure) {
       bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual, proofs));
@@ -559,11 +564,11 @@ class GlobalSolver {
   const GlobalSolverOptions& options_;
   Monitor& monitor_;
 
-  const DistinctRows rows_;
-  const Problem problem_;  // of these rows, without patterns: for its units
+  DistinctRows rows_;      // whose X and y are those of the problem
+  const Problem problem_;  // of these rows, without patterns
   const ScaledProblem& scaled_;
   const double lam_, n_;
-  const LocalSearch search_;
+  std::optional<LocalSearch> search_;
   GrowingNetwork network_;
   const double spread_;  // of the targets of equal rows, in scaled units
 
