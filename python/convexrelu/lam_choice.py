@@ -26,8 +26,10 @@ _SMALLEST = 1e-5
 # So many lam in a row that are worse than the best, by more than the standard error of the
 # difference over the folds, end the search.
 _RISES = 3
-# A round of growth that gains less than this share of tol, relative to the objective, ends it: some
-# folds would go on for dozens of rounds that change their errors little.
+# Rounds of growth at each lam, and the share of tol, relative to the objective, below which the
+# gain of a round ends growth: smaller lam need no better start, and errors settle before objectives
+# do (docs/theory/global/global_path.md).
+ROUNDS = 2
 _IDLE = 0.005
 
 
@@ -269,14 +271,15 @@ class _Fold:
         return float(np.average((network.predict(X) - y) ** 2, weights=weight))
 
 
-def growth_alone(tol: float) -> Callable[[_core.Progress], bool]:
-    """A callback that ends `solve_global` where growth does, or a round of it is idle."""
-    last = inf
+def growth_alone(tol: float, max_rounds: float = inf) -> Callable[[_core.Progress], bool]:
+    """A callback that ends `solve_global` with growth, after an idle round of it, or after some."""
+    last, rounds = inf, -1
 
     def is_over(progress: _core.Progress) -> bool:
-        nonlocal last
+        nonlocal last, rounds
         gain, last = last - progress.objective, progress.objective
-        return progress.phase != "grow" or gain < _IDLE * tol * last
+        rounds += 1
+        return progress.phase != "grow" or rounds >= max_rounds or gain < _IDLE * tol * last
 
     return is_over
 
@@ -301,7 +304,7 @@ def _grown(
         warm_start=start,
         rng=seed,
         time_limit=seconds,
-        callback=growth_alone(tol),
+        callback=growth_alone(tol, ROUNDS),
     )
     return to_network(solution).merge(), solution.status != "time_limit"
 
