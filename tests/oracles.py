@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, xlogy
 
 from convexrelu import Problem
 
@@ -187,6 +188,148 @@ def minimise(problem: Problem, lam: float) -> Minimum:
         warnings.simplefilter("ignore")  # where it stops at less, `solved` says so
         program.solve(solver=cp.CLARABEL, **tight)
     return Minimum(float(program.value), program.status == cp.OPTIMAL)
+
+
+# Any loss, an intercept and an offset. The formulas are the textbook ones, of all samples at once.
+
+
+def entropy(y: Array) -> Array:
+    """-y log y - (1 - y) log(1 - y)."""
+    return -xlogy(y, y) - xlogy(1 - y, 1 - y)
+
+
+def loss_values(problem: Problem, f: Array) -> Array:
+    """l(f_k, y_k) (n,)."""
+    y, loss = problem.y, problem.loss
+    if loss.name == "squared":
+        return (f - y) ** 2 / 2
+    if loss.name == "logistic":
+        sign = np.where(y > 0.5, -1.0, 1.0)  # log(1 + e^f) - f = log(1 + e^-f)
+        return np.logaddexp(0, sign * f) + (sign < 0) * f - y * f - entropy(y)
+    if loss.name == "poisson":
+        return np.exp(f) - y * f + xlogy(y, y) - y
+    if loss.name == "huber":
+        error = np.abs(f - y)
+        return np.where(error <= loss.delta, error**2 / 2, loss.delta * (error - loss.delta / 2))
+    assert loss.name == "squared_hinge"
+    return np.maximum(0, 1 - y * f) ** 2 / 2
+
+
+def loss_descents(problem: Problem, f: Array) -> Array:
+    """-l'(f_k, y_k) (n,), what is called the residual."""
+    y, loss = problem.y, problem.loss
+    if loss.name == "squared":
+        return y - f
+    if loss.name == "logistic":
+        return y * expit(-f) - (1 - y) * expit(f)
+    if loss.name == "poisson":
+        return y - np.exp(f)
+    if loss.name == "huber":
+        return np.clip(y - f, -loss.delta, loss.delta)
+    return y * np.maximum(0, 1 - y * f)
+
+
+def loss_domain(problem: Problem) -> tuple[Array, Array]:
+    """Where the conjugate is finite: [low, high] (n,) of -l'."""
+    y, loss = problem.y, problem.loss
+    unbounded = np.full(len(y), np.inf)
+    if loss.name == "logistic":
+        return y - 1, y
+    if loss.name == "poisson":
+        return -unbounded, y
+    if loss.name == "huber":
+        return np.full(len(y), -loss.delta), np.full(len(y), loss.delta)
+    if loss.name == "squared_hinge":
+        return np.where(y > 0, 0.0, -np.inf), np.where(y > 0, np.inf, 0.0)
+    return -unbounded, unbounded
+
+
+def loss_conjugates(problem: Problem, t: Array) -> Array:
+    """sup_f -t_k f - l(f, y_k) (n,), t in the domain."""
+    y, loss = problem.y, problem.loss
+    if loss.name == "logistic":
+        # s = y - t is the probability fitted: y log(1/s) + (1 - y) log(1/(1 - s)) less its entropy.
+        return entropy(y) - entropy(y - t)
+    if loss.name == "poisson":
+        return xlogy(y - t, y - t) - (y - t) - xlogy(y, y) + y
+    return t**2 / 2 - t * y
+
+
+def fitted_with(problem: Problem, active_set: Array, weights: Array, intercept: float) -> Array:
+    """offset + intercept + sum_b A_b w_b."""
+    offset = 0.0 if problem.offset is None else problem.offset
+    return fitted(problem, active_set, weights) + intercept + offset
+
+
+class Bounds(NamedTuple):
+    primal: float
+    dual: float
+
+
+def bounds(
+    problem: Problem,
+    lam: float,
+    active_set: Array,
+    weights: Array,
+    intercept: float,
+    candidates: tuple[Array, ...] = (),
+) -> Bounds:
+    """The objective, and the best lower bound that -l' at the fit or a candidate proves."""
+    v = weights_of(problem)
+    f = fitted_with(problem, active_set, weights, intercept)
+    used = v > 0
+    primal = (v * loss_values(problem, f))[used].sum()
+    primal += lam * np.linalg.norm(weights, axis=1).sum()
+    offset = np.zeros(len(v)) if problem.offset is None else problem.offset
+    best = 0.0
+    for candidate in (loss_descents(problem, f), *candidates):
+        t = np.clip(candidate, *loss_domain(problem))
+        if problem.fit_intercept:  # the heavier sign is made lighter
+            above, below = (v * t)[t > 0].sum(), -(v * t)[t < 0].sum()
+            lighter = min(above, below)
+            t = np.where(t > 0, t * (lighter / (above or 1)), t * (lighter / (below or 1)))
+        largest = np.linalg.norm(directions(problem, t), axis=1).max(initial=0.0)
+        t = t * min(1.0, lam / (largest * (1 + 1e-14) or lam))
+        value = -(v * (loss_conjugates(problem, t) + offset * t))[used].sum()
+        best = max(best, value)
+    return Bounds(float(primal), float(best))
+
+
+def minimise_loss(problem: Problem, lam: float) -> Minimum:
+    """As `minimise`, of any loss."""
+    f: Any = np.zeros(len(problem.y)) if problem.offset is None else problem.offset
+    penalty: list[Any] = []
+    constraints = []
+    if problem.fit_intercept:
+        f = f + cp.Variable()
+    for b in blocks(problem):
+        w = cp.Variable(problem.X.shape[1])
+        f = f + b.columns @ w
+        penalty.append(cp.norm(w, 2))
+        if len(b.cone):
+            constraints.append(b.cone @ w >= 0)
+    y, name = problem.y, problem.loss.name
+    if name == "squared":
+        terms = cp.square(f - y) / 2
+    elif name == "logistic":
+        terms = cp.logistic(f) - cp.multiply(y, f) - entropy(y)
+    elif name == "poisson":
+        terms = cp.exp(f) - cp.multiply(y, f) + xlogy(y, y) - y
+    elif name == "huber":
+        terms = cp.huber(f - y, problem.loss.delta) / 2
+    else:
+        terms = cp.square(cp.pos(1 - cp.multiply(y, f))) / 2
+    loss = cp.sum(cp.multiply(weights_of(problem), terms))
+    program = cp.Problem(cp.Minimize(loss + lam * sum(penalty)), constraints)
+    tight = {f"tol_{kind}": 1e-10 for kind in ("gap_abs", "gap_rel", "feas")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program.solve(solver=cp.CLARABEL, **tight)
+        except cp.error.SolverError:
+            return Minimum(math.nan, False)
+    value = math.nan if program.value is None else float(program.value)
+    return Minimum(value, program.status == cp.OPTIMAL)
 
 
 def network_objective(

@@ -334,7 +334,7 @@ class TestGrowing:
         found = train(*self.many_features(regression.parent), "--lam-ratio", 0.3)
         assert found.status == 0
         assert re.search(r"of lambda_max = \S+, the largest found$", found.out, re.M)
-        open_ = r"^any width +proven: none is below \S+, relative gap \S+; none lower was found$"
+        open_ = r"^any width +none lower was found; proven: none is below \S+, \d\S* % lower$"
         assert re.search(open_, found.out, re.M)
 
     @staticmethod
@@ -365,7 +365,7 @@ class TestGrowing:
         assert run.json["objective"] == pytest.approx(0.5)
         text = train(*file, "--time-limit", 0).out
         assert "not certified (solver: time limit): relative gap" in text
-        assert re.search(r"^any width +nothing is proven; the search was not over$", text, re.M)
+        assert re.search(r"^any width +the search was not over; nothing is proven$", text, re.M)
         assert "any width" not in train(*file, "--gates", 5, "--time-limit", 0).out
 
     def test_growing_ends_without_a_limit_too(
@@ -650,7 +650,6 @@ class TestRefusals:
                 "the target 'b' is 0.3 in all 3 training rows",
             ),
             ("a,b\n1,\n2,3\n", "the target 'b' is missing in 1 row; leave these out with --drop"),
-            ("a,b\n1,x\n2,y\n3,x\n", r"the target 'b' has texts \('x', 'y'\), but must have num"),
             ("a,b\nx,1\ny,2\nz,3\n", "column 'a' has no text that occurs twice; leave it out"),
             ("a,b\n,1\n,2\nNA,3\n", "column 'a' has no value; leave it out"),
             (

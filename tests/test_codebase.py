@@ -32,8 +32,8 @@ CORE = [*HEADERS, *sorted(PRIVATE.glob("*/*.*pp"))]
 BINDINGS = sorted((CSRC / "bindings").glob("*/*.cpp"))
 
 # Nothing to compile, nothing to test that the compiler does not.
-HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "segments"}
-NO_TEST = {"types", "error", "options", "segments"}
+HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "segments", "kkt_member"}
+NO_TEST = {"types", "error", "options", "segments", "kkt_member"}
 
 
 def included(path: Path) -> list[str]:
@@ -294,6 +294,13 @@ class TestImport:
         code = "import sys, convexrelu; print(*sys.modules)"
         heavy = {"scipy", "sklearn", "matplotlib", "pandas", "argparse"}
         assert not heavy & set(python(code).stdout.split())
+
+    def test_estimators_come_when_asked_for(self) -> None:
+        code = "import convexrelu as c, sys; print('sklearn' in sys.modules, 'ConvexReLURegressor' "
+        code += "in dir(c)); c.ConvexReLURegressor; print('sklearn' in sys.modules)"
+        assert python(code).stdout.split() == ["False", "True", "True"]
+        with pytest.raises(AttributeError, match="no attribute 'ConvexReLU'"):
+            getattr(convexrelu, "ConvexReLU")  # noqa: B009
 
     def test_every_public_name_is_there_and_documented(self) -> None:
         for name in convexrelu.__all__:

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 import convexrelu
-from convexrelu import plots, selection
+from convexrelu import estimators, export, plots, selection
 
 PUBLIC = {
     **{name: getattr(convexrelu, name) for name in convexrelu.__all__ if name != "__version__"},
     **{f"plots.{name}": getattr(plots, name) for name in plots.__all__},
+    **{f"estimators.{name}": getattr(estimators, name) for name in estimators.__all__},
+    **{f"export.{name}": getattr(export, name) for name in export.__all__},
     **{f"selection.{name}": getattr(selection, name) for name in selection.__all__},
 }
 MODULES = [
@@ -25,7 +27,7 @@ MODULES = [
     if not module.name.endswith("__main__") and "._core_" not in module.name
 ]
 # In the order of numpydoc.
-SECTIONS = ["Parameters", "Returns", "Raises", "Notes", "Examples"]
+SECTIONS = ["Parameters", "Attributes", "Returns", "Raises", "Notes", "Examples"]
 
 
 def sections(doc: str) -> list[str]:

@@ -12,9 +12,12 @@ import pytest
 from convexrelu import (
     LamChoice,
     LimitExceeded,
+    Problem,
     Progress,
     choose_lam,
+    patterns_from_gates,
     price_patterns,
+    solve,
     solve_global,
     to_network,
 )
@@ -46,6 +49,17 @@ class TestCurve:
         spread = np.abs(choice.fold_errors[0] - choice.fold_errors[1]) / 2
         assert choice.standard_errors == pytest.approx(spread)
 
+    def test_held_out_predictions_give_the_errors(self) -> None:
+        X, y = data(60)
+        rows = np.random.default_rng(1).permutation(60)
+        folds = [(rows[20:], rows[:20]), (rows[:40], rows[45:])]  # five rows are in neither
+        choice = choose_lam(X, y, cv=folds, lams=[0.1, 0.01], rng=0)
+        assert choice.held_out.shape == (2, 60)
+        for errors, (_, test) in zip(choice.fold_errors, folds, strict=True):
+            squares = (choice.held_out[:, test] - y[test]) ** 2
+            assert squares.mean(axis=1) == pytest.approx(errors, rel=1e-12)
+        assert np.isnan(choice.held_out[:, rows[40:45]]).all()
+
     @pytest.mark.parametrize("noise", [0.05, 1.0])
     def test_finds_the_least(self, noise: float) -> None:
         """As a full grid does, with no more than half a power of ten of it left out."""
@@ -74,6 +88,22 @@ class TestCurve:
         ]
         repeated = choose_lam(X[place], y[place], cv=repeated_folds, lams=[0.01], rng=0)
         assert weighted.mean_errors == pytest.approx(repeated.mean_errors, rel=1e-6)
+
+    @pytest.mark.parametrize("formulation", ["relu", "gated"])
+    def test_of_given_gates(self, formulation: str) -> None:
+        X, y = data(60)
+        gates = np.random.default_rng(2).standard_normal((3, 15))
+        rows = np.random.default_rng(1).permutation(60)
+        folds = [(rows[20:], rows[:20]), (rows[:40], rows[40:])]
+        choice = choose_lam(X, y, cv=folds, lams=[0.02], gates=gates, formulation=formulation)
+        for error, (train, test) in zip(choice.fold_errors[:, 0], folds, strict=True):
+            patterns = patterns_from_gates(X[train], gates)
+            problem = Problem(X[train], y[train], patterns, formulation=formulation)
+            predicted = solve(problem, 0.02).predict(X[test])
+            assert error == pytest.approx(np.mean((predicted - y[test]) ** 2), rel=0.02)
+        largest = Problem(X, y, patterns_from_gates(X, gates), formulation=formulation).lambda_max
+        explored = choose_lam(X, y, gates=gates, formulation=formulation, rng=0)
+        assert explored.lams[0] == pytest.approx(largest * 10**-0.25)
 
     def test_jobs_change_nothing(self) -> None:
         X, y = data(60)
@@ -151,6 +181,7 @@ class TestArguments:
             ({"y": np.zeros(3)}, ValueError, "the optimum is zero at every lam"),
             ({"n_jobs": 0}, ValueError, "n_jobs must be at least 1"),
             ({"callback": 1}, TypeError, "callback must be callable or None"),
+            ({"formulation": "gated"}, ValueError, "gates must be given where formulation is"),
             ({"tol": 2}, ValueError, "tol must be a finite number"),
         ],
     )

@@ -95,6 +95,28 @@ class TestLearning:
         expected = [[float(text == level) for level in levels] for text in others]
         assert preprocessor.transform({"a": others}).tolist() == expected
 
+    @given(st.data())
+    def test_weights_are_repetitions(self, data: st.DataObject) -> None:
+        n = data.draw(st.integers(1, 9))
+
+        def draw(values: st.SearchStrategy[Any]) -> list[Any]:
+            return data.draw(st.lists(values, min_size=n, max_size=n))
+
+        numbers, texts = (
+            draw(st.none() | st.integers(-3, 3)),
+            draw(st.none() | st.sampled_from("ab")),
+        )
+        times = np.array(draw(st.integers(0, 3)))
+        place = np.repeat(np.arange(n), times)
+        repeated = {"x": [numbers[k] for k in place], "t": [texts[k] for k in place]}
+        try:
+            expected = make_preprocessor(repeated)
+        except ValueError:
+            with pytest.raises(ValueError):  # noqa: PT011  (no weight, no value or no text left)
+                make_preprocessor({"x": numbers, "t": texts}, sample_weight=times)
+            return
+        assert make_preprocessor({"x": numbers, "t": texts}, sample_weight=times) == expected
+
 
 class TestTransform:
     def test_of_the_training_table(self) -> None:

@@ -35,6 +35,17 @@ class TestFit:
         assert STANDARDIZER.y_mean == pytest.approx(Y.mean(), rel=1e-14)
         assert STANDARDIZER.y_scale == pytest.approx(Y.std(), rel=1e-14)
 
+    def test_weights_are_multiplicities(self) -> None:
+        times = np.random.default_rng(1).integers(0, 4, 50)
+        weighted = Standardizer.fit(X, Y, sample_weight=times)
+        repeated = Standardizer.fit(X.repeat(times, axis=0), Y.repeat(times))
+        assert np.allclose(weighted.x_mean, repeated.x_mean, rtol=1e-12)
+        assert np.allclose(weighted.x_scale, repeated.x_scale, rtol=1e-6)
+        assert weighted.y_mean == pytest.approx(repeated.y_mean, rel=1e-12)
+        assert weighted.y_scale == pytest.approx(repeated.y_scale, rel=1e-12)
+        alone = Standardizer.fit(X, Y, sample_weight=np.arange(50) < 1)  # the others do not count
+        assert (alone.y_mean, alone.y_scale) == (Y[0], 1.0)
+
     def test_constant_columns_become_zero(self) -> None:
         """0.1 fifty times: a computed mean is not 0.1."""
         assert (STANDARDIZER.x_mean[2], STANDARDIZER.x_scale[2]) == (0.1, 1.0)

@@ -15,6 +15,7 @@ void bind_simplex(py::module_& m);
 void bind_patterns(py::module_& m);
 void bind_mask_product(py::module_& m);
 void bind_cell_tree(py::module_& m);
+void bind_loss(py::module_& m);
 void bind_problem(py::module_& m);
 void bind_pricing(py::module_& m);
 void bind_solution(py::module_& m);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(CONVEXRELU_MODULE, m) {
   convexrelu::bind_patterns(m);
   convexrelu::bind_mask_product(m);
   convexrelu::bind_cell_tree(m);
+  convexrelu::bind_loss(m);
   convexrelu::bind_problem(m);
   convexrelu::bind_pricing(m);
   convexrelu::bind_solution(m);

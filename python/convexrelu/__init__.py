@@ -7,8 +7,12 @@ of optimal networks; every answer carries a certificate recomputed from the data
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from convexrelu import losses
 from convexrelu._core import AccuracyError, LimitExceeded, Progress, __version__
 from convexrelu.cell_tree import enumerate_patterns
+from convexrelu.class_network import ClassNetwork
 from convexrelu.files import load, save
 from convexrelu.global_path import GlobalPath, trace_global_path
 from convexrelu.global_solver import solve_global
@@ -26,10 +30,16 @@ from convexrelu.solution import Certificate, Solution, certify
 from convexrelu.solver import solve
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
 from convexrelu.stationarity import NetworkPlace, NetworkReport, check_network, descent_path
+from convexrelu.training_record import TrainingRecord
+
+if TYPE_CHECKING:
+    from convexrelu.estimators import ConvexReLUClassifier as ConvexReLUClassifier
+    from convexrelu.estimators import ConvexReLURegressor as ConvexReLURegressor
 
 __all__ = [
     "AccuracyError",
     "Certificate",
+    "ClassNetwork",
     "Coefficients",
     "Column",
     "Continuity",
@@ -58,6 +68,7 @@ __all__ = [
     "StandardizedNetwork",
     "Standardizer",
     "TableNetwork",
+    "TrainingRecord",
     "__version__",
     "certify",
     "check_network",
@@ -68,6 +79,7 @@ __all__ = [
     "find_optimal_set",
     "lambda_max",
     "load",
+    "losses",
     "make_preprocessor",
     "max_pattern_count",
     "patterns_from_gates",
@@ -81,3 +93,18 @@ __all__ = [
     "trace_global_path",
     "trace_path",
 ]
+
+# Those that need a guest, which ``from convexrelu import *`` does not ask for.
+_ESTIMATORS = ("ConvexReLUClassifier", "ConvexReLURegressor")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        from convexrelu import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_ESTIMATORS]

@@ -119,6 +119,26 @@ class Formulation:
     @property
     def value(self) -> int: ...
 
+class LossKind:
+    __members__: ClassVar[dict[str, LossKind]]
+    squared: ClassVar[LossKind]
+    logistic: ClassVar[LossKind]
+    poisson: ClassVar[LossKind]
+    huber: ClassVar[LossKind]
+    squared_hinge: ClassVar[LossKind]
+    def __init__(self, value: int) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class LossChoice:
+    def __init__(self, kind: LossKind, delta: float) -> None: ...
+    @property
+    def kind(self) -> LossKind: ...
+    @property
+    def delta(self) -> float: ...
+
 class Problem:
     def __init__(
         self,
@@ -127,7 +147,16 @@ class Problem:
         patterns: Patterns,
         formulation: Formulation,
         sample_weight: NDArray[np.float64],
+        loss: LossChoice,
+        fit_intercept: bool,
+        offset: NDArray[np.float64],
     ) -> None: ...
+    @property
+    def loss(self) -> LossChoice: ...
+    @property
+    def fit_intercept(self) -> bool: ...
+    @property
+    def offset(self) -> NDArray[np.float64]: ...
     @property
     def X(self) -> NDArray[np.float64]: ...
     @property
@@ -209,6 +238,8 @@ class Solution:
     @property
     def weights(self) -> NDArray[np.float64]: ...
     @property
+    def intercept(self) -> float: ...
+    @property
     def fitted(self) -> NDArray[np.float64]: ...
     @property
     def residual(self) -> NDArray[np.float64]: ...
@@ -234,6 +265,7 @@ def make_solution(
     dual: NDArray[np.float64],
     n_iter: int,
     global_lower_bound: float,
+    intercept: float = 0.0,
 ) -> Solution: ...
 def certify(solution: Solution, n_threads: int) -> tuple[float, float, float, float, float]: ...
 
@@ -243,7 +275,10 @@ class Network:
         hidden: NDArray[np.float64],
         output: NDArray[np.float64],
         gates: NDArray[np.float64] | None,
+        intercept: float,
     ) -> None: ...
+    @property
+    def intercept(self) -> float: ...
     @property
     def hidden(self) -> NDArray[np.float64]: ...
     @property
@@ -258,6 +293,8 @@ class Network:
         lam: float,
         sample_weight: NDArray[np.float64],
         n_threads: int,
+        loss: LossChoice,
+        offset: NDArray[np.float64],
     ) -> float: ...
     def balance(self) -> Network: ...
     def merge(self, tol: float) -> Network: ...
@@ -496,7 +533,12 @@ class PruningScore:
     def value(self) -> int: ...
 
 def prune_solution(
-    solution: Solution, n_neurons: int, score: PruningScore, correct: bool, seed: int
+    solution: Solution,
+    n_neurons: int,
+    score: PruningScore,
+    correct: bool,
+    seed: int,
+    time_limit: float | None,
 ) -> tuple[Solution, list[tuple[int, int, float, bool]]]: ...
 def prune_network(
     network: Network,
@@ -507,4 +549,5 @@ def prune_network(
     score: PruningScore,
     correct: bool,
     seed: int,
+    time_limit: float | None,
 ) -> tuple[Network, list[tuple[int, int, float, bool]]]: ...

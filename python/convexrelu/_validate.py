@@ -116,6 +116,11 @@ def sample_weight(value: Any, n: int) -> Array:
     return weight
 
 
+def offset(value: Any, n: int) -> Array:
+    """Numbers (n,); no entries stand for None, no offset."""
+    return np.empty(0) if value is None else vector(value, "offset", size=n)
+
+
 def number(
     value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, open_low: bool = False
 ) -> float:

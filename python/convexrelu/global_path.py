@@ -179,6 +179,11 @@ class GlobalPath:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_global_path
+
+        return of_global_path(self)
+
     def __repr__(self) -> str:
         if not len(self):
             return f"<GlobalPath: {self.status}, no lam>"

@@ -145,6 +145,11 @@ def _start(value: object, n_features: int) -> Network:
             f"warm_start must have as many features as X has columns ({n_features}), "
             f"got {network.n_features}"
         )
+    if network.intercept:
+        raise ValueError(
+            f"warm_start must have no intercept, which solve_global fits none of, "
+            f"got {network.intercept:g}"
+        )
     with np.errstate(over="ignore"):
         weights = network.output[:, None] * network.hidden
     if not np.isfinite(weights).all():

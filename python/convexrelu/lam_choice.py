@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf, nan
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,9 @@ from convexrelu import _core, _validate
 from convexrelu.global_path import decreasing_lams, largest_lam
 from convexrelu.global_solver import solve_global
 from convexrelu.network import Network, to_network
+from convexrelu.patterns import patterns_from_gates
+from convexrelu.problem import Problem
+from convexrelu.solver import solve
 
 Array = NDArray[np.float64]
 
@@ -31,6 +35,8 @@ _RISES = 3
 # do (docs/theory/global/global_path.md).
 ROUNDS = 2
 _IDLE = 0.005
+# The gap to which a convex program of a fold is solved: its error needs no more.
+_SOLVED = 1e-3
 
 
 class LamChoice:
@@ -51,14 +57,17 @@ class LamChoice:
     True
     """
 
-    __slots__ = ("_errors", "_lams", "_n_neurons", "_rule", "_status")
+    __slots__ = ("_errors", "_held_out", "_lams", "_n_neurons", "_rule", "_status")
 
-    def __init__(self, lams: Any, errors: Any, n_neurons: Any, rule: str, status: str) -> None:
+    def __init__(
+        self, lams: Any, errors: Any, n_neurons: Any, rule: str, status: str, held_out: Any = ()
+    ) -> None:
         self._lams = _frozen(lams)
         self._errors = _frozen(errors)
         self._n_neurons = _frozen(n_neurons)
         self._rule = rule
         self._status = status
+        self._held_out = _frozen(held_out)
 
     @property
     def lams(self) -> Array:
@@ -89,6 +98,13 @@ class LamChoice:
     def n_neurons(self) -> Array:
         """The mean number of neurons of the folds' networks (m,), read-only."""
         return self._n_neurons
+
+    @property
+    def held_out(self) -> Array:
+        """What is predicted for each row at each lam by the network of a fold that has not seen it
+        (m, n), read-only; nan for rows that no fold leaves out, the last fold's where several do.
+        """
+        return self._held_out
 
     @property
     def rule(self) -> str:
@@ -141,8 +157,8 @@ class LamChoice:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self._lams, self._errors, self._n_neurons, self._rule, self._status)
-        return (LamChoice, fields)
+        curve = (self._lams, self._errors, self._n_neurons)
+        return (LamChoice, (*curve, self._rule, self._status, self._held_out))
 
 
 def choose_lam(
@@ -153,6 +169,8 @@ def choose_lam(
     rule: str = "best",
     lams: Any = None,
     sample_weight: Any = None,
+    gates: Any = None,
+    formulation: str = "relu",
     tol: float = 0.5,
     n_jobs: int | None = None,
     rng: Any = None,
@@ -181,9 +199,15 @@ def choose_lam(
         Try just these, all of them.
     sample_weight : (n,) array, optional
         Non-negative weights, of the training loss and of the errors.
+    gates : (d, p) array, optional
+        For networks whose patterns are those of these gates, in the place of any: the problems of
+        `solve`.
+    formulation : "relu" or "gated"
+        Of these problems.
     tol : float
-        How far each network is grown, as in `solve_global`. Coarser and finer ones choose nearly
-        the same lam: docs/theory/global/global_path.md.
+        How far each network is grown, as in `solve_global`; without ``lams``, in steps that are
+        small, by two rounds of growth at the most. More choose nearly the same lam:
+        docs/theory/global/global_path.md.
     n_jobs : int, optional
         How many folds to run at once, as joblib understands it. Without joblib, or with None, one
         after another. The result does not depend on it unless time is limited.
@@ -198,7 +222,8 @@ def choose_lam(
     Returns
     -------
     LamChoice
-        ``.lam``, the curve (``.lams .mean_errors .standard_errors .fold_errors``), ``.plot()``.
+        ``.lam``, the curve (``.lams .mean_errors .standard_errors .fold_errors``), ``.held_out``,
+        ``.plot()``.
 
     Raises
     ------
@@ -239,9 +264,17 @@ def choose_lam(
         _Fold(X, y, weight, train, test, int(generator.integers(2**63)))
         for train, test in _splits(cv, len(X), generator)
     ]
-    search = _Search(folds, tol, n_jobs, limit, began, callback)
+    _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
+    fit: _Fit = partial(_grown, max_rounds=ROUNDS if lams is None else inf)
+    largest = partial(largest_lam, X, y, weight, generator, 1)
+    if gates is not None:
+        fit = partial(_solved, gates=gates, formulation=formulation)
+        largest = partial(_largest_lam_of_gates, X, y, weight, gates, formulation)
+    elif formulation == "gated":
+        raise ValueError("gates must be given where formulation is 'gated'")
+    search = _Search(folds, len(X), tol, n_jobs, limit, began, callback, fit)
     if lams is None:
-        search.explore(largest_lam(X, y, weight, generator, 1))
+        search.explore(largest())
     else:
         search.go(decreasing_lams(lams))
     return search.choice(rule)
@@ -253,6 +286,7 @@ class _Fold:
     def __init__(
         self, X: Array, y: Array, weight: Array | None, train: Any, test: Any, seed: int
     ) -> None:
+        self.rows = test
         self.train = (X[train], y[train], None if weight is None else weight[train])
         self.test = (X[test], y[test], None if weight is None else weight[test])
         if weight is not None and not (weight[train].any() and weight[test].any()):
@@ -265,10 +299,11 @@ class _Fold:
         above = [other for other in self.networks if other > lam]
         return self.networks[min(above)] if above else None
 
-    def error(self, network: Network) -> float:
-        """The mean squared error on the rows left out."""
+    def test_network(self, network: Network) -> tuple[float, Array]:
+        """The mean squared error on the rows left out, and what is predicted for them."""
         X, y, weight = self.test
-        return float(np.average((network.predict(X) - y) ** 2, weights=weight))
+        predictions = network.predict(X)
+        return float(np.average((predictions - y) ** 2, weights=weight)), predictions
 
 
 def growth_alone(tol: float, max_rounds: float = inf) -> Callable[[_core.Progress], bool]:
@@ -291,6 +326,8 @@ def _grown(
     start: Network | None,
     seed: int,
     seconds: float | None,
+    *,
+    max_rounds: float,
 ) -> tuple[Network, bool]:
     """The network of a fold at one lam, and whether there was time for it."""
     X, y, weight = data
@@ -304,9 +341,45 @@ def _grown(
         warm_start=start,
         rng=seed,
         time_limit=seconds,
-        callback=growth_alone(tol, ROUNDS),
+        callback=growth_alone(tol, max_rounds),
     )
     return to_network(solution).merge(), solution.status != "time_limit"
+
+
+def _solved(
+    data: tuple[Array, Array, Array | None],
+    lam: float,
+    tol: float,
+    start: Network | None,
+    seed: int,
+    seconds: float | None,
+    *,
+    gates: Any,
+    formulation: str,
+) -> tuple[Network, bool]:
+    """The same over the patterns of given gates."""
+    del start, seed  # the optimum depends on neither
+    X, y, weight = data
+    patterns = patterns_from_gates(X, gates)
+    problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weight)
+    solution = solve(problem, lam, tol=min(tol, _SOLVED), time_limit=seconds)
+    return to_network(solution), solution.status != "time_limit"
+
+
+def _largest_lam_of_gates(
+    X: Array, y: Array, weight: Array | None, gates: Any, formulation: str
+) -> float:
+    patterns = patterns_from_gates(X, gates)
+    problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weight)
+    if not problem.lambda_max > 0.0:
+        raise ValueError("the optimum is zero at every lam, as y, X or the patterns are; pass lams")
+    return problem.lambda_max
+
+
+_Fit = Callable[
+    [tuple[Array, Array, Array | None], float, float, Network | None, int, float | None],
+    tuple[Network, bool],
+]
 
 
 class _Search:
@@ -315,21 +388,26 @@ class _Search:
     def __init__(
         self,
         folds: list[_Fold],
+        n: int,
         tol: float,
         n_jobs: int | None,
         limit: float | None,
         began: float,
         callback: Callable[[_core.Progress], bool | None] | None,
+        fit: _Fit,
     ) -> None:
+        self._fit = fit
         self._folds = folds
+        self._n = n
         self._tol = tol
         self._limit = limit
         self._began = began
         self._callback = callback
         self._errors: dict[float, list[float]] = {}
         self._sizes: dict[float, float] = {}
+        self._held_out: dict[float, Array] = {}
         self._status = "complete"
-        self._parallel = _parallel(n_jobs)
+        self._parallel = parallel(n_jobs)
 
     def explore(self, largest: float) -> None:
         """Falling lam, to where the error rises for good."""
@@ -353,13 +431,17 @@ class _Search:
         arguments = [
             (fold.train, lam, self._tol, fold.start(lam), fold.seed, left) for fold in self._folds
         ]
-        grown = self._parallel(_grown, arguments)
+        grown = self._parallel(self._fit, arguments)
         if not all(in_time for _, in_time in grown):
             self._status = "time_limit"
             return False
         for fold, (network, _) in zip(self._folds, grown, strict=True):
             fold.networks[lam] = network
-        self._errors[lam] = [fold.error(fold.networks[lam]) for fold in self._folds]
+        tests = [fold.test_network(fold.networks[lam]) for fold in self._folds]
+        self._errors[lam] = [error for error, _ in tests]
+        held_out = self._held_out[lam] = np.full(self._n, nan)
+        for fold, (_, predictions) in zip(self._folds, tests, strict=True):
+            held_out[fold.rows] = predictions
         self._sizes[lam] = float(np.mean([fold.networks[lam].n_neurons for fold in self._folds]))
         if self._callback is not None:
             seconds = perf_counter() - self._began
@@ -389,10 +471,12 @@ class _Search:
             )
         lams = sorted(self._errors, reverse=True)
         errors = np.array([self._errors[lam] for lam in lams]).T
-        return LamChoice(lams, errors, [self._sizes[lam] for lam in lams], rule, self._status)
+        sizes = [self._sizes[lam] for lam in lams]
+        held_out = [self._held_out[lam] for lam in lams]
+        return LamChoice(lams, errors, sizes, rule, self._status, held_out)
 
 
-def _parallel(n_jobs: int | None) -> Callable[[Any, list[Any]], list[Any]]:
+def parallel(n_jobs: int | None) -> Callable[[Any, list[Any]], list[Any]]:
     """A map over lists of arguments."""
     if n_jobs not in (None, 1):
         try:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexrelu import _core, _validate
+from convexrelu import _core, _validate, losses
+from convexrelu.losses import Loss
 from convexrelu.solution import Solution
 
 
 class Network:
     """The two-layer network ``f(x) = sum_j a_j (W_j . x)_+`` or, with gates,
-    ``f(x) = sum_j a_j 1[g_j . x >= 0] (W_j . x)``.
+    ``f(x) = sum_j a_j 1[g_j . x >= 0] (W_j . x)``, plus an intercept.
 
     Immutable: every method returns a new network, whose function f is the same.
 
@@ -25,6 +26,8 @@ class Network:
         Output weights a_j.
     gates : (m, d) array, optional
         Gates g_j, which make it a gated network.
+    intercept : float
+        A number added to the output, without a penalty.
 
     Raises
     ------
@@ -44,7 +47,12 @@ class Network:
     __slots__ = ("_core",)
 
     def __init__(
-        self, hidden: ArrayLike, output: ArrayLike, gates: ArrayLike | None = None
+        self,
+        hidden: ArrayLike,
+        output: ArrayLike,
+        gates: ArrayLike | None = None,
+        *,
+        intercept: float = 0.0,
     ) -> None:
         hidden = _validate.matrix(hidden, "hidden", min_rows=0)
         output = _validate.vector(output, "output", size=hidden.shape[0], like="hidden has rows")
@@ -55,7 +63,8 @@ class Network:
                     f"gates must have as many rows as hidden ({hidden.shape[0]}), "
                     f"got {gates.shape[0]}"
                 )
-        self._core = _core.Network(hidden, output, gates)
+        intercept = _validate.number(intercept, "intercept")
+        self._core = _core.Network(hidden, output, gates, intercept)
 
     @property
     def hidden(self) -> NDArray[np.float64]:
@@ -71,6 +80,11 @@ class Network:
     def gates(self) -> NDArray[np.float64] | None:
         """Gates (m, d), read-only, or None."""
         return self._core.gates
+
+    @property
+    def intercept(self) -> float:
+        """What is added to the output."""
+        return self._core.intercept
 
     @property
     def n_neurons(self) -> int:
@@ -107,18 +121,28 @@ class Network:
         lam: float,
         *,
         sample_weight: ArrayLike | None = None,
+        loss: str | Loss = "squared",
+        offset: ArrayLike | None = None,
         n_threads: int = 1,
     ) -> float:
         """``1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2)``, lam >= 0.
 
-        With weights v the loss is ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``. Infinite where
-        float64 cannot hold it.
+        With weights v the loss is ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``; another ``loss`` and
+        an offset (n,) are those of `Problem`. Infinite where float64 cannot hold it.
         """
         X = _validate.matrix(X, "X", n_cols=self.n_features)
         y = _validate.vector(y, "y", size=X.shape[0])
         lam = _validate.number(lam, "lam", low=0.0)
         weight = _validate.sample_weight(sample_weight, X.shape[0])
-        return self._core.objective(X, y, lam, weight, _validate.n_threads(n_threads))
+        return self._core.objective(
+            X,
+            y,
+            lam,
+            weight,
+            _validate.n_threads(n_threads),
+            losses._to_core(losses.as_loss(loss)),
+            _validate.offset(offset, X.shape[0]),
+        )
 
     def balance(self) -> Network:
         """The same function with ``||W_j|| = |a_j|``, which has the least objective of all
@@ -165,24 +189,39 @@ class Network:
             np.array_equal(self.hidden, other.hidden)
             and np.array_equal(self.output, other.output)
             and _equal(self.gates, other.gates)
+            and self.intercept == other.intercept
         )
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_network
+
+        return of_network(self)
+
     def __repr__(self) -> str:
         neurons = "1 neuron" if self.n_neurons == 1 else f"{self.n_neurons} neurons"
-        return f"<Network: {self.formulation}, {neurons} on R^{self.n_features}>"
+        intercept = f", intercept {self.intercept:.6g}" if self.intercept else ""
+        return f"<Network: {self.formulation}, {neurons} on R^{self.n_features}{intercept}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies: the views belong to this object's memory.
         gates = None if self.gates is None else self.gates.copy(order="F")
-        return (Network, (self.hidden.copy(order="F"), self.output.copy(), gates))
+        parts = (self.hidden.copy(order="F"), self.output.copy(), gates, self.intercept)
+        return (_restore, parts)
 
     def __copy__(self) -> Network:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         return self
+
+
+def _restore(
+    hidden: ArrayLike, output: ArrayLike, gates: ArrayLike | None, intercept: float | None
+) -> Network:
+    """A network from its parts; files of earlier versions have no intercept."""
+    return Network(hidden, output, gates, intercept=0.0 if intercept is None else intercept)
 
 
 def _equal(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:
@@ -196,12 +235,13 @@ def _wrap(core: _core.Network) -> Network:
 
 
 def to_network(solution: Solution) -> Network:
-    """The network that a solution of the convex problem is: one neuron per active block.
+    """The network that a solution of the convex problem is: one neuron per active block, and its
+    intercept.
 
     The weights w of block (i, s) become ``W = w / sqrt(||w||)``, ``a = s sqrt(||w||)``; the gate of
-    a gated neuron is that of pattern i. Fit and objective are those of the solution, and the
-    network is balanced. Blocks of neighbouring patterns may give the same neuron: `Network.merge`
-    joins such.
+    a gated neuron is that of pattern i. Fit (less an offset) and objective are those of the
+    solution, and the network is balanced. Blocks of neighbouring patterns may give the same neuron:
+    `Network.merge` joins such.
 
     Parameters
     ----------

@@ -318,6 +318,11 @@ class OptimalSet:
     def _vector(self, value: Any, name: str) -> Array:
         return _validate.vector(value, name, size=len(self.blocks), like="there are blocks")
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_optimal_set
+
+        return of_optimal_set(self)
+
     def __repr__(self) -> str:
         k, active = len(self.blocks), int(self.support.sum())
         complete = "" if self.is_complete else " of these patterns"

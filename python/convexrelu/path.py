@@ -312,6 +312,11 @@ class Path:
             )
         return values
 
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_path
+
+        return of_path(self)
+
     def __repr__(self) -> str:
         return (
             f"<Path: {self._problem.formulation}, lam {self.lam_max:.4g} to {self.lam_min:.4g}, "

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from convexrelu import _validate
+from convexrelu.class_network import ClassNetwork
 from convexrelu.standardizer import StandardizedNetwork
+from convexrelu.training_record import TrainingRecord
 
 Array = NDArray[np.float64]
 
@@ -182,13 +185,15 @@ class Preprocessor:
         return (Preprocessor, (self._columns,))
 
 
-def make_preprocessor(table: Any) -> Preprocessor:
+def make_preprocessor(table: Any, *, sample_weight: Any = None) -> Preprocessor:
     """What is to be known of the columns of a training table, to make numbers of any like it.
 
     Parameters
     ----------
     table : mapping, frame of pandas or polars, or structured array
         Columns of numbers or of texts, by name; without the target.
+    sample_weight : (n,) array, optional
+        How many times each row counts, in medians and in the occurrences of texts.
 
     Returns
     -------
@@ -215,32 +220,50 @@ def make_preprocessor(table: Any) -> Preprocessor:
     >>> preprocessor.transform({"age": [25], "sex": ["m"]})
     array([[ 0.,  1., 25.]])
     """
-    names = _names_of(table)
+    names = names_of(table)
     if names is None:
         raise TypeError(
             "table must have columns with names (a mapping, a frame or a structured array), got "
             f"{type(table).__name__}"
         )
-    return make_from_cells(_cells_of(table, names))
+    return make_from_cells(_cells_of(table, names), sample_weight)
 
 
-def make_from_cells(cells: Mapping[str, Cells]) -> Preprocessor:
+def make_from_cells(cells: Mapping[str, Cells], sample_weight: Any = None) -> Preprocessor:
     """The same for columns that have been read."""
-    return Preprocessor([_learn(name, *column) for name, column in cells.items()])
+    n = len(next(iter(cells.values())).values) if cells else 0
+    weight = None if sample_weight is None else _validate.sample_weight(sample_weight, n)
+    return Preprocessor([_learn(name, *column, weight) for name, column in cells.items()])
 
 
-def _learn(name: str, values: Array, texts: tuple[str, ...] | None) -> Column:
-    present = values[~np.isnan(values)]
-    has_missing = len(present) < len(values)
+def _learn(name: str, values: Array, texts: tuple[str, ...] | None, weight: Array | None) -> Column:
+    counted = np.full(len(values), True) if weight is None else weight > 0
+    is_missing = np.isnan(values)
+    is_present = ~is_missing & counted
+    present = values[is_present]
+    has_missing = bool((is_missing & counted).any())
     if not len(present):
         raise ValueError(f"column {name!r} has no value; leave it out")
+    times = None if weight is None else weight[is_present]
     if texts is None:
-        return Column(name, None, float(np.median(present)), has_missing)
-    counts = np.bincount(present.astype(np.intp), minlength=len(texts))
+        return Column(name, None, _median(present, times), has_missing)
+    counts = np.bincount(present.astype(np.intp), weights=times, minlength=len(texts))
     levels = tuple(sorted(text for text, count in zip(texts, counts, strict=True) if count > 1))
     if not levels:
         raise ValueError(f"column {name!r} has no text that occurs twice; leave it out")
     return Column(name, levels, np.nan, has_missing)
+
+
+def _median(values: Array, weight: Array | None) -> float:
+    """The middle of the values; with weights, that of each repeated so many times."""
+    if weight is None:
+        return float(np.median(values))
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order])
+    middle = below[-1] / 2
+    low, high = (np.searchsorted(below, middle, side) for side in ("left", "right"))
+    ordered = values[order]
+    return float(ordered[low] / 2 + ordered[min(high, len(ordered) - 1)] / 2)
 
 
 class TableNetwork:
@@ -250,11 +273,13 @@ class TableNetwork:
 
     Parameters
     ----------
-    network : StandardizedNetwork
+    network : StandardizedNetwork or ClassNetwork
         Of ``preprocessor.features``.
     preprocessor : Preprocessor
     target : str
         The name of what is predicted.
+    record : TrainingRecord, optional
+        What is known of the training.
 
     Raises
     ------
@@ -274,18 +299,25 @@ class TableNetwork:
     array([110., 100.])
     """
 
-    __slots__ = ("_network", "_preprocessor", "_target")
+    __slots__ = ("_network", "_preprocessor", "_record", "_target")
 
     def __init__(
-        self, network: StandardizedNetwork, preprocessor: Preprocessor, target: str
+        self,
+        network: StandardizedNetwork | ClassNetwork,
+        preprocessor: Preprocessor,
+        target: str,
+        record: TrainingRecord | None = None,
     ) -> None:
-        for name, value, kind in (
-            ("network", network, StandardizedNetwork),
-            ("preprocessor", preprocessor, Preprocessor),
-            ("target", target, str),
-        ):
-            if not isinstance(value, kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
+        kinds: tuple[tuple[str, object, tuple[type, ...]], ...] = (
+            ("network", network, (StandardizedNetwork, ClassNetwork)),
+            ("preprocessor", preprocessor, (Preprocessor,)),
+            ("target", target, (str,)),
+            ("record", record, (TrainingRecord, type(None))),
+        )
+        for name, value, types in kinds:
+            if not isinstance(value, types):
+                wanted = " or ".join(kind.__name__ for kind in types)
+                raise TypeError(f"{name} must be a {wanted}, got {type(value).__name__}")
         if network.n_features != len(preprocessor.features):
             raise ValueError(
                 f"network must have {len(preprocessor.features)} features, those that the "
@@ -294,9 +326,10 @@ class TableNetwork:
         self._network = network
         self._preprocessor = preprocessor
         self._target = target
+        self._record = record
 
     @property
-    def network(self) -> StandardizedNetwork:
+    def network(self) -> StandardizedNetwork | ClassNetwork:
         """The network over the features."""
         return self._network
 
@@ -311,16 +344,29 @@ class TableNetwork:
         return self._target
 
     @property
+    def record(self) -> TrainingRecord | None:
+        """What is known of the training."""
+        return self._record
+
+    @property
     def n_neurons(self) -> int:
         """Number of neurons."""
         return self.network.n_neurons
 
-    def predict(self, table: Any, *, n_threads: int = 1) -> Array:
-        """Predictions (n,) for the rows of a table, in the units of the target.
+    def predict(self, table: Any, *, n_threads: int = 1) -> NDArray[Any]:
+        """Predictions (n,) for the rows of a table, in the units of the target; of classes their
+        names.
 
         See `Preprocessor.transform`.
         """
         return self.network.predict(self.preprocessor.transform(table), n_threads=n_threads)
+
+    def probabilities(self, table: Any, *, n_threads: int = 1) -> Array:
+        """The probability of each class (n, classes); TypeError where there are no classes."""
+        if not isinstance(self.network, ClassNetwork):
+            raise TypeError("probabilities are those of a ClassNetwork, this one predicts numbers")
+        features = self.preprocessor.transform(table)
+        return self.network.probabilities(features, n_threads=n_threads)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TableNetwork):
@@ -329,6 +375,7 @@ class TableNetwork:
             self.network == other.network
             and self.preprocessor == other.preprocessor
             and self.target == other.target
+            and self.record == other.record
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -340,10 +387,10 @@ class TableNetwork:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (TableNetwork, (self.network, self.preprocessor, self.target))
+        return (TableNetwork, (self.network, self.preprocessor, self.target, self.record))
 
 
-def _names_of(table: Any) -> tuple[str, ...] | None:
+def names_of(table: Any) -> tuple[str, ...] | None:
     """The names of the columns, or None for a matrix."""
     if isinstance(table, Mapping):
         names = list(table)
@@ -365,7 +412,7 @@ def _names_of(table: Any) -> tuple[str, ...] | None:
 
 def _cells_of(table: Any, names: Sequence[str]) -> dict[str, Cells]:
     """The columns of those names, read; those of a matrix in order."""
-    there = _names_of(table)
+    there = names_of(table)
     if there is None:
         matrix = table if isinstance(table, np.ndarray) else np.array(table, dtype=object)
         if matrix.ndim != 2 or matrix.shape[1] != len(names):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexrelu import _core, _validate
+from convexrelu import _core, _validate, losses
+from convexrelu.losses import Loss
 from convexrelu.patterns import Patterns
 
 
@@ -15,14 +16,16 @@ class Problem:
     """Minimise ``1/(2n) ||sum_b A_b w_b - y||^2 + lam sum_b ||w_b||_2`` over ``w_b`` in ``K_b``.
 
     Block b = (pattern i, sign s) has the columns ``A_b = s D_i X``, D_i the i-th pattern as a
-    diagonal. A problem is immutable, holds copies of its data and serves every ``lam``.
+    diagonal. With another loss l, an intercept and an offset o it is
+    ``1/n sum_k l(f_k, y_k) + lam sum_b ||w_b||_2``, ``f = o + intercept + sum_b A_b w_b``.
+    A problem is immutable, holds copies of its data and serves every ``lam``.
 
     Parameters
     ----------
     X : (n, d) array
         The data; a bias is a column of ones.
     y : (n,) array
-        The targets.
+        The targets, as the loss takes them.
     patterns : Patterns
         Patterns of n samples and d features. Any make a problem, those of other data too; it is
         complete only with those that were enumerated from this very X.
@@ -35,11 +38,21 @@ class Problem:
         Non-negative weights v. The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``; a row
         of weight 0 is left out, of the cones too, and what is fitted there is what the network
         predicts.
+    loss : str or Loss
+        "squared" ``(f - y)^2 / 2``; "logistic", y in [0, 1], labels or probabilities, f the
+        log-odds; "poisson", y >= 0, f the logarithm of the expected count; "huber" (of delta 1, or
+        ``losses.Huber(delta)``); "squared_hinge", y = -1 or +1. See `losses`.
+    fit_intercept : bool
+        Whether an unpenalised number is added to the fit. (A column of ones in X is penalised and
+        masked, as every feature is.)
+    offset : (n,) array, optional
+        Added to the fit, known: log exposures, or the fit of another model.
 
     Raises
     ------
     ValueError, TypeError
-        Naming the argument that is wrong and what would be right.
+        Naming the argument that is wrong and what would be right. With an intercept "logistic"
+        needs both classes and "poisson" a count above 0, or no intercept would be best.
 
     Examples
     --------
@@ -52,6 +65,8 @@ class Problem:
     <Problem: relu, n=7, d=2, 14 patterns>
     >>> round(problem.lambda_max, 4)
     2.1759
+    >>> Problem(X, x > 1, problem.patterns, loss="logistic", fit_intercept=True)
+    <Problem: relu, logistic, n=7, d=2, 14 patterns, intercept>
     """
 
     __slots__ = ("_core", "_patterns")
@@ -64,6 +79,9 @@ class Problem:
         *,
         formulation: str = "relu",
         sample_weight: ArrayLike | None = None,
+        loss: str | Loss = "squared",
+        fit_intercept: bool = False,
+        offset: ArrayLike | None = None,
     ) -> None:
         X = _validate.matrix(X, "X")
         y = _validate.vector(y, "y", size=X.shape[0])
@@ -78,7 +96,14 @@ class Problem:
         _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
         weight = _validate.sample_weight(sample_weight, X.shape[0])
         self._core = _core.Problem(
-            X, y, patterns._core, _core.Formulation.__members__[formulation], weight
+            X,
+            y,
+            patterns._core,
+            _core.Formulation.__members__[formulation],
+            weight,
+            losses._to_core(losses.as_loss(loss)),
+            _validate.boolean(fit_intercept, "fit_intercept"),
+            _validate.offset(offset, X.shape[0]),
         )
         self._patterns = patterns
 
@@ -116,6 +141,22 @@ class Problem:
         return self._core.formulation.name
 
     @property
+    def loss(self) -> Loss:
+        """The loss."""
+        return losses._from_core(self._core.loss)
+
+    @property
+    def fit_intercept(self) -> bool:
+        """Whether an unpenalised intercept is fitted."""
+        return self._core.fit_intercept
+
+    @property
+    def offset(self) -> NDArray[np.float64] | None:
+        """What is added to the fit (n,), read-only, or None."""
+        offset = self._core.offset
+        return offset if offset.size else None
+
+    @property
     def n_blocks(self) -> int:
         """Number of blocks: P patterns with two signs ("relu") or one ("gated")."""
         return self._core.n_blocks
@@ -129,7 +170,9 @@ class Problem:
 
     @property
     def lambda_max(self) -> float:
-        """The smallest lam whose optimum is zero, ``max_b ||Proj_{K_b}(A_b'y / n)||``.
+        """The smallest lam whose optimum is zero, ``max_b ||Proj_{K_b}(A_b'y / n)||``; of other
+        losses, with an intercept or an offset, that of -dl/df in the place of y, where the network
+        is zero.
 
         Computed at the first access: O(n d P) and some projections.
         """
@@ -137,10 +180,15 @@ class Problem:
 
     def __repr__(self) -> str:
         n, d = self.X.shape
-        weighted = "" if self.sample_weight is None else ", weighted"
-        return (
-            f"<Problem: {self.formulation}, n={n}, d={d}, {len(self.patterns)} patterns{weighted}>"
+        loss = "" if self.loss == losses.Squared() else f", {self.loss.name}"
+        parts = (
+            (self.sample_weight is not None, "weighted"),
+            (self.fit_intercept, "intercept"),
+            (self.offset is not None, "offset"),
         )
+        rest = "".join(f", {word}" for given, word in parts if given)
+        size = f"n={n}, d={d}, {len(self.patterns)} patterns"
+        return f"<Problem: {self.formulation}{loss}, {size}{rest}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (
@@ -151,6 +199,9 @@ class Problem:
                 self.patterns,
                 self.formulation,
                 None if self.sample_weight is None else self.sample_weight.copy(),
+                self.loss,
+                self.fit_intercept,
+                None if self.offset is None else self.offset.copy(),
             ),
         )
 
@@ -167,5 +218,17 @@ def _restore(
     patterns: Patterns,
     formulation: str,
     sample_weight: ArrayLike | None,
+    loss: Loss | None = None,  # what files and pickles of earlier versions lack
+    fit_intercept: bool | None = None,
+    offset: ArrayLike | None = None,
 ) -> Problem:
-    return Problem(X, y, patterns, formulation=formulation, sample_weight=sample_weight)
+    return Problem(
+        X,
+        y,
+        patterns,
+        formulation=formulation,
+        sample_weight=sample_weight,
+        loss=loss or "squared",
+        fit_intercept=bool(fit_intercept),
+        offset=offset,
+    )

@@ -120,6 +120,7 @@ def prune(
     score: str = ...,
     correct: bool = ...,
     rng: _validate.Seed = ...,
+    time_limit: float | None = ...,
 ) -> PrunedSolution: ...
 @overload
 def prune(
@@ -132,6 +133,7 @@ def prune(
     score: str = ...,
     correct: bool = ...,
     rng: _validate.Seed = ...,
+    time_limit: float | None = ...,
 ) -> PrunedNetwork: ...
 def prune(
     solution_or_network: Solution | Network,
@@ -143,6 +145,7 @@ def prune(
     score: str = "residual",
     correct: bool = True,
     rng: _validate.Seed = None,
+    time_limit: float | None = None,
 ) -> PrunedSolution | PrunedNetwork:
     """Fewer neurons: with the same fit first, then with the least change.
 
@@ -177,6 +180,8 @@ def prune(
         on: what is usually done, to compare with. Needs n_neurons.
     rng : None, int or numpy.random.Generator
         Of the random score.
+    time_limit : float, optional
+        Seconds. What is left by then is no answer: `LimitExceeded`.
 
     Returns
     -------
@@ -188,6 +193,8 @@ def prune(
     ------
     ValueError, TypeError
         Naming the argument that is wrong and what would be right.
+    LimitExceeded
+        Where `time_limit` ended the work.
 
     Notes
     -----
@@ -209,7 +216,8 @@ def prune(
         raise ValueError("n_neurons must be given with correct=False, which takes no exact steps")
     target = -1 if n_neurons is None else _validate.integer(n_neurons, "n_neurons")
     seed = int(_validate.rng(rng).integers(2**63)) if score == "random" else 0
-    how = (target, _core.PruningScore.__members__[score], correct, seed)
+    limit = _validate.time_limit(time_limit)
+    how = (target, _core.PruningScore.__members__[score], correct, seed, limit)
 
     if isinstance(solution_or_network, Solution):
         solution = solution_or_network

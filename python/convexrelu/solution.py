@@ -42,7 +42,8 @@ class Certificate(NamedTuple):
     stationarity: float
     """The largest violation of the optimality conditions: over active blocks
     ``||q_b / lam - w_b / ||w_b||||``, over the others ``(||q_b|| / lam - 1)_+``, with q_b at the
-    better dual candidate r, and ``||r - (y - fitted)|| / ||y||``."""
+    better dual candidate r, and ``||r - (y - fitted)|| / ||y||``; of other losses, with an
+    intercept or an offset, what `Solution.residual` is, and its size where the network is zero."""
     cone_violation: float
     """The largest ``-(2 D_i - I) x_k . w_b / (||x_k|| ||w_b||)``, at least 0; 0 if gated."""
 
@@ -97,7 +98,9 @@ class Solution:
 
     @property
     def objective(self) -> float:
-        """``1/(2n) ||fitted - y||^2 + lam sum_b ||w_b||``."""
+        """``1/(2n) ||fitted - y||^2 + lam sum_b ||w_b||``; of another loss l
+        ``1/n sum_k l(fitted_k, y_k)`` and the same penalty.
+        """
         return self._core.objective
 
     @property
@@ -127,15 +130,23 @@ class Solution:
         return weights
 
     @property
+    def intercept(self) -> float:
+        """The unpenalised intercept; 0 of a problem without one."""
+        return self._core.intercept
+
+    @property
     def fitted(self) -> NDArray[np.float64]:
-        """Fitted values sum_b A_b w_b (n,), read-only; on rows of weight 0 too they are what the
-        network predicts.
+        """Fitted values sum_b A_b w_b (n,), with the intercept and the offset, read-only; on rows
+        of weight 0 too they are what the network predicts. Those of "logistic" are log-odds, those
+        of "poisson" logarithms of counts.
         """
         return self._core.fitted
 
     @property
     def residual(self) -> NDArray[np.float64]:
-        """y - fitted (n,), read-only."""
+        """y - fitted (n,), read-only. Of another loss -dl/df, which takes its place everywhere: the
+        label less its probability, the count less its expectation, y - fitted cut to +-delta.
+        """
         return self._core.residual
 
     @property
@@ -165,9 +176,11 @@ class Solution:
         return self.status == "optimal" and not np.isnan(self.global_lower_bound)
 
     def predict(self, X: ArrayLike, *, n_threads: int = 1) -> NDArray[np.float64]:
-        """The outputs (m,) for rows X (m, d) of the network that the solution means.
+        """The outputs (m,) for rows X (m, d) of the network that the solution means, with its
+        intercept; of "logistic" log-odds, of "poisson" logarithms of counts.
 
-        ``to_network(solution).predict(X)``; on the rows of the problem it is `fitted`.
+        ``to_network(solution).predict(X)``; on the rows of the problem it is `fitted`, less the
+        offset.
 
         Raises
         ------
@@ -176,6 +189,11 @@ class Solution:
         """
         X = _validate.matrix(X, "X", n_cols=self.problem.X.shape[1])
         return _core.to_network(self._core).predict(X, _validate.n_threads(n_threads))
+
+    def _repr_html_(self) -> str:
+        from convexrelu.report.pieces import of_solution
+
+        return of_solution(self)
 
     def __repr__(self) -> str:
         return (
@@ -195,6 +213,7 @@ class Solution:
                 self.dual.copy(),
                 self.n_iter,
                 self.global_lower_bound,
+                self.intercept,
             ),
         )
 
@@ -234,6 +253,7 @@ def _restore(
     dual: NDArray[np.float64],
     n_iter: int,
     global_lower_bound: float,
+    intercept: float = 0.0,
 ) -> Solution:
     """A solution from its parts, certified anew. weights (d, k)."""
     core = _core.make_solution(
@@ -245,6 +265,7 @@ def _restore(
         dual,
         n_iter,
         global_lower_bound,
+        intercept,
     )
     return Solution(core, problem)
 
@@ -252,9 +273,10 @@ def _restore(
 def certify(solution: Solution, *, n_threads: int = 1) -> Certificate:
     """Checks a solution without trusting how it was made.
 
-    Everything is recomputed from X, y, lam and the weights. ``solution.dual`` and ``y - fitted``
-    are candidates for the dual point; each is scaled until it is feasible for all blocks, and the
-    better bound is reported.
+    Everything is recomputed from X, y, lam and the weights. ``solution.dual`` and
+    ``solution.residual``, recomputed, are candidates for the dual point; each is put into the
+    domain of the loss's conjugate, balanced where there is an intercept, scaled until it is
+    feasible for all blocks, and the better bound is reported.
 
     Parameters
     ----------

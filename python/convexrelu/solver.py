@@ -23,7 +23,8 @@ def solve(
     n_threads: int = 1,
     callback: Callable[[_core.Progress], bool | None] | None = None,
 ) -> Solution:
-    """Minimises ``1/(2n) ||sum_b A_b w_b - y||^2 + lam sum_b ||w_b||`` to certified optimality.
+    """Minimises ``1/(2n) ||sum_b A_b w_b - y||^2 + lam sum_b ||w_b||``, or another loss of the
+    problem with the same penalty, to certified optimality.
 
     Proximal steps whose smooth dual problems are solved by Newton's method on a working set of
     blocks, then Newton's method on the optimality conditions themselves. Blocks outside the
@@ -81,6 +82,10 @@ def solve(
     ('optimal', 0.190977)
     >>> solve(problem, 0.05, warm_start=solution).status
     'optimal'
+    >>> classes = Problem(X, x > 1, problem.patterns, loss="logistic", fit_intercept=True)
+    >>> solution = solve(classes, 0.01)
+    >>> solution.gap < 1e-8, ((solution.fitted > 0) == (x > 1)).all()
+    (True, np.True_)
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a Problem, got {type(problem).__name__}")

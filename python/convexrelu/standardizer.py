@@ -57,8 +57,12 @@ class Standardizer:
         self._y_scale = _validate.number(y_scale, "y_scale", low=0.0, open_low=True)
 
     @classmethod
-    def fit(cls, X: ArrayLike, y: ArrayLike) -> Standardizer:
+    def fit(
+        cls, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> Standardizer:
         """Means and standard deviations of the columns of X (n, d) and of y (n,).
+
+        With ``sample_weight`` (n,) rows count so many times; those of weight 0 do not count at all.
 
         The scale of a constant column is 1, so that it becomes a column of zeros and has no weight
         in a trained network; likewise that of a constant y. Entries that differ in their last bits
@@ -66,8 +70,13 @@ class Standardizer:
         """
         X = _validate.matrix(X, "X")
         y = _validate.vector(y, "y", size=X.shape[0])
-        x_mean, x_scale = map(np.concatenate, zip(*map(_mean_and_scale, _stripes(X)), strict=True))
-        y_mean, y_scale = _mean_and_scale(y[:, None])
+        weight = _validate.sample_weight(sample_weight, len(X))
+        if weight.size:
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        shares = weight / weight.max() if weight.size else None
+        moments = [_mean_and_scale(stripe, shares) for stripe in _stripes(X)]
+        x_mean, x_scale = map(np.concatenate, zip(*moments, strict=True))
+        y_mean, y_scale = _mean_and_scale(y[:, None], shares)
         return cls(x_mean, x_scale, float(y_mean[0]), float(y_scale[0]))
 
     @property
@@ -267,16 +276,19 @@ def _units(X: NDArray[np.float64]) -> NDArray[np.float64]:
     return units
 
 
-def _mean_and_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_and_scale(
+    X: NDArray[np.float64], weight: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of each column, computed where neither sums nor squares overflow or vanish."""
     unit = _units(X)
     relative = X / unit
-    mean = relative.mean(axis=0)
+    mean = np.average(relative, axis=0, weights=weight)
     deviation = relative - mean
     largest = np.abs(deviation).max(axis=0)
     constant = np.ptp(relative, axis=0) <= _LAST_BITS
     largest[constant] = 1.0
-    scale = largest * np.sqrt(np.square(deviation / largest).mean(axis=0))
+    variance = np.average(np.square(deviation / largest), axis=0, weights=weight)
+    scale = largest * np.sqrt(variance)
     smallest = np.finfo(np.float64).smallest_subnormal
     return (
         np.where(constant, X[0], mean * unit),

@@ -28,25 +28,25 @@ void bind_pruning(py::module_& m) {
   m.def(
       "prune_solution",
       [](const Solution& solution, Index n_neurons, PruningScore score, bool correct,
-         std::uint64_t seed) {
-        PrunedSolution pruned = watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+         std::uint64_t seed, std::optional<double> time_limit) {
+        PrunedSolution pruned = watched(time_limit, py::none(), [&](Monitor& monitor) {
           return prune(solution, {n_neurons, score, correct, seed}, monitor);
         });
         return py::make_tuple(std::move(pruned.solution), to_list(pruned.history));
       },
       py::arg("solution"), py::arg("n_neurons"), py::arg("score"), py::arg("correct"),
-      py::arg("seed"));
+      py::arg("seed"), py::arg("time_limit"));
   m.def(
       "prune_network",
       [](const Network& network, const Matrix& X, const Vector& y, double lam, Index n_neurons,
-         PruningScore score, bool correct, std::uint64_t seed) {
-        PrunedNetwork pruned = watched(std::nullopt, py::none(), [&](Monitor& monitor) {
+         PruningScore score, bool correct, std::uint64_t seed, std::optional<double> time_limit) {
+        PrunedNetwork pruned = watched(time_limit, py::none(), [&](Monitor& monitor) {
           return prune(network, X, y, lam, {n_neurons, score, correct, seed}, monitor);
         });
         return py::make_tuple(std::move(pruned.network), to_list(pruned.history));
       },
       py::arg("network"), py::arg("X"), py::arg("y"), py::arg("lam"), py::arg("n_neurons"),
-      py::arg("score"), py::arg("correct"), py::arg("seed"));
+      py::arg("score"), py::arg("correct"), py::arg("seed"), py::arg("time_limit"));
 }
 
 }  // namespace convexrelu

@@ -6,8 +6,9 @@ namespace convexrelu {
 
 void bind_network(py::module_& m) {
   py::class_<Network>(m, "Network")
-      .def(py::init<Matrix, Vector, std::optional<Matrix>>(), py::arg("hidden"), py::arg("output"),
-           py::arg("gates"))
+      .def(py::init<Matrix, Vector, std::optional<Matrix>, double>(), py::arg("hidden"),
+           py::arg("output"), py::arg("gates"), py::arg("intercept"))
+      .def_property_readonly("intercept", &Network::intercept)
       .def_property_readonly("hidden", &Network::hidden,
                              py::return_value_policy::reference_internal)
       .def_property_readonly("output", &Network::output,
@@ -30,13 +31,13 @@ void bind_network(py::module_& m) {
       .def(
           "objective",
           [](const Network& network, ConstMatrixRef X, const Vector& y, double lam,
-             const Vector& sample_weight, int n_threads) {
+             const Vector& sample_weight, int n_threads, LossChoice loss, const Vector& offset) {
             return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
-              return network.objective(X, y, lam, sample_weight, n_threads, monitor);
+              return network.objective(X, y, lam, sample_weight, n_threads, monitor, loss, offset);
             });
           },
           py::arg("X"), py::arg("y"), py::arg("lam"), py::arg("sample_weight"),
-          py::arg("n_threads"))
+          py::arg("n_threads"), py::arg("loss"), py::arg("offset"))
       .def("balance", &Network::balance)
       .def("merge", &Network::merge, py::arg("tol"))
       .def("split", &Network::split, py::arg("neuron"), py::arg("shares"));

@@ -25,6 +25,7 @@ void bind_solution(py::module_& m) {
       .def_property_readonly(
           "weights", [](const Solution& s) -> const Matrix& { return s.weights; },
           py::return_value_policy::reference_internal)
+      .def_readonly("intercept", &Solution::intercept)
       .def_property_readonly(
           "fitted", [](const Solution& s) -> const Vector& { return s.fitted; },
           py::return_value_policy::reference_internal)
@@ -44,22 +45,25 @@ void bind_solution(py::module_& m) {
   m.def(
       "make_solution",
       [](const Problem& problem, double lam, Status status, const BlockArray& active_set,
-         const Matrix& weights, const Vector& dual, long n_iter, double global_lower_bound) {
+         const Matrix& weights, const Vector& dual, long n_iter, double global_lower_bound,
+         double intercept) {
         return watched(std::nullopt, py::none(), [&](Monitor& monitor) {
           Solution solution = make_solution(problem, lam, status, to_blocks(active_set), weights,
-                                            dual, n_iter, 1, monitor);
+                                            dual, n_iter, 1, monitor, intercept);
           solution.global_lower_bound = global_lower_bound;
           return solution;
         });
       },
       py::arg("problem"), py::arg("lam"), py::arg("status"), py::arg("active_set"),
-      py::arg("weights"), py::arg("dual"), py::arg("n_iter"), py::arg("global_lower_bound"));
+      py::arg("weights"), py::arg("dual"), py::arg("n_iter"), py::arg("global_lower_bound"),
+      py::arg("intercept") = 0.0);
 
   m.def(
       "certify",
       [](const Solution& s, int n_threads) {
         const Certificate c = watched(std::nullopt, py::none(), [&](Monitor& monitor) {
-          return certify(s.problem, s.lam, s.active_set, s.weights, s.dual, n_threads, monitor);
+          return certify(s.problem, s.lam, s.active_set, s.weights, s.dual, n_threads, monitor,
+                         s.intercept);
         });
         return py::make_tuple(c.primal, c.dual, c.gap, c.stationarity, c.cone_violation);
       },

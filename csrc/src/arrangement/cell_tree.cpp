@@ -431,6 +431,7 @@ class RaySampler {
     R_.conservativeResize(k, k);
   }
 
+  // One draw is enough but with a probability of the order of kDependent: basis_ has a column less than rows.
   Vector draw_ray() {
     Vector ray, coefficients;
     do {

@@ -341,6 +341,7 @@ OwnPatterns own_patterns(const Network& network, ConstMatrixRef X, double kink_t
 NetworkReport check_network(const Network& network, const Matrix& X, const Vector& y, double lam,
                             const Vector& sample_weight, double tol, double kink_tol, int n_threads,
                             Monitor& monitor) {
+  require_no_intercept(network, "check_network takes networks without an intercept");
   require_finite(X, "X");
   require_finite(y, "y");
   require_positive(lam, "lam");
@@ -372,7 +373,8 @@ Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n
   if (solution.problem.formulation() == Formulation::gated) return solution;
   const ScaledProblem& problem = solution.problem.scaled();
   const double lam = problem.scaled_lam(solution.lam);
-  const Vector r = problem.to_scaled(solution.dual);
+  Vector r = problem.to_scaled(solution.dual);
+  problem.make_feasible(r);
   PricingOptions options;
   options.tol = tol;
   options.threshold = lam;
@@ -390,6 +392,7 @@ Solution bound_globally(Solution solution, double tol, std::uint64_t seed, int n
 std::vector<Network> descent_path(const Network& network, const Matrix& X, const Vector& y,
                                   double lam, const Vector& sample_weight, const Patterns& more,
                                   Index n_steps, int n_threads, Monitor& monitor) {
+  require_no_intercept(network, "descent_path takes networks without an intercept");
   if (more.n_samples() != X.rows() || more.n_features() != X.cols()) {
     throw_invalid("patterns are of " + std::to_string(more.n_samples()) + " samples and " +
                   std::to_string(more.n_features()) + " features, but X has " +

@@ -12,6 +12,9 @@
 // like P where l_i is large: of the s largest, P itself is taken, in the coordinates V_s'x_b (k s of them,
 // top_k_s below), and K of the others.
 //
+// Where the rows are scaled by S, X and the overlaps are weighted by it: S X for X, and o_bc the share of
+// sum S^2 in the samples of D_b and D_c. Everything is made anew for every system then, n d^2 + 10 d^3.
+//
 // Vectors are (d, k) matrices, one column a block. Set-up n (k s)^2 for what of Z_s = [D_b X V_s] is new,
 // 10 k^3 + 2 d k^3 + (k s)^3/3; application 4 d k (d + 2 k) + 2 (k s)^2.
 #pragma once
@@ -33,17 +36,21 @@ class KroneckerPreconditioner {
   // Once per problem, O(n d^2 + d^3).
   KroneckerPreconditioner(const ScaledProblem& problem, Monitor& monitor);
 
-  // Blocks of the patterns listed; alpha and rho (k) with 0 <= rho < 1/alpha, directions e (d, k).
+  // Blocks of the patterns listed; alpha and rho (k) with 0 <= rho < 1/alpha, directions e (d, k); S (n), or
+  // empty for the identity.
   void setup(const std::vector<Index>& patterns, const Vector& alpha, const Vector& rho,
-             const Matrix& directions, int n_threads, Monitor& monitor);
+             const Matrix& directions, const Vector& row_scale, int n_threads, Monitor& monitor);
 
   // out (d, k) = an approximation of P^-1 in. Allocates nothing after the first call.
   void apply(const Matrix& in, Matrix& out, Monitor& monitor) const;
 
  private:
+  void decompose(ConstMatrixRef X, Monitor& monitor);
   Index n_top(Index k) const;
   void update_top(const std::vector<Index>& patterns, int n_threads, Monitor& monitor);
   void factor_top(const Vector& alpha, const Vector& rho, int n_threads, Monitor& monitor);
+  Matrix weighted_overlaps(const std::vector<Index>& patterns, const Vector& row_scale,
+                           int n_threads, Monitor& monitor) const;
   Matrix between_directions(int n_threads, Monitor& monitor) const;
   void solve_kronecker(const Matrix& in, Matrix& out, Monitor& monitor) const;
 
@@ -56,6 +63,7 @@ class KroneckerPreconditioner {
   Matrix capacitance_;         // (k, k) Cholesky factor of diag(1/alpha - rho)^-1 - E' K^-1 E
   bool corrected_ = false;
 
+  Matrix scaled_X_;  // S X, empty without S
   Index s_ = 0;
   Matrix top_X_;                                        // (n, s) X V_s
   std::vector<Index> known_;                            // the patterns of Z_s
@@ -70,7 +78,11 @@ class KroneckerPreconditioner {
 inline KroneckerPreconditioner::KroneckerPreconditioner(const ScaledProblem& problem,
                                                         Monitor& monitor)
     : problem_(problem) {
-  const Matrix& X = problem.X();
+  decompose(problem.X(), monitor);
+}
+
+// V and l of X'X/n.
+inline void KroneckerPreconditioner::decompose(ConstMatrixRef X, Monitor& monitor) {
   Matrix gram = Matrix::Zero(X.cols(), X.cols());
   add_outer_product(X.transpose(), 1.0 / static_cast<double>(X.rows()), gram, 1, monitor);
   l_ = symmetric_eigenvalues(std::move(gram), &V_, &monitor).cwiseMax(0.0);
@@ -104,13 +116,23 @@ inline Index KroneckerPreconditioner::n_top(Index k) const {
 
 inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, const Vector& alpha,
                                            const Vector& rho, const Matrix& directions,
-                                           int n_threads, Monitor& monitor) {
+                                           const Vector& row_scale, int n_threads,
+                                           Monitor& monitor) {
+  Matrix overlaps;
+  if (row_scale.size() > 0) {
+    scaled_X_ = row_scale.asDiagonal() * problem_.X();
+    decompose(scaled_X_, monitor);
+    s_ = 0;
+    known_.clear();
+    overlaps = weighted_overlaps(patterns, row_scale, n_threads, monitor);
+  } else {
+    overlaps = problem_.overlaps(patterns, &monitor);
+  }
   const Vector root = alpha.cwiseSqrt();
   Matrix U;
-  const Vector m = symmetric_eigenvalues(root.asDiagonal() * problem_.overlaps(patterns, &monitor) *
-                                             root.asDiagonal(),
-                                         &U, &monitor)
-                       .cwiseMax(0.0);
+  const Vector m =
+      symmetric_eigenvalues(root.asDiagonal() * overlaps * root.asDiagonal(), &U, &monitor)
+          .cwiseMax(0.0);
   T_ = root.asDiagonal() * U;
   inverse_ = ((l_ * m.transpose()).array() + 1.0).inverse();
   multiply(V_.transpose(), directions, rotated_directions_, monitor);
@@ -122,6 +144,22 @@ inline void KroneckerPreconditioner::setup(const std::vector<Index>& patterns, c
   capacitance_ = -between_directions(n_threads, monitor);
   capacitance_.diagonal().array() += (alpha.cwiseInverse() - rho).array().inverse();
   corrected_ = factor_cholesky(capacitance_, {n_threads, &monitor}) < 0;
+}
+
+// The shares of sum S^2 that pairs of patterns have in common (k, k).
+inline Matrix KroneckerPreconditioner::weighted_overlaps(const std::vector<Index>& patterns,
+                                                         const Vector& row_scale, int n_threads,
+                                                         Monitor& monitor) const {
+  const Index k = static_cast<Index>(patterns.size());
+  Matrix masks(row_scale.size(), k);
+  for (Index j = 0; j < k; ++j) {
+    masks.col(j) = row_scale;
+    problem_.apply_mask({patterns[static_cast<std::size_t>(j)], +1}, masks.col(j));
+  }
+  Matrix result = Matrix::Zero(k, k);
+  const double total = row_scale.squaredNorm();
+  add_outer_product(masks.transpose(), total > 0.0 ? 1.0 / total : 0.0, result, n_threads, monitor);
+  return result.selfadjointView<Eigen::Lower>();
 }
 
 // The lower triangle of E' K^-1 E, in shares that do not depend on the number of threads.
@@ -150,7 +188,8 @@ inline void KroneckerPreconditioner::update_top(const std::vector<Index>& patter
   if (s != s_) {
     known_.clear();
     s_ = s;
-    multiply(problem_.X(), V_.rightCols(s), top_X_, monitor);
+    const Matrix& X = scaled_X_.size() > 0 ? scaled_X_ : problem_.X();
+    multiply(X, V_.rightCols(s), top_X_, monitor);
   }
   if (known_ == patterns || s == 0) return;
   const auto start = [s](Index place) { return s * place; };

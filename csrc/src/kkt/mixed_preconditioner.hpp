@@ -1,10 +1,10 @@
 // A preconditioner for the KKT system of a gated problem with many samples: the system itself, but for
 // an H that is factored in float32 and may be an earlier one.
 //
-//   J^ = [ H^  B      ]    H^ = L L' = I + (XX'/n) o (D diag(alpha) D')   (n, n)
+//   J^ = [ H^  B      ]    H^ = L L' = I + (XX'/n) o (S D diag(alpha) D'S)   (n, n)
 //        [ B'  -Delta ]    D = [D_b]_b (n, k)
 //
-// L is that of the members and alpha of the last factor(). B (n, k) and Delta = diag(delta) >= 0 are those
+// L is that of the members, alpha and S of the last factor(). B (n, k) and Delta = diag(delta) >= 0 are those
 // of the present: conjugate gradients on J preconditioned by J^ then stay where B'r = Delta a, and J is
 // positive definite there (Keller, Gould & Wathen 2000). Float32 serves as long as what it rounds off H
 // is small beside the I in it.
@@ -32,9 +32,9 @@ class MixedPreconditioner {
       : problem_(problem),
         X_((problem.X() / std::sqrt(static_cast<double>(problem.n_samples()))).cast<float>()) {}
 
-  // Makes L. False, and there is none, if H is not positive definite in float32.
-  bool factor(const std::vector<Index>& patterns, const Vector& alpha, int n_threads,
-              Monitor& monitor);
+  // Makes L, S (n) empty for the identity. False, and there is none, if H is not positive definite in float32.
+  bool factor(const std::vector<Index>& patterns, const Vector& alpha, const Vector& row_scale,
+              int n_threads, Monitor& monitor);
   bool has_factor() const { return has_factor_; }
 
   // Takes over B and delta; there must be an L. False if J^ is singular to working precision.
@@ -66,7 +66,7 @@ class MixedPreconditioner {
 };
 
 inline bool MixedPreconditioner::factor(const std::vector<Index>& patterns, const Vector& alpha,
-                                        int n_threads, Monitor& monitor) {
+                                        const Vector& row_scale, int n_threads, Monitor& monitor) {
   const Index n = problem_.n_samples(), k = alpha.size();
   has_factor_ = false;
   require_memory(sizeof(float) * (static_cast<double>(n) * static_cast<double>(n + k) -
@@ -76,6 +76,7 @@ inline bool MixedPreconditioner::factor(const std::vector<Index>& patterns, cons
   for (Index j = 0; j < k; ++j) {
     column.setConstant(std::sqrt(alpha(j)));
     problem_.apply_mask({patterns[static_cast<std::size_t>(j)], +1}, column);
+    if (row_scale.size() > 0) column.array() *= row_scale.array();
     masks.col(j) = column.cast<float>();
   }
   L_.resize(n, n);

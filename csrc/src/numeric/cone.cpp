@@ -180,7 +180,8 @@ void ConeProjector::factor(const std::vector<Index>& rows, Face& face) {
 }
 
 // Rounds of restoring tau and q from the factorisation and letting rows enter, until none does:
-// that leaves tau and q of the face as computed, and the slacks of that q.
+// that leaves tau and q of the face as computed, and the slacks of that q. Ends: a row that enters is a step, and
+// count_step() widens the tolerance up to where no row is a candidate.
 void ConeProjector::iterate(const std::int8_t* sigma, Face& face, double threshold) {
   tolerance_ = kSlackRounding;
   steps_left_ = kStepsPerFeature * (q_.size() + 16);
@@ -210,7 +211,7 @@ void ConeProjector::count_step() {
   steps_left_ = kStepsPerFeature * (q_.size() + 16);
 }
 
-// Leaves the row with the worst multiplier of the wrong sign out until there is none.
+// Leaves the row with the worst multiplier of the wrong sign out, one less each time, until there is none.
 void ConeProjector::restore_signs(const std::int8_t* sigma, Face& face) {
   const double rounding = (tolerance_ - kSlackRounding) * c_norm_;
   for (;;) {
@@ -265,7 +266,7 @@ void ConeProjector::find_candidates(const std::int8_t* sigma) {
   }
 }
 
-// Lets the candidates enter, most violated first, until none is violated. False if none could.
+// Lets the candidates enter, most violated first, each once, until none is violated. False if none could.
 bool ConeProjector::enter_candidates(const std::int8_t* sigma, Face& face) {
   bool entered = false;
   while (!candidates_.empty()) {
@@ -290,7 +291,7 @@ bool ConeProjector::enter_candidates(const std::int8_t* sigma, Face& face) {
 
 // One step of Goldfarb & Idnani. With the split n = N_F a + z of the entering normal, q moves along
 // z and tau along -a until the row is satisfied; a row whose multiplier reaches zero before leaves,
-// which turns the direction. False where n depends on N_F and no row can leave: then n.q = a.N_F'q is
+// which turns the direction: one less each time. False where n depends on N_F and no row can leave: then n.q = a.N_F'q is
 // a rounded zero.
 bool ConeProjector::enter(Index row, const std::int8_t* sigma, Face& face) {
   const double slack = normals_.col(row).dot(q_);

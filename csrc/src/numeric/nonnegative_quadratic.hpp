@@ -23,7 +23,8 @@ class NonnegativeQuadratic {
 
   Index size() const { return static_cast<Index>(passive_.size()); }
 
-  // The minimum over the passive variables, by steps to the first that reaches zero.
+  // The minimum over the passive variables, by steps to the first that reaches zero: one less each time, but
+  // the last.
   void descend(Vector& a);
 
   Vector passive_solution() const;

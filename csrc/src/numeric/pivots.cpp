@@ -61,7 +61,7 @@ std::vector<Index> pivots(Matrix A, double tolerance, Index most, Monitor* monit
   return std::move(qr.order);
 }
 
-Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor) {
+Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor, double slope) {
   const Index most = std::min(A.rows(), A.cols());
   const double rounding = static_cast<double>(most) * kEpsilon;
   const std::vector<Index> independent = pivots(A, rounding, most, monitor);
@@ -70,7 +70,9 @@ Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor) {
   stacked << A(Eigen::all, independent), b;
   factor_qr(stacked, monitor);
   auto solution = stacked.col(rank).head(rank);
-  stacked.topLeftCorner(rank, rank).triangularView<Eigen::Upper>().solveInPlace(solution);
+  const auto R = stacked.topLeftCorner(rank, rank).triangularView<Eigen::Upper>();
+  if (slope != 0.0) solution -= R.transpose().solve(Vector::Constant(rank, slope).eval());
+  R.solveInPlace(solution);
   Vector x = Vector::Zero(A.cols());
   x(independent) = solution;
   return x;

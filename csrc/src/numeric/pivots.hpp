@@ -24,9 +24,9 @@ PivotedQr factor_pivoted_qr(Matrix& A, double tolerance, Index most, Monitor* mo
 // The pivots alone.
 std::vector<Index> pivots(Matrix A, double tolerance, Index most, Monitor* monitor);
 
-// x (n) with the least ||A x - b||, A (m, n): of the columns that depend on others, to rounding, one of several
-// takes part. O(m n min(m, n))
-Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor);
+// x (n) with the least 1/2 ||A x - b||^2 + slope sum x, A (m, n): of the columns that depend on others, to
+// rounding, one of several takes part. O(m n min(m, n))
+Vector least_squares(const Matrix& A, const Vector& b, Monitor* monitor, double slope = 0.0);
 
 }  // namespace numeric
 }  // namespace convexrelu

@@ -300,9 +300,20 @@ bool Simplex::minimize(ConstVectorRef cost, Monitor* monitor) {
   move_to_vertex(monitor);
   if (x_other_.size() == 0) return true;
   const Vector scaled_cost = cost.cwiseProduct(scale_);
-  // Rounding can undo what the lexicographic rule promises: after so many steps in one place
-  // Bland's rule is tried, and then the vertex is taken as it is.
+  // Rounding can undo what the lexicographic rule promises: after so many steps that cost.x has not fallen
+  // by more than rounding Bland's rule is tried, and then the vertex is taken as it is. So it ends: what is
+  // least only falls, by no less than that.
   const Index patience = 10 * size() + 100;
+  const auto value = [&] {
+    double sum = 0.0, size = 0.0;
+    for (Index i = 0; i < rank(); ++i) {
+      const double part = scaled_cost(basic(i)) * x_basic_(i);
+      sum += part;
+      size += std::abs(part);
+    }
+    return std::pair(sum, kEpsilon * size);
+  };
+  double least = kInfinity;
   for (Index n_in_place = 0; n_in_place < 10 * patience;) {
     keep_going(monitor);
     const Index column = entering_column(scaled_cost, n_in_place > patience);
@@ -310,11 +321,14 @@ bool Simplex::minimize(ConstVectorRef cost, Monitor* monitor) {
     const Index row = leaving_row(column);
     if (row < 0) return false;
     const double step = std::max(x_basic_(row), 0.0) / T_(row, column);
-    n_in_place = step > tol_ ? 0 : n_in_place + 1;
     x_basic_ -= step * T_.col(column);
     x_basic_(row) = 0.0;
     x_other_(column) = step;
     pivot(row, column, x_other_.size(), monitor);
+    const auto [now, rounding] = value();
+    const bool falls = step > tol_ && now < least - rounding;
+    n_in_place = falls ? 0 : n_in_place + 1;
+    if (falls) least = now;
   }
   return true;
 }
@@ -359,7 +373,7 @@ bool Simplex::for_each_vertex(const std::function<bool(const Simplex&)>& visit,
   std::set<std::vector<Index>> seen{sorted_basis()};
   std::deque<std::vector<Index>> open{*seen.begin()};
   std::set<std::vector<Index>> supports;  // a vertex is known by its support
-  while (!open.empty()) {
+  while (!open.empty()) {                 // ends: a basis is opened once
     monitor.check();
     std::vector<Index> order = std::move(open.front());
     open.pop_front();

@@ -1,7 +1,6 @@
 #include "convexrelu/optimal_set/optimal_set.hpp"
 
 #include <Eigen/Cholesky>
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -12,7 +11,9 @@
 #include "base/preconditions.hpp"
 #include "base/random.hpp"
 #include "convexrelu/base/error.hpp"
-#include "optimal_set/equicorrelation.hpp"
+#include "numeric/pivots.hpp"
+#include "numeric/watched_dense.hpp"
+#include "optimal_set/all_patterns.hpp"
 #include "optimal_set/sparsest_vertex.hpp"
 
 namespace convexrelu {
@@ -76,6 +77,7 @@ Matrix select(const Matrix& A, const std::vector<Index>& columns) { return A(Eig
 
 OptimalSet find_optimal_set(const Solution& solution, const OptimalSetOptions& options,
                             Monitor& monitor) {
+  require_squared(solution.problem, "find_optimal_set takes solutions of the squared loss");
   require_parts_of(solution.problem, solution, "solution");
   require_positive(options.tol, "tol");
   const bool is_relu = solution.problem.formulation() == Formulation::relu;
@@ -197,14 +199,21 @@ void OptimalSet::find_support(Monitor& monitor) {
   note_pivots(all);
   Vector seen = Vector::Zero(k), before;
   double n_seen = 0.0;
+  // Where a vertex needs coordinates that are taken for zero, the tolerance does not separate those from real
+  // ones.
+  const auto vertex_of = [&](const Simplex& walk, const Matrix& columns) {
+    const Vector point = vertex(walk, columns, monitor);
+    if ((point.array() > 0.0).count() > (walk.point().array() > 0.0).count()) is_separated_ = false;
+    return point;
+  };
   const auto look = [&](const Vector& point) {
     seen += point;
     n_seen += 1.0;
     misfit_ = std::max(misfit_, misfit(point));
   };
-  // Every round sees a neuron that was not seen before.
+  // Ends: every round sees a neuron that was not seen before.
   all.move_to_vertex(&monitor);
-  look(vertex(all, scaled_Q_));
+  look(vertex_of(all, scaled_Q_));
   for (;;) {
     monitor.check();
     Vector cost(k);
@@ -214,7 +223,7 @@ void OptimalSet::find_support(Monitor& monitor) {
       misfit_ = kInfinity;
       break;
     }
-    const Vector point = vertex(all, scaled_Q_);
+    const Vector point = vertex_of(all, scaled_Q_);
     if (!(cost.dot(point) < 0.0)) break;
     look(point);
   }
@@ -233,7 +242,7 @@ void OptimalSet::find_support(Monitor& monitor) {
   for (Index b = 0; b < s; ++b) {
     monitor.check();
     if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b), &monitor);
-    const Vector point = vertex(walk);
+    const Vector point = vertex_of(walk, support_Q_);
     misfit_ = std::max(misfit_, misfit(from_support(point)));
     for (Index j = 0; j < s; ++j) {
       if (point(j) <= 0.0) can_be_zero[at(j)] = true;
@@ -278,7 +287,7 @@ Vector OptimalSet::checked(Vector alpha) const {
 
 // The vertex at which a walk over some columns is. What it takes for zero is left out, and where that is
 // more than rounding the others are fitted again.
-Vector OptimalSet::vertex(const Simplex& walk, const Matrix& columns) const {
+Vector OptimalSet::vertex(const Simplex& walk, const Matrix& columns, Monitor& monitor) const {
   const Vector x = walk.point();
   if (walk.noise() <= kRounding) return x;
   std::vector<Index> positive;
@@ -288,7 +297,7 @@ Vector OptimalSet::vertex(const Simplex& walk, const Matrix& columns) const {
   Matrix units = select(columns, positive);
   const Vector lengths = units.colwise().norm();
   units.array().rowwise() /= lengths.transpose().array();
-  const Vector values = units.colPivHouseholderQr().solve(fitted_).cwiseQuotient(lengths);
+  const Vector values = least_squares(units, fitted_, &monitor).cwiseQuotient(lengths);
   Vector fitting = Vector::Zero(x.size());
   fitting(positive) = values.cwiseMax(0.0);
   const Vector raw = walk.raw_point();
@@ -318,10 +327,10 @@ Vector OptimalSet::from_support(ConstVectorRef v) const {
   return all;
 }
 
-Vector OptimalSet::minimize(ConstVectorRef cost) const {
+Vector OptimalSet::minimize(ConstVectorRef cost, Monitor& monitor) const {
   Simplex walk(polytope_);
-  walk.minimize(on_support(cost));
-  return checked(from_support(vertex(walk)));
+  walk.minimize(on_support(cost), &monitor);
+  return checked(from_support(vertex(walk, monitor)));
 }
 
 std::pair<Vector, Vector> OptimalSet::norm_bounds(Monitor& monitor) const {
@@ -330,16 +339,18 @@ std::pair<Vector, Vector> OptimalSet::norm_bounds(Monitor& monitor) const {
   Simplex walk(polytope_);
   for (Index b = 0; b < s; ++b) {
     walk.minimize(Vector::Unit(s, b), &monitor);
-    low(b) = vertex(walk)(b);
+    low(b) = vertex(walk, monitor)(b);
     walk.minimize(-Vector::Unit(s, b), &monitor);
-    high(b) = vertex(walk)(b);
+    high(b) = vertex(walk, monitor)(b);
   }
   return {from_support(low) * lam(), from_support(high) * lam()};
 }
 
 Vector OptimalSet::smallest(Monitor& monitor) const {
   Simplex best = polytope_;
-  const auto count = [&](const Simplex& walk) { return (vertex(walk).array() > 0.0).count(); };
+  const auto count = [&](const Simplex& walk) {
+    return (vertex(walk, monitor).array() > 0.0).count();
+  };
   Index least = count(best), bound = 0, n_listed = 0;
   const auto look = [&](const Simplex& walk) {
     const Index n = count(walk);
@@ -379,7 +390,7 @@ Vector OptimalSet::smallest(Monitor& monitor) const {
                         std::to_string(least) + " are enough, no fewer than " +
                         std::to_string(bound) + " can be");
   }
-  return checked(from_support(vertex(best)));
+  return checked(from_support(vertex(best, monitor)));
 }
 
 Vector OptimalSet::min_norm(Monitor& monitor) const {
@@ -398,13 +409,15 @@ Vector OptimalSet::best_for(ConstMatrixRef F, ConstVectorRef target, Monitor& mo
 Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) const {
   constexpr double kDownhill = 1e-14;
   if (F.rows() > F.cols()) {  // lengths differ by the same
-    const Eigen::HouseholderQR<Matrix> qr(F);
     const Index r = F.cols();
-    F = Matrix(qr.matrixQR().topRows(r).triangularView<Eigen::Upper>());
-    target = Vector(qr.householderQ().adjoint() * target).head(r);
+    Matrix stacked(F.rows(), r + 1);
+    stacked << F, target;
+    factor_qr(stacked, &monitor);
+    F = stacked.topLeftCorner(r, r).triangularView<Eigen::Upper>();
+    target = stacked.col(r).head(r);
   }
   Simplex walk(polytope_);
-  std::vector<Vector> vertices{vertex(walk)}, images{F * vertices[0] - target};
+  std::vector<Vector> vertices{vertex(walk, monitor)}, images{F * vertices[0] - target};
   std::vector<double> share{1.0};
   const auto combined = [&](const std::vector<Vector>& points) {
     Vector sum = Vector::Zero(points[0].size());
@@ -416,11 +429,11 @@ Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) cons
   for (;;) {
     monitor.check();
     const Vector p = combined(images);
-    if (!(p.norm() < least)) break;
+    if (!(p.norm() < least * (1.0 - kEpsilon))) break;
     least = p.norm();
     best = combined(vertices);
     walk.minimize(F.transpose() * p, &monitor);
-    const Vector next = vertex(walk), image = F * next - target;
+    const Vector next = vertex(walk, monitor), image = F * next - target;
     size = std::max(size, image.norm());
     if (!(p.dot(p - image) > kDownhill * size * (p - image).norm())) break;
     vertices.push_back(next);
@@ -431,7 +444,7 @@ Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) cons
       const Index c = static_cast<Index>(images.size()) - 1;
       Matrix apart(F.rows(), c);
       for (Index i = 0; i < c; ++i) apart.col(i) = images[at(i + 1)] - images[0];
-      const Vector coefficients = apart.colPivHouseholderQr().solve(-images[0]);
+      const Vector coefficients = least_squares(apart, -images[0], &monitor);
       Vector least_shares(c + 1);
       least_shares << 1.0 - coefficients.sum(), coefficients;
       double step = 1.0;
@@ -464,7 +477,7 @@ Matrix OptimalSet::vertices(Index max_vertices, Monitor& monitor) const {
   const auto add = [&](const Simplex& walk) {
     if (static_cast<Index>(found.size()) == max_vertices) return false;
     is_exact = is_exact && walk.noise() <= kRounding;
-    found.push_back(checked(from_support(vertex(walk))));
+    found.push_back(checked(from_support(vertex(walk, monitor))));
     return true;
   };
   if (!polytope_.for_each_vertex(add, monitor)) {
@@ -485,7 +498,7 @@ Matrix OptimalSet::sample(Index size, std::uint64_t seed, Monitor& monitor) cons
   const Index D = dimension();
   Matrix points(size, this->size());
   if (D == 0) {
-    points.rowwise() = checked(from_support(vertex(polytope_))).transpose();
+    points.rowwise() = checked(from_support(vertex(polytope_, monitor))).transpose();
     return points;
   }
   Random random(seed);
@@ -564,13 +577,13 @@ std::pair<Vector, Vector> OptimalSet::prediction_range(ConstMatrixRef X_new,
   for (Index k = 0; k < low.size(); ++k) {
     if (k % 64 == 0) monitor.check();
     walk.minimize(costs.col(k), &monitor);
-    low(k) = costs.col(k).dot(vertex(walk));
+    low(k) = costs.col(k).dot(vertex(walk, monitor));
     if (dimension() == 0) {
       high(k) = low(k);
       continue;
     }
     walk.minimize(-costs.col(k), &monitor);
-    high(k) = std::max(low(k), costs.col(k).dot(vertex(walk)));
+    high(k) = std::max(low(k), costs.col(k).dot(vertex(walk, monitor)));
   }
   return {low, high};
 }

@@ -147,6 +147,7 @@ class Pruner {
 
   void walk_to_vertex(double tie, const Vector& fit) {
     Simplex simplex(activations_, beta_, tie, &monitor_);
+    // At most k steps: every one makes a neuron zero, or spends a column (see Simplex::move_to_vertex).
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
       if (simplex.reduce(penalties_, &monitor_) < 0) {
@@ -186,6 +187,7 @@ class Pruner {
     if (needs_others() && static_cast<Index>(active.size()) > options_.n_neurons) {
       factor.emplace(unit_activations(active), monitor_);
     }
+    // A neuron less each time.
     while (n_neurons() > options_.n_neurons) {
       monitor_.check();
       const Vector scores = score(active, factor);
@@ -307,6 +309,7 @@ class Pruner {
 }  // namespace
 
 PrunedSolution prune(const Solution& solution, const PruningOptions& options, Monitor& monitor) {
+  require_squared(solution.problem, "prune takes solutions of the squared loss");
   require_parts_of(solution.problem, solution, "solution");
   const ScaledProblem& scaled = solution.problem.scaled();
   const Matrix weights = solution.weights / scaled.weight_unit();
@@ -332,6 +335,7 @@ PrunedSolution prune(const Solution& solution, const PruningOptions& options, Mo
 
 PrunedNetwork prune(const Network& network, ConstMatrixRef X, const Vector& y, double lam,
                     const PruningOptions& options, Monitor& monitor) {
+  require_no_intercept(network, "prune takes networks without an intercept");
   const Index m = network.n_neurons();
   const bool is_relu = network.formulation() == Formulation::relu;
   if (X.cols() != network.n_features()) {

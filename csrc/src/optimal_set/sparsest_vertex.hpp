@@ -36,8 +36,8 @@ class SparsestVertex {
     open_.push_back({std::move(polytope), std::move(necessary), 0});
   }
 
-  // To the end, or until the monitor throws: then best() and bound() say what is known. A vertex with
-  // no more than `known` is of no interest.
+  // To the end, or until the monitor throws: then best() and bound() say what is known. Of k coordinates a branch
+  // counts or closes one more in each of its two nodes, so there is an end.
   void search(Monitor& monitor) {
     while (!open_.empty()) {
       monitor.check();

@@ -2,7 +2,6 @@
 // it. Notation as in path.hpp; the system and its series are those of docs/theory/path/path.md.
 #pragma once
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "convexrelu/kkt/kkt_system.hpp"
 #include "convexrelu/numeric/cone.hpp"
 #include "convexrelu/program/problem.hpp"
+#include "numeric/pivots.hpp"
 
 namespace convexrelu {
 inline namespace path {
@@ -162,10 +162,14 @@ class ActiveSystem {
     p_.resize(d_, size());
     correlate(z_, c_, p_);
     rounding_ = kEpsilon * x_norm_ * z_.norm() / n_;
+    fit_rounding_ = rounding_ * x_norm_ * alphas().sum() / (mu_ * y_norm_);
   }
 
   // Of f_b = ||Proj_{K_b}(A_b'z/n)||, which is 1 while z = r/lam grows as lam falls.
   double rounding() const { return rounding_; }
+  // Of sum_b alpha_b A_b p_b, relative to mu ||y||: as far as p_b = A_b'z/n is rounded it is from mu y - z. It is
+  // along directions in which the objective is stationary.
+  double fit_rounding() const { return fit_rounding_; }
   // A threshold, or rounding where that is more.
   double visible(double threshold) const { return std::max(threshold, rounding_); }
   // alpha, slacks and multipliers (of unit normals, relative to their scales) and 1 - f below this
@@ -226,8 +230,9 @@ class ActiveSystem {
     for (int patience = kMaxPatience;; --patience) {
       if (!factor()) return false;
       const double residual = correct();
-      if (residual <= visible(kSettled)) return true;
-      if (patience == 0 || !(residual < kTooFar)) return residual <= visible(kAccepted);
+      const double rounding = visible(fit_rounding_);
+      if (residual <= std::max(kSettled, rounding)) return true;
+      if (patience == 0 || !(residual < kTooFar)) return residual <= std::max(kAccepted, rounding);
     }
   }
 
@@ -294,8 +299,9 @@ class ActiveSystem {
   double independence() const {
     if (size() == 0) return 1.0;
     if (size() > z_.size()) return 0.0;
-    const Eigen::ColPivHouseholderQR<Matrix> qr(columns().colwise().normalized());
-    return qr.matrixR().diagonal().cwiseAbs().minCoeff();
+    Matrix units = columns().colwise().normalized();
+    const PivotedQr qr = factor_pivoted_qr(units, 0.0, size(), &monitor_);
+    return qr.rank < size() ? 0.0 : std::abs(units(size() - 1, size() - 1));
   }
 
   // Unit columns whose remainder is below this are dependent.
@@ -308,17 +314,16 @@ class ActiveSystem {
       Matrix unit = columns();
       const Vector lengths = unit.colwise().norm().transpose();
       unit.colwise().normalize();
-      Eigen::ColPivHouseholderQR<Matrix> qr(unit);
-      qr.setThreshold(dependent);
-      const Index rank = qr.rank();
+      const PivotedQr qr = factor_pivoted_qr(unit, dependent, size(), &monitor_);
+      const Index rank = qr.rank;
       if (rank == size()) return;
-      Vector null = Vector::Zero(size());
-      null.head(rank) = -qr.matrixR()
-                             .topLeftCorner(rank, rank)
-                             .triangularView<Eigen::Upper>()
-                             .solve(qr.matrixR().col(rank).head(rank));
-      null(rank) = 1.0;
-      null = (qr.colsPermutation() * null).eval();
+      Vector in_order = Vector::Zero(size());
+      in_order.head(rank) = -unit.topLeftCorner(rank, rank)
+                                 .triangularView<Eigen::Upper>()
+                                 .solve(unit.col(rank).head(rank));
+      in_order(rank) = 1.0;
+      Vector null(size());
+      null(qr.order) = in_order;
       null = null.cwiseQuotient(lengths.cwiseMax(1e-300)).eval();  // of the columns as they are
       Index leaving = -1;
       double step = kInfinity;
@@ -370,7 +375,7 @@ class ActiveSystem {
   Vector z_;
   std::vector<Member> members_;
   Matrix c_, p_, directions_;
-  double rounding_ = 0.0;
+  double rounding_ = 0.0, fit_rounding_ = 0.0;
   bool refine_ = false;
   long n_factorisations_ = 0;
 };

@@ -95,6 +95,7 @@ Path::Path(Problem problem, double lam_max, double tol, Status status,
       segments_(std::move(segments)),
       events_(std::move(events)),
       n_factorisations_(n_factorisations) {
+  require_squared(problem_, "a Path is that of the squared loss");
   check();
 }
 
@@ -203,6 +204,7 @@ Solution Path::solution(double lam, int n_threads, Monitor& monitor) const {
 }
 
 Path trace_path(const Problem& problem, const PathOptions& options, Monitor& monitor) {
+  require_squared(problem, "trace_path follows the path of the squared loss");
   require_positive(options.lam_min, "lam_min");
   require_positive(options.tol, "tol");
   require_at_least(0, options.max_segments, "max_segments");

@@ -2,7 +2,6 @@
 // docs/theory/path/path.md.
 #pragma once
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "convexrelu/base/monitor.hpp"
+#include "numeric/pivots.hpp"
 #include "path/active_system.hpp"
 #include "path/event_finder.hpp"
 
@@ -157,7 +157,7 @@ class PieceSelection {
     if (may_depend && at_.size() > 0) {
       const Vector column = at_.column(block.block, block.q);
       const Matrix others = at_.columns();
-      const Vector share = others.colPivHouseholderQr().solve(column);
+      const Vector share = least_squares(others, column, &monitor_);
       if ((column - others * share).norm() <= kDependent * column.norm()) {
         Index leaving = -1;
         double step = kInfinity;

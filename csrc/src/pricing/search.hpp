@@ -59,7 +59,8 @@ class Search {
   double closed_bound = 0.0;
   long n_cones = 0;
 
-  // Calls after_round(*this) after each. Returns early when the monitor asks for it, or after max_cones.
+  // Calls after_round(*this) after each. Returns early when the monitor asks for it, or after max_cones. Ends: a
+  // round takes cones off the list and puts back parts of them that further hyperplanes cut off.
   void run(std::array<double, 2> bounds, double max_cones,
            const std::function<void(const Search&)>& after_round);
 

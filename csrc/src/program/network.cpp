@@ -10,6 +10,7 @@
 
 #include "base/watched_for.hpp"
 #include "convexrelu/base/error.hpp"
+#include "convexrelu/program/make_loss.hpp"
 
 namespace convexrelu {
 inline namespace program {
@@ -128,8 +129,11 @@ double square(double x) { return x * x; }
 
 }  // namespace
 
-Network::Network(Matrix hidden, Vector output, std::optional<Matrix> gates)
-    : hidden_(std::move(hidden)), output_(std::move(output)), gates_(std::move(gates)) {
+Network::Network(Matrix hidden, Vector output, std::optional<Matrix> gates, double intercept)
+    : hidden_(std::move(hidden)),
+      output_(std::move(output)),
+      gates_(std::move(gates)),
+      intercept_(intercept) {
   if (output_.size() != hidden_.rows()) {
     throw_invalid("output must have one weight per row of hidden (" +
                   std::to_string(hidden_.rows()) + "), but has " + std::to_string(output_.size()));
@@ -141,6 +145,7 @@ Network::Network(Matrix hidden, Vector output, std::optional<Matrix> gates)
   if (!hidden_.allFinite()) throw_invalid("hidden must be finite");
   if (!output_.allFinite()) throw_invalid("output must be finite");
   if (gates_ && !gates_->allFinite()) throw_invalid("gates must be finite");
+  if (!std::isfinite(intercept)) throw_invalid("intercept must be finite");
 }
 
 Vector Network::predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const {
@@ -150,6 +155,7 @@ Vector Network::predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const
                   "), but has " + std::to_string(X.cols()));
   }
   Vector f = Vector::Zero(n);
+  f.array() += intercept_;
   if (n == 0 || m == 0 || n_features() == 0) return f;
 
   const double largest_output =
@@ -184,7 +190,8 @@ Vector Network::predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const
 }
 
 double Network::objective(ConstMatrixRef X, const Vector& y, double lam,
-                          const Vector& sample_weight, int n_threads, Monitor& monitor) const {
+                          const Vector& sample_weight, int n_threads, Monitor& monitor,
+                          LossChoice loss, const Vector& offset) const {
   if (y.size() != X.rows()) {
     throw_invalid("y must have as many entries as X has rows (" + std::to_string(X.rows()) +
                   "), but has " + std::to_string(y.size()));
@@ -193,25 +200,36 @@ double Network::objective(ConstMatrixRef X, const Vector& y, double lam,
     throw_invalid("sample_weight must have as many entries as X has rows (" +
                   std::to_string(X.rows()) + "), but has " + std::to_string(sample_weight.size()));
   }
-  // sqrt(v_k / sum v) (f_k - y_k); norms before squares, for the range of the squares is narrower.
-  Vector residual = predict(X, n_threads, monitor) - y;
-  if (sample_weight.size() == 0) {
-    residual /= std::sqrt(static_cast<double>(y.size()));
-  } else {
+  if (offset.size() != 0 && offset.size() != y.size()) {
+    throw_invalid("offset must have as many entries as X has rows (" + std::to_string(X.rows()) +
+                  "), but has " + std::to_string(offset.size()));
+  }
+  require_targets(loss, y);
+  Vector share = Vector::Constant(y.size(), 1.0 / static_cast<double>(y.size()));
+  if (sample_weight.size() > 0) {
     const double largest = sample_weight.maxCoeff();
     if (!(largest > 0.0) || sample_weight.minCoeff() < 0.0) {
       throw_invalid("sample_weight must be non-negative and not all zero");
     }
-    const Vector relative = sample_weight / largest;
-    const double total = relative.sum();
-    residual.array() *= (relative / total).array().sqrt();
+    share = sample_weight / largest;
+    share /= share.sum();
   }
+  Vector f = predict(X, n_threads, monitor);
+  if (offset.size() > 0) f += offset;
   const double root = std::sqrt(lam);
   double penalty = 0.0;
   for (Index j = 0; j < n_neurons(); ++j) {
     penalty += square(root * hidden_.row(j).stableNorm()) + square(root * output_(j));
   }
-  return 0.5 * (square(residual.stableNorm()) + penalty);
+  if (loss.kind == LossKind::squared) {
+    // Norms before squares, for the range of the squares is narrower.
+    const Vector residual = share.cwiseSqrt().cwiseProduct(f - y);
+    return 0.5 * (square(residual.stableNorm()) + penalty);
+  }
+  FitPoint point;
+  const auto samples = make_loss(loss, y, share * static_cast<double>(y.size()));
+  samples->move_to(f, point);
+  return samples->exact_value(point) + 0.5 * penalty;
 }
 
 Network Network::balance() const {
@@ -223,7 +241,7 @@ Network Network::balance() const {
     hidden.row(j) = neuron.root * neuron.direction;
     output(j) = neuron.sign * neuron.root;
   }
-  return {std::move(hidden), std::move(output), gates_};
+  return {std::move(hidden), std::move(output), gates_, intercept_};
 }
 
 Network Network::merge(double tol) const {
@@ -260,7 +278,7 @@ Network Network::merge(double tol) const {
   }
   std::optional<Matrix> gates;
   if (gates_) gates = select_rows(*gates_, kept);
-  return {select_rows(hidden, kept), select_rows(output, kept), std::move(gates)};
+  return {select_rows(hidden, kept), select_rows(output, kept), std::move(gates), intercept_};
 }
 
 Network Network::split(Index neuron, const Vector& shares) const {
@@ -285,7 +303,13 @@ Network Network::split(Index neuron, const Vector& shares) const {
   }
   std::optional<Matrix> gates;
   if (gates_) gates = select_rows(*gates_, source);
-  return {std::move(hidden), std::move(output), std::move(gates)};
+  return {std::move(hidden), std::move(output), std::move(gates), intercept_};
+}
+
+void require_no_intercept(const Network& network, const char* what) {
+  if (network.intercept() == 0.0) return;
+  throw_invalid(std::string(what) +
+                " only; this network has intercept=" + std::to_string(network.intercept()));
 }
 
 Network to_network(const Solution& solution, Monitor* monitor) {
@@ -299,7 +323,9 @@ Network to_network(const Solution& solution, Monitor* monitor) {
     if (root > 0.0) hidden.row(j) = solution.weights.col(j) / root;
     output(j) = solution.active_set[at(j)].sign * root;
   }
-  if (problem.formulation() == Formulation::relu) return {std::move(hidden), std::move(output)};
+  if (problem.formulation() == Formulation::relu) {
+    return {std::move(hidden), std::move(output), std::nullopt, solution.intercept};
+  }
 
   const Patterns& patterns = problem.patterns();
   Matrix gates(problem.n_features(), k);
@@ -316,7 +342,7 @@ Network to_network(const Solution& solution, Monitor* monitor) {
                     "this X, or from gates that produce them");
     }
   }
-  return {std::move(hidden), std::move(output), gates.transpose()};
+  return {std::move(hidden), std::move(output), gates.transpose(), solution.intercept};
 }
 
 NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X, Monitor* monitor) {

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "base/bits.hpp"
 #include "base/preconditions.hpp"
 #include "base/watched_for.hpp"
 #include "base/watched_once.hpp"
+#include "convexrelu/program/make_loss.hpp"
 #include "numeric/extended_dot.hpp"
 
 namespace convexrelu {
@@ -42,38 +44,70 @@ BitMatrix select_rows(const BitMatrix& masks, const std::vector<Index>& rows, Mo
 }  // namespace
 
 ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sample_weight,
-                             const Patterns& patterns, Formulation formulation, Monitor* monitor)
+                             const Patterns& patterns, Formulation formulation, Monitor* monitor,
+                             const Model& model)
     : formulation_(formulation), n_callers_samples_(X.rows()) {
   const Index n = X.rows();
+  const bool is_squared = model.loss.kind == LossKind::squared;
   for (Index k = 0; k < n; ++k) {
     if (sample_weight.size() == 0 || sample_weight(k) > 0.0) rows_.push_back(k);
   }
   const Index n_used = static_cast<Index>(rows_.size());
   row_factors_.setOnes(n_used);
+  Vector nu;
   if (sample_weight.size() > 0) {
     const double unit = power_of_two_unit(sample_weight.data(), n);
     const double total = (sample_weight / unit).sum();
+    nu.resize(n_used);
     for (Index k = 0; k < n_used; ++k) {
       const double v = sample_weight(rows_[static_cast<std::size_t>(k)]) / unit;
-      row_factors_(k) = std::sqrt(v * static_cast<double>(n_used) / total);
+      nu(k) = v * static_cast<double>(n_used) / total;
     }
+    if (is_squared) row_factors_ = nu.cwiseSqrt();
   }
+  g_factors_ = is_squared || nu.size() == 0 ? row_factors_ : nu;
   X_unit_ = power_of_two_unit(X.data(), X.size());
-  y_unit_ = power_of_two_unit(y.data(), y.size());
+  if (is_squared || model.loss.kind == LossKind::huber) {
+    const Vector targets = model.offset.size() > 0 ? Vector(y - model.offset) : y;
+    y_unit_ = power_of_two_unit(targets.data(), targets.size());
+  }
   Matrix unweighted(n_used, X.cols());
-  y_.resize(n_used);
+  Vector scaled_y(n_used);
   for (Index k = 0; k < n_used; ++k) {
     if (k % kRows == 0) keep_going(monitor);
     const Index row = rows_[static_cast<std::size_t>(k)];
     unweighted.row(k) = X.row(row) / X_unit_;
-    y_(k) = y(row) / y_unit_ * row_factors_(k);
+    scaled_y(k) = y(row) / y_unit_ * row_factors_(k);
   }
   if (formulation == Formulation::relu) hyperplanes_ = find_hyperplanes(unweighted, monitor);
   X_ = row_factors_.asDiagonal() * unweighted;
   X_norm_ = X_.norm();
+  LossChoice choice = model.loss;
+  choice.delta /= y_unit_;
+  loss_ = make_loss(choice, std::move(scaled_y), std::move(nu));
+  make_base(model);
   masks_ = select_rows(patterns.masks(), rows_, monitor);
   keep_going(monitor);
   products_ = std::make_unique<MaskProduct>(X_, masks_);
+}
+
+// Offset and best intercept without the network.
+void ScaledProblem::make_base(const Model& model) {
+  base_.setZero(n_samples());
+  if (model.offset.size() > 0) {
+    for (Index k = 0; k < n_samples(); ++k) {
+      base_(k) = model.offset(rows_[static_cast<std::size_t>(k)]) / y_unit_;
+    }
+    loss_->add_offset(base_.cwiseProduct(row_factors_));
+  }
+  loss_->move_to(Vector::Zero(n_samples()), null_);
+  if (!model.fit_intercept) return;
+  free_column_ = row_factors_;
+  const double beta = loss_->best_shift(null_, free_column_);
+  base_.array() += beta;
+  base_intercept_ = beta * y_unit_;
+  loss_->add_offset(beta * free_column_);
+  loss_->move_to(null_.u, null_);
 }
 
 double ScaledProblem::scaled_lam(double lam) const {
@@ -90,7 +124,7 @@ bool ScaledProblem::in_range() const {
 Vector ScaledProblem::to_scaled(const Vector& v) const {
   Vector scaled(n_samples());
   for (Index k = 0; k < scaled.size(); ++k) {
-    scaled(k) = v(rows_[static_cast<std::size_t>(k)]) / y_unit_ * row_factors_(k);
+    scaled(k) = v(rows_[static_cast<std::size_t>(k)]) / y_unit_ * g_factors_(k);
   }
   return scaled;
 }
@@ -98,19 +132,41 @@ Vector ScaledProblem::to_scaled(const Vector& v) const {
 Vector ScaledProblem::from_scaled(const Vector& v) const {
   Vector result = Vector::Zero(n_callers_samples_);
   for (Index k = 0; k < v.size(); ++k) {
-    result(rows_[static_cast<std::size_t>(k)]) = v(k) / row_factors_(k) * y_unit_;
+    result(rows_[static_cast<std::size_t>(k)]) = v(k) / g_factors_(k) * y_unit_;
   }
   return result;
 }
 
-double ScaledProblem::dual_value(const Vector& r, double lam, double largest_norm) const {
+FitPoint ScaledProblem::to_point(const Vector& y, const Vector& f) const {
+  if (loss_->is_squared()) {
+    FitPoint point;
+    point.g = to_scaled(y - f);
+    point.u = null_.g - point.g;
+    return point;
+  }
+  Vector u(n_samples());
+  for (Index k = 0; k < u.size(); ++k) {
+    u(k) = f(rows_[static_cast<std::size_t>(k)]) / y_unit_ - base_(k);
+  }
+  FitPoint point;
+  loss_->move_to(u, point);
+  return point;
+}
+
+void ScaledProblem::make_feasible(Vector& g) const {
+  loss_->clip(g);
+  if (!has_intercept()) return;
+  const double above = g.cwiseMax(0.0).dot(free_column_),
+               below = -g.cwiseMin(0.0).dot(free_column_);
+  if (above > below) g = (g.array() > 0.0).select(g * (below / above), g);
+  if (below > above) g = (g.array() < 0.0).select(g * (above / below), g);
+}
+
+double ScaledProblem::dual_value(const Vector& g, double lam, double largest_norm) const {
   const double n = static_cast<double>(n_samples());
-  const double rr = extended_dot(r, r);
-  const double yr = extended_dot(y_, r);
-  const double largest = largest_norm + 8.0 * kEpsilon * std::sqrt(rr) * X_norm_ / n;
-  const double limit = largest > lam ? lam / largest : 1.0;
-  const double kappa = rr > 0.0 ? std::clamp(yr / rr, -limit, limit) : 0.0;
-  return kappa * yr / n - kappa * kappa * rr / (2.0 * n);
+  const double gg = extended_dot(g, g);
+  const double largest = largest_norm + 8.0 * kEpsilon * std::sqrt(gg) * X_norm_ / n;
+  return loss_->dual_value(g, largest > lam ? lam / largest : 1.0);
 }
 
 void ScaledProblem::apply_mask(Block block, MatrixRef columns) const {
@@ -307,17 +363,19 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
 
 struct Problem::Data {
   Data(Matrix X_, Vector y_, Patterns patterns_, Formulation formulation, Vector weight,
-       Monitor* monitor)
+       Monitor* monitor, Model model_)
       : X(std::move(X_)),
         y(std::move(y_)),
         sample_weight(std::move(weight)),
+        model(std::move(model_)),
         patterns(std::move(patterns_)),
         is_complete(patterns.is_complete_for(X)),
-        scaled(X, y, sample_weight, patterns, formulation, monitor) {}
+        scaled(X, y, sample_weight, patterns, formulation, monitor, model) {}
 
   Matrix X;
   Vector y;
   Vector sample_weight;
+  Model model;
   Patterns patterns;
   bool is_complete;
   ScaledProblem scaled;
@@ -325,22 +383,50 @@ struct Problem::Data {
   mutable double lambda_max = 0.0;
 };
 
+namespace {
+
+// With an intercept, targets that are better fitted the farther it goes have no optimum.
+void require_intercept(LossKind kind, const Vector& y, const Vector& sample_weight) {
+  if (kind != LossKind::logistic && kind != LossKind::poisson) return;
+  bool any_below = kind == LossKind::poisson, any_above = false;
+  for (Index k = 0; k < y.size(); ++k) {
+    if (sample_weight.size() > 0 && sample_weight(k) == 0.0) continue;
+    any_above = any_above || y(k) > 0.0;
+    any_below = any_below || y(k) < 1.0;
+  }
+  if (any_above && any_below) return;
+  throw_invalid(std::string("y must ") +
+                (kind == LossKind::poisson ? "have a count above 0" : "have both classes") +
+                " for loss='" + to_string(kind) + "' with fit_intercept=True, but all are " +
+                (any_above ? "1" : "0"));
+}
+
+}  // namespace
+
 Problem::Problem(Matrix X, Vector y, Patterns patterns, Formulation formulation,
-                 Vector sample_weight, Monitor* monitor) {
+                 Vector sample_weight, Monitor* monitor, Model model) {
   require_size(y.size(), X.rows(), "y", "entries");
   require_size(patterns.n_samples(), X.rows(), "patterns", "samples");
   require_size(patterns.n_features(), X.cols(), "patterns", "features");
   require_finite(X, "X");
   require_finite(y, "y");
   require_sample_weight(sample_weight, X.rows());
+  require_targets(model.loss, y);
+  if (model.offset.size() > 0) {
+    require_size(model.offset.size(), X.rows(), "offset", "entries");
+    require_finite(model.offset, "offset");
+    require_finite(y - model.offset, "y - offset");
+  }
+  if (model.fit_intercept) require_intercept(model.loss.kind, y, sample_weight);
   data_ = std::make_shared<const Data>(std::move(X), std::move(y), std::move(patterns), formulation,
-                                       std::move(sample_weight), monitor);
+                                       std::move(sample_weight), monitor, std::move(model));
 }
 
 const Matrix& Problem::X() const { return data_->X; }
 const Vector& Problem::y() const { return data_->y; }
 const Vector& Problem::sample_weight() const { return data_->sample_weight; }
 const Patterns& Problem::patterns() const { return data_->patterns; }
+const Model& Problem::model() const { return data_->model; }
 Formulation Problem::formulation() const { return data_->scaled.formulation(); }
 const ScaledProblem& Problem::scaled() const { return data_->scaled; }
 bool Problem::is_complete() const { return data_->is_complete; }
@@ -362,6 +448,16 @@ double Problem::lambda_max(Monitor& monitor) const {
         std::ldexp(largest, std::ilogb(problem.X_unit()) + std::ilogb(problem.y_unit()));
   });
   return data_->lambda_max;
+}
+
+void require_squared(const Problem& problem, const char* what) {
+  const Model& model = problem.model();
+  const std::string only = std::string(what) + " only; this problem has ";
+  if (model.loss.kind != LossKind::squared) {
+    throw_invalid(only + "loss='" + to_string(model.loss.kind) + "'");
+  }
+  if (model.fit_intercept) throw_invalid(only + "fit_intercept=True");
+  if (model.offset.size() > 0) throw_invalid(only + "an offset");
 }
 
 }  // namespace program

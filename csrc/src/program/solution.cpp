@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/preconditions.hpp"
-#include "numeric/extended_dot.hpp"
+#include "convexrelu/program/make_loss.hpp"
 
 namespace convexrelu {
 inline namespace program {
@@ -58,19 +58,20 @@ double max_or_infinity(double a, double b) {
   return std::isnan(a) || std::isnan(b) ? kInfinity : std::max(a, b);
 }
 
-// At the best multiple of r that is feasible. Zero always is, so the value is not negative.
+// At the best feasible point that g leads to. Zero always is, so the value is not negative.
 DualPoint dual_point(const ScaledProblem& problem, double lam, const std::vector<Block>& active_set,
-                     const Matrix& weights, const Vector& r, int n_threads, Monitor& monitor) {
+                     const Matrix& weights, Vector g, int n_threads, Monitor& monitor) {
   if (lam == 0.0) return {0.0, kInfinity};
   const double n = static_cast<double>(problem.n_samples());
-  const double largest = largest_norm(problem, r, lam, n_threads, monitor);
-  const double value = problem.dual_value(r, lam, largest);
+  problem.make_feasible(g);
+  const double largest = largest_norm(problem, g, lam, n_threads, monitor);
+  const double value = problem.dual_value(g, lam, largest);
   DualPoint point{value > 0.0 ? value : 0.0, largest / lam - 1.0};
 
   std::vector<Index> patterns;
   for (const Block& b : active_set) patterns.push_back(b.pattern);
   Matrix c(problem.n_features(), weights.cols());
-  problem.products().correlate(r, patterns, c, n_threads, &monitor);
+  problem.products().correlate(g, patterns, c, n_threads, &monitor);
   BlockProjector projector(problem);
   Vector q(problem.n_features());
   for (Index j = 0; j < weights.cols(); ++j) {
@@ -109,8 +110,12 @@ double largest_cone_violation(const Problem& problem, const std::vector<Block>& 
 
 // That blocks, weights and dual point are those of some solution of the problem.
 void check_parts(const Problem& problem, double lam, const std::vector<Block>& active_set,
-                 const Matrix& weights, const Vector& dual) {
+                 const Matrix& weights, const Vector& dual, double intercept) {
   require_not_negative(lam, "lam");
+  if (!std::isfinite(intercept) || (intercept != 0.0 && !problem.model().fit_intercept)) {
+    throw_invalid("intercept must be finite, and 0 in a problem without one, got " +
+                  std::to_string(intercept));
+  }
   for (const Block& b : active_set) {
     const bool sign_exists =
         b.sign == +1 || (b.sign == -1 && problem.formulation() == Formulation::relu);
@@ -129,11 +134,25 @@ void check_parts(const Problem& problem, double lam, const std::vector<Block>& a
 }
 
 double primal_value(const ScaledProblem& problem, double lam, const Matrix& weights,
-                    const Vector& residual) {
-  const double n = static_cast<double>(problem.n_samples());
-  const double primal =
-      extended_dot(residual, residual) / (2.0 * n) + lam * weights.colwise().norm().sum();
+                    const FitPoint& point) {
+  const double primal = problem.loss().exact_value(point) + lam * weights.colwise().norm().sum();
   return std::isnan(primal) ? kInfinity : primal;
+}
+
+// What the problem fits with these weights.
+Vector model_values(const Problem& problem, const std::vector<Block>& active_set,
+                    const Matrix& weights, double intercept, Monitor* monitor) {
+  Vector f = fitted_values(problem, active_set, weights, monitor);
+  if (problem.model().offset.size() > 0) f += problem.model().offset;
+  if (problem.model().fit_intercept) f.array() += intercept;
+  return f;
+}
+
+// -l' at what is fitted, of every sample of the caller.
+Vector residual_of(const Problem& problem, const Vector& fitted) {
+  FitPoint point;
+  make_loss(problem.model().loss, problem.y(), {})->move_to(fitted, point);
+  return std::move(point.g);
 }
 
 // Of weights whose fit is known.
@@ -143,17 +162,17 @@ Certificate certify_fit(const Problem& problem, double lam, const std::vector<Bl
   const ScaledProblem& scaled = problem.scaled();
   const double scaled_lam = scaled.scaled_lam(lam);
   const Matrix scaled_weights = weights / scaled.weight_unit();
-  const Vector residual = scaled.to_scaled(problem.y() - fitted);
-  const double primal = primal_value(scaled, scaled_lam, scaled_weights, residual);
+  const FitPoint point = scaled.to_point(problem.y(), fitted);
+  const double primal = primal_value(scaled, scaled_lam, scaled_weights, point);
 
   DualPoint best =
-      dual_point(scaled, scaled_lam, active_set, scaled_weights, residual, n_threads, monitor);
-  const Vector r = scaled.to_scaled(dual);
-  if (r.allFinite() && r != residual) {
+      dual_point(scaled, scaled_lam, active_set, scaled_weights, point.g, n_threads, monitor);
+  const Vector g = scaled.to_scaled(dual);
+  if (g.allFinite() && g != point.g) {
     DualPoint other =
-        dual_point(scaled, scaled_lam, active_set, scaled_weights, r, n_threads, monitor);
-    const double y_norm = scaled.y().norm();
-    const double mismatch = y_norm > 0.0 ? (r - residual).norm() / y_norm : 0.0;
+        dual_point(scaled, scaled_lam, active_set, scaled_weights, g, n_threads, monitor);
+    const double size = scaled.y().norm();
+    const double mismatch = size > 0.0 ? (g - point.g).norm() / size : 0.0;
     other.stationarity = max_or_infinity(other.stationarity, mismatch);
     // Where the values differ by rounding, the more stationary point is the better one.
     const double rounding = 4.0 * kEpsilon * best.value;
@@ -172,7 +191,8 @@ Certificate certify_fit(const Problem& problem, double lam, const std::vector<Bl
 void require_parts_of(const Problem& problem, const Solution& solution, const char* name) {
   try {
     require_positive(solution.lam, "lam");
-    check_parts(problem, solution.lam, solution.active_set, solution.weights, solution.dual);
+    check_parts(problem, solution.lam, solution.active_set, solution.weights, solution.dual,
+                solution.intercept);
   } catch (const std::invalid_argument& reason) {
     throw_invalid(std::string(name) + " is no solution of the problem: its " + reason.what());
   }
@@ -181,7 +201,6 @@ void require_parts_of(const Problem& problem, const Solution& solution, const ch
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights, Monitor* monitor) {
   constexpr Index kStripe = 256;  // samples at a time
-  const Vector& v = problem.sample_weight();
   const bool has_cones = problem.formulation() == Formulation::relu;
   Vector fitted = Vector::Zero(problem.n_samples());
   const BitMatrix& masks = problem.patterns().masks();
@@ -190,13 +209,11 @@ Vector fitted_values(const Problem& problem, const std::vector<Block>& active_se
     keep_going(monitor);
     const Index count = std::min(kStripe, fitted.size() - first);
     const auto rows = problem.X().middleRows(first, count);
-    const bool unheld = has_cones && v.size() > 0 && v.segment(first, count).minCoeff() == 0.0;
     outputs.noalias() = rows * weights;
     for (Index j = 0; j < weights.cols(); ++j) {
       const Block block = active_set[static_cast<std::size_t>(j)];
       for (Index k = 0; k < count; ++k) {
-        const bool is_on = unheld && v(first + k) == 0.0 ? outputs(k, j) > 0.0
-                                                         : masks.test(first + k, block.pattern);
+        const bool is_on = has_cones ? outputs(k, j) > 0.0 : masks.test(first + k, block.pattern);
         if (is_on) fitted(first + k) += block.sign * outputs(k, j);
       }
     }
@@ -205,26 +222,29 @@ Vector fitted_values(const Problem& problem, const std::vector<Block>& active_se
 }
 
 Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
-                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor) {
-  check_parts(problem, lam, active_set, weights, dual);
+                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor,
+                    double intercept) {
+  check_parts(problem, lam, active_set, weights, dual, intercept);
   return certify_fit(problem, lam, active_set, weights, dual,
-                     fitted_values(problem, active_set, weights, &monitor), n_threads, monitor);
+                     model_values(problem, active_set, weights, intercept, &monitor), n_threads,
+                     monitor);
 }
 
 Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
-                       int n_threads, Monitor& monitor) {
-  check_parts(problem, lam, active_set, weights, dual);
-  Vector fitted = fitted_values(problem, active_set, weights, &monitor);
+                       int n_threads, Monitor& monitor, double intercept) {
+  check_parts(problem, lam, active_set, weights, dual, intercept);
+  Vector fitted = model_values(problem, active_set, weights, intercept, &monitor);
   const Certificate certificate =
       certify_fit(problem, lam, active_set, weights, dual, fitted, n_threads, monitor);
-  Vector residual = problem.y() - fitted;
+  Vector residual = residual_of(problem, fitted);
   if (contradicts(certificate.dual, certificate.primal)) status = Status::numerical_failure;
   return {problem,
           lam,
           status,
           std::move(active_set),
           std::move(weights),
+          intercept,
           std::move(fitted),
           std::move(residual),
           std::move(dual),
@@ -236,20 +256,22 @@ Solution make_solution(const Problem& problem, double lam, Status status,
 
 Solution make_bounded_solution(const Problem& problem, double lam, Status status,
                                std::vector<Block> active_set, Matrix weights, Vector dual,
-                               long n_iter, double lower_bound, Monitor* monitor) {
-  check_parts(problem, lam, active_set, weights, dual);
+                               long n_iter, double lower_bound, Monitor* monitor,
+                               double intercept) {
+  check_parts(problem, lam, active_set, weights, dual, intercept);
   const ScaledProblem& scaled = problem.scaled();
   const double unit = scaled.y_unit() * scaled.y_unit();
-  Vector fitted = fitted_values(problem, active_set, weights, monitor);
-  Vector residual = problem.y() - fitted;
+  Vector fitted = model_values(problem, active_set, weights, intercept, monitor);
   const double primal = primal_value(scaled, scaled.scaled_lam(lam), weights / scaled.weight_unit(),
-                                     scaled.to_scaled(residual));
+                                     scaled.to_point(problem.y(), fitted));
+  Vector residual = residual_of(problem, fitted);
   if (contradicts(lower_bound / unit, primal)) status = Status::numerical_failure;
   return {problem,
           lam,
           status,
           std::move(active_set),
           std::move(weights),
+          intercept,
           std::move(fitted),
           std::move(residual),
           std::move(dual),

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "numeric/pivots.hpp"
 #include "sensitivity/sensitivity_piece.hpp"
 
 namespace convexrelu {
@@ -25,7 +26,7 @@ class Sensitivity::Selection {
   Selection(const Optimum& optimum, double d_lam) : optimum_(optimum), d_lam_(d_lam) {}
 
   void run(Monitor& monitor) {
-    choose_vertex();
+    choose_vertex(monitor);
     for (int round = 0; round < kMaxRounds; ++round) {
       if (!build(monitor)) break;
       change_ = piece->solve(Vector::Zero(optimum_.problem.n_samples()),
@@ -82,8 +83,8 @@ class Sensitivity::Selection {
   double rate(Index j) const { return neuron(j).activation.dot(change_.dr) / optimum_.n - d_lam_; }
   double smallest_dalpha() const { return kRate * change_.dalpha.lpNorm<Eigen::Infinity>(); }
 
-  // From the weights of the solution to a vertex of the optimal set: independent activations.
-  void choose_vertex() {
+  // From the weights of the solution to a vertex of the optimal set: independent activations. One less each time.
+  void choose_vertex(Monitor& monitor) {
     for (Index j = 0; j < n_neurons(); ++j) {
       if (neuron(j).alpha > 0.0)
         choices_.push_back({j, 0, neuron(j).cones[0].held, neuron(j).alpha});
@@ -97,20 +98,18 @@ class Sensitivity::Selection {
         lengths(b) = columns.col(b).norm();
         columns.col(b) /= lengths(b);
       }
-      Eigen::ColPivHouseholderQR<Matrix> qr;
-      qr.setThreshold(Optimum::kSame);
-      qr.compute(columns);
-      const Index rank = qr.rank();
+      const PivotedQr qr = factor_pivoted_qr(columns, Optimum::kSame, k, &monitor);
+      const Index rank = qr.rank;
       if (rank == k) return;
       // The first dependent column by the independent ones: a direction in which the fit stays.
-      Vector step = Vector::Zero(k);
-      const Vector coefficients = qr.matrixQR()
-                                      .topLeftCorner(rank, rank)
-                                      .triangularView<Eigen::Upper>()
-                                      .solve(qr.matrixQR().col(rank).head(rank));
-      const auto& order = qr.colsPermutation().indices();
-      for (Index i = 0; i < rank; ++i) step(order(i)) = coefficients(i) / lengths(order(i));
-      step(order(rank)) = -1.0 / lengths(order(rank));
+      Vector in_order = Vector::Zero(k);
+      in_order.head(rank) = columns.topLeftCorner(rank, rank)
+                                .triangularView<Eigen::Upper>()
+                                .solve(columns.col(rank).head(rank));
+      in_order(rank) = -1.0;
+      Vector step(k);
+      step(qr.order) = in_order;
+      step = step.cwiseQuotient(lengths).eval();
       double length = kInfinity;
       Index leaving = -1;
       for (Index b = 0; b < k; ++b) {

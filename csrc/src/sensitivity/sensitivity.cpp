@@ -28,6 +28,7 @@ std::string format(const char* pattern, double value) {
 
 // Solves further what is not accurate enough.
 Solution accurate(Solution solution, double limit, Monitor& monitor) {
+  require_squared(solution.problem, "differentiate takes solutions of the squared loss");
   require_parts_of(solution.problem, solution, "solution");
   if (solution.status == Status::pruned) {
     throw_invalid("solution must be an optimum, but it was pruned below the minimum");

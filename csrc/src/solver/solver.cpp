@@ -47,6 +47,8 @@ constexpr double kFactorisationsLost = 6.0;
 // First (and least) and largest sigma ||X||^2/n, and its growth from one proximal step to the next: the square of
 // it after a step of few directions.
 constexpr double kFirstSigma = 30.0;
+// tau of losses with flat pieces, as a multiple of sigma ||X||^2/n.
+constexpr double kFlatStep = 10.0;
 constexpr double kLargestSigma = 1e12;
 constexpr double kSigmaGrowth = 6.0;
 constexpr int kFewDirections = 2;
@@ -103,8 +105,9 @@ bool has_time(Monitor& monitor) {
   }
 }
 
-// ||X||_2^2 by the power method, from the longest row.
-double largest_singular_value_squared(const Matrix& X, Monitor& monitor) {
+// ||S X||_2^2, S = diag(row_scale), by the power method, from the longest row.
+double largest_singular_value_squared(Matrix X, const Vector& row_scale, Monitor& monitor) {
+  X.array().colwise() *= row_scale.array();
   Index longest = 0;
   if (X.size() == 0 || X.rowwise().squaredNorm().maxCoeff(&longest) == 0.0) return 0.0;
   Vector v = X.row(longest);
@@ -130,12 +133,19 @@ class Solver {
         projector_(problem),
         phi_(problem, lam, options.n_threads, monitor),
         newton_(problem, lam, options.n_threads, monitor),
-        r_(problem.y()),
-        y_norm_(problem.y().norm()),
-        x_norm_squared_(largest_singular_value_squared(problem.X(), monitor) / n_) {
+        loss_(problem.loss()),
+        x_(problem.null_point()),
+        g_size_(problem.y().norm()) {
+    const Vector curvature = loss_.curvature_scale();
+    x_norm_squared_ =
+        largest_singular_value_squared(problem.X(), curvature.cwiseSqrt(), monitor) / n_;
+    const double mean_curvature = curvature.mean();
+    free_scale_ = mean_curvature > 0.0 ? x_norm_squared_ / mean_curvature : 1.0;
+    value_size_ =
+        loss_.is_squared() ? g_size_ * g_size_ / n_ : 2.0 * loss_.value(problem.null_point());
     set_.weights.resize(problem.n_features(), 0);
     best_ = set_;
-    best_r_ = r_;
+    best_g_ = x_.g;
     sigma_ = least_sigma();
   }
 
@@ -144,23 +154,29 @@ class Solver {
   void start_from(const Solution& solution) {
     if (solution.active_set.empty() || !solution.weights.allFinite()) return;
     WorkingSet warm = projected(solution.active_set, solution.weights / problem_.weight_unit());
-    const Vector residual = problem_.y() - fitted(warm);
-    const double primal = objective(residual, warm);
-    if (!(primal < problem_.y().squaredNorm() / (2.0 * n_))) return;
+    if (problem_.has_intercept()) warm.intercept = problem_.from_intercept(solution.intercept);
+    const FitPoint fit = settle(warm);
+    const double primal = objective(fit, warm);
+    if (!(primal < loss_.value(problem_.null_point()))) return;
     const double mean_norm = warm.weights.colwise().norm().mean();
     sigma_ = std::max(sigma_, mean_norm / lam_);
     best_ = set_ = std::move(warm);
-    best_r_ = r_ = residual;
+    x_ = fit;
+    best_g_ = x_.g;
     const Vector dual =
         (lam_ / problem_.scaled_lam(solution.lam)) * problem_.to_scaled(solution.dual);
-    if (dual.allFinite() && restricted_gap(set_, dual) < restricted_gap(set_, r_)) r_ = dual;
+    if (dual.allFinite() && restricted_gap(set_, dual) < restricted_gap(set_, x_.g)) {
+      take_dual(dual);
+    }
     newton_first_ = true;
   }
 
   Status run() {
     try {
       if (options_.warm_start != nullptr) start_from(*options_.warm_start);
-      return iterate();
+      const Status status = iterate();
+      if (problem_.has_intercept()) settle(set_);
+      return status;
     } catch (const Stopped& stopped) {
       return_best();
       return stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
@@ -168,11 +184,11 @@ class Solver {
   }
 
   const WorkingSet& working_set() const { return set_; }
-  const Vector& dual() const { return r_; }
+  const Vector& dual() const { return x_.g; }
   // Proven by the scans of all blocks so far, whatever their rounding was: what they let pass as
   // stationary makes the dual point shorter, and its value at most in that proportion.
   double lower_bound() const {
-    const double rounding = 8.0 * kEpsilon * y_norm_ * y_norm_ / n_;
+    const double rounding = 8.0 * kEpsilon * value_size_;
     return std::max(0.0, best_dual_ / (1.0 + stationary()) - rounding);
   }
   long n_iter() const { return n_iter_; }
@@ -184,8 +200,8 @@ class Solver {
     double best_gap = kInfinity, best_deviation = kInfinity, bracket = kInfinity;
     if (newton_first_) newton_first_ = polish(false);
     for (bool first = !newton_first_;; first = false) {
-      const std::vector<BlockNorm> violated =
-          blocks_above(problem_, r_, lam_ * (1.0 + stationary()), options_.n_threads, monitor_);
+      const std::vector<BlockNorm> violated = blocks_above(
+          problem_, feasible(x_.g), lam_ * (1.0 + stationary()), options_.n_threads, monitor_);
       const double gap = relative_gap(violated);
       if (!std::isfinite(gap)) return Status::numerical_failure;
       // Short of the tolerance progress is a smaller distance between the best primal and dual values, which
@@ -241,15 +257,21 @@ class Solver {
     return n_ * m * less + less * less * less / 3.0;
   }
 
+  // Interior points are those of the squared loss, in cones and without an intercept.
+  bool has_inside() const {
+    return problem_.formulation() == Formulation::relu && loss_.is_squared() &&
+           !problem_.has_intercept();
+  }
+
   // Of one for an interior point over all blocks.
   double inside_work() const {
-    if (problem_.formulation() != Formulation::relu) return kInfinity;
+    if (!has_inside()) return kInfinity;
     return flops(problem_.n_patterns() * problem_.n_features());
   }
 
   // Whether the start is so far from optimal that proximal steps would change the faces of the cones too often.
   bool is_far(const std::vector<BlockNorm>& violated) const {
-    if (problem_.formulation() != Formulation::relu) return false;
+    if (!has_inside()) return false;
     double largest = 0.0;
     for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
     const double columns = static_cast<double>(problem_.n_patterns() * problem_.n_features());
@@ -272,13 +294,13 @@ class Solver {
                                               options_.n_threads, monitor_);
     n_iter_ += point.n_iterations;
     WorkingSet inside = projected(std::move(blocks), point.weights);
-    const double before = restricted_gap(set_, r_);
+    const double before = restricted_gap(set_, x_.g);
     std::swap(set_, inside);
     if (!(restricted_gap(set_, point.r) < before)) {
       std::swap(set_, inside);
       return false;
     }
-    r_ = std::move(point.r);
+    take_dual(point.r);
     sigma_ = std::max(least_sigma(), set_.weights.colwise().norm().mean() / lam_);
     return true;
   }
@@ -295,6 +317,17 @@ class Solver {
                          set.faces[static_cast<std::size_t>(j)], set.weights.col(j));
     }
     return set;
+  }
+
+  // Another dual point, of which the squared loss tells the fit too.
+  void take_dual(const Vector& g) {
+    x_.g = g;
+    if (loss_.is_squared()) x_.u = problem_.y() - g;
+  }
+
+  Vector feasible(Vector g) const {
+    problem_.make_feasible(g);
+    return g;
   }
 
   double least_sigma() const { return x_norm_squared_ > 0.0 ? kFirstSigma / x_norm_squared_ : 1.0; }
@@ -326,7 +359,7 @@ class Solver {
 
   // What | ||q_b|| / lam - 1 | may be: rounding of X'r shows in it where lam is small.
   double stationary() const {
-    const double largest = std::sqrt(x_norm_squared_ / n_) * r_.norm();
+    const double largest = std::sqrt(x_norm_squared_ / n_) * x_.g.norm();
     return std::max(kStationary, 4.0 * kEpsilon * largest / lam_);
   }
 
@@ -335,7 +368,7 @@ class Solver {
     const bool better = deviation < best_deviation;
     const bool within = better || best_deviation < kInfinity;
     if (within ? better : primal_ < best_primal_) best_ = set_;
-    if (within ? better : dual_ > best_dual_) best_r_ = r_;
+    if (within ? better : dual_ > best_dual_) best_g_ = x_.g;
     best_primal_ = std::min(best_primal_, primal_);
     best_dual_ = std::max(best_dual_, dual_);
     best_deviation = std::min(best_deviation, deviation);
@@ -343,16 +376,20 @@ class Solver {
 
   void return_best() {
     set_ = best_;
-    r_ = best_r_;
+    x_.g = best_g_;
   }
 
   // The largest of | ||q_b|| / lam - 1 | over the active blocks, the excess over the violated ones,
-  // and the distance of r from the residual of the weights.
+  // the distance of g from that of the weights and, with an intercept, what it sums to.
   double largest_deviation(const std::vector<BlockNorm>& violated) {
-    double deviation = y_norm_ > 0.0 ? (problem_.y() - fitted(set_) - r_).norm() / y_norm_ : 0.0;
+    double deviation = g_size_ > 0.0 ? (at_weights(set_).g - x_.g).norm() / g_size_ : 0.0;
+    if (problem_.has_intercept() && g_size_ > 0.0) {
+      const Vector& column = problem_.free_column();
+      deviation = std::max(deviation, std::abs(column.dot(x_.g)) / (column.norm() * g_size_));
+    }
     for (const BlockNorm& b : violated) deviation = std::max(deviation, b.norm / lam_ - 1.0);
     Matrix c(problem_.n_features(), set_.size());
-    problem_.products().correlate(r_, set_.patterns(), c, options_.n_threads, &monitor_);
+    problem_.products().correlate(x_.g, set_.patterns(), c, options_.n_threads, &monitor_);
     Vector q(c.rows());
     for (Index j = 0; j < set_.size(); ++j) {
       monitor_.check();
@@ -365,17 +402,43 @@ class Solver {
     return deviation;
   }
 
-  // Gap of the present weights, with r made feasible, by the blocks that violate.
+  // Gap of the present weights, with g made feasible, by the blocks that violate.
   double relative_gap(const std::vector<BlockNorm>& violated) {
-    primal_ = objective(problem_.y() - fitted(set_), set_);
+    primal_ = primal_value(set_);
     double largest = lam_;
     for (const BlockNorm& b : violated) largest = std::max(largest, b.norm);
-    dual_ = problem_.dual_value(r_, lam_, largest);
+    dual_ = problem_.dual_value(feasible(x_.g), lam_, largest);
     return primal_ > 0.0 ? (primal_ - dual_) / primal_ : 0.0;
   }
 
-  double objective(const Vector& residual, const WorkingSet& set) const {
-    return residual.squaredNorm() / (2.0 * n_) + lam_ * set.weights.colwise().norm().sum();
+  double objective(const FitPoint& fit, const WorkingSet& set) const {
+    return loss_.value(fit) + lam_ * set.weights.colwise().norm().sum();
+  }
+
+  // With the best intercept for these weights.
+  double primal_value(const WorkingSet& set) const {
+    if (!problem_.has_intercept()) return objective(at_weights(set), set);
+    WorkingSet settled = set;
+    return objective(settle(settled), settled);
+  }
+
+  FitPoint at_weights(const WorkingSet& set) const {
+    FitPoint point;
+    loss_.move_to(fitted(set), point);
+    return point;
+  }
+
+  // Moves the intercept to its best place. Returns where that is.
+  FitPoint settle(WorkingSet& set) const {
+    FitPoint point = at_weights(set);
+    if (!problem_.has_intercept()) return point;
+    const Vector& column = problem_.free_column();
+    const double shift = loss_.best_shift(point, column);
+    FitPoint shifted;
+    loss_.move_to(point.u + shift * column, shifted);
+    if (!(loss_.value(shifted) < loss_.value(point))) return point;
+    set.intercept += shift;
+    return shifted;
   }
 
   Vector fitted(const WorkingSet& set) const {
@@ -386,6 +449,7 @@ class Solver {
     Vector result(problem_.n_samples());
     problem_.products().forward(set.patterns(), signed_weights, result, options_.n_threads,
                                 &monitor_);
+    if (problem_.has_intercept()) result += set.intercept * problem_.free_column();
     return result;
   }
 
@@ -424,17 +488,18 @@ class Solver {
   // to the accuracy that the step needs. If rounding prevents that, the point moves only where that
   // does not widen the gap over the working set.
   bool proximal_step() {
-    const Vector start = r_;
-    phi_.start(set_, sigma_);
-    phi_.evaluate(r_, at_);
-    if (carried_.size() > 0) {
+    const FitPoint start = x_;
+    start_step();
+    phi_.evaluate(x_, at_);
+    if (carried_.g.size() > 0) {
       phi_.evaluate(carried_, next_);
       if (next_.value < at_.value) {
-        r_ = carried_;
+        x_ = carried_;
         std::swap(at_, next_);
       }
-      carried_.resize(0);
+      carried_.g.resize(0);
     }
+    double residual = distance(x_, at_);
     const bool must_end = sigma_ <= least_sigma();  // by its accuracy or by rounding
     bool accurate = false;
     int n_slow = 0;
@@ -443,45 +508,77 @@ class Solver {
          ++n_directions_) {
       monitor_.check();
       if (n_iter_ >= options_.max_iter || !newton_direction()) break;
-      const double slope = at_.gradient.dot(dr_) / n_;
+      const double slope = at_.gradient.dot(dg_) / n_;
       if (!(slope < 0.0)) break;
       double step = 2.0;
       do {
         step *= 0.5;
-        trial_r_ = r_ + step * dr_;
-        phi_.evaluate(trial_r_, next_);
+        loss_.step(x_, step, du_, dg_, trial_);
+        phi_.evaluate(trial_, next_);
       } while (step > kSmallestStep && !decreased(step * slope));
       if (step <= kSmallestStep) break;
-      r_.swap(trial_r_);
-      const double residual = next_.gradient.norm();
+      std::swap(x_, trial_);
+      const double next_residual = distance(x_, next_);
       const bool slow = (step == 1.0 || std::abs(next_.value - at_.value) <= noise()) &&
-                        residual > 0.5 * at_.gradient.norm();
+                        next_residual > 0.5 * residual;
       n_slow = slow ? n_slow + 1 : 0;
       std::swap(at_, next_);
-      const double length = (at_.prox - set_.weights).norm();
-      accurate = residual <= kInnerAccuracy * std::sqrt(n_ / sigma_) * length;
+      residual = next_residual;
+      accurate = residual <= kInnerAccuracy * length();
     }
     WorkingSet moved = set_;
     moved.weights = at_.prox;
-    if (accurate || restricted_gap(moved, r_) <= restricted_gap(set_, start)) {
+    moved.intercept = at_.intercept;
+    if (accurate || restricted_gap(moved, x_.g) <= restricted_gap(set_, start.g)) {
       set_ = std::move(moved);
     } else {
-      carried_ = std::exchange(r_, start);
+      carried_ = std::exchange(x_, start);
     }
     return accurate;
+  }
+
+  void start_step() {
+    steps_.sigma = sigma_;
+    steps_.sigma_free = sigma_ * free_scale_;
+    if (loss_.is_strictly_convex()) return phi_.start(set_, steps_, Vector());
+    steps_.tau = kFlatStep * sigma_ * x_norm_squared_;
+    fit_ = fitted(set_);
+    phi_.start(set_, steps_, fit_);
+  }
+
+  // The Bregman distance of what p fits from u: of squares ||u - A p||.
+  double distance(const FitPoint& x, const ProximalObjective::Point& at) const {
+    const double of_loss = loss_.distance(x, at.gradient);
+    if (steps_.tau == kInfinity) return of_loss;
+    return std::hypot(of_loss, at.gradient.norm() / std::sqrt(steps_.tau));
+  }
+
+  // Of the step so far, in the same norm.
+  double length() const {
+    const double weights = (at_.prox - set_.weights).norm();
+    if (!problem_.has_intercept() && steps_.tau == kInfinity) {
+      return std::sqrt(n_ / sigma_) * weights;
+    }
+    double square = n_ / sigma_ * weights * weights;
+    const double shift = at_.intercept - set_.intercept;
+    if (problem_.has_intercept()) square += n_ / steps_.sigma_free * shift * shift;
+    if (steps_.tau < kInfinity) {
+      square += (x_.u + at_.gradient - fit_).squaredNorm() / steps_.tau;
+    }
+    return std::sqrt(square);
   }
 
   // Armijo's rule; where values differ by rounding only, the slope at the new point decides.
   bool decreased(double predicted) const {
     if (next_.value <= at_.value + kSufficientDecrease * predicted) return true;
     return std::abs(next_.value - at_.value) <= noise() &&
-           next_.gradient.dot(dr_) <= 0.9 * std::abs(at_.gradient.dot(dr_));
+           next_.gradient.dot(dg_) <= 0.9 * std::abs(at_.gradient.dot(dg_));
   }
 
-  double noise() const {
-    return 16.0 * kEpsilon * std::max(std::abs(at_.value), y_norm_ * y_norm_ / n_);
-  }
+  double noise() const { return 16.0 * kEpsilon * std::max(std::abs(at_.value), value_size_); }
 
+  // With J the system's at S^2 = L(u) + 1/tau: J (x; da) = (-S gradient; 0), dg = S x,
+  // du = (N + B Delta^-1 B') dg + gradient, where B'S x = Delta da.
   bool newton_direction() {
     members_.clear();
     for (Index j = 0; j < set_.size(); ++j) {
@@ -491,18 +588,36 @@ class Solver {
                           n_ / (sigma_ * shrink), at_.direction.col(j).data(),
                           &set_.faces[static_cast<std::size_t>(j)]});
     }
+    const bool is_scaled = !loss_.is_squared();
+    if (is_scaled) {
+      loss_.curvature(x_.u, row_scale_);
+      row_scale_ = (row_scale_.array() + 1.0 / steps_.tau).sqrt();
+    }
     ++n_iter_;
-    if (!kkt_.factor(members_, options_.n_threads, monitor_)) return false;
-    dr_.resize(r_.size());
+    if (!kkt_.factor(members_, options_.n_threads, monitor_, row_scale_, n_ / steps_.sigma_free)) {
+      return false;
+    }
+    const Index k = static_cast<Index>(members_.size()) + (problem_.has_intercept() ? 1 : 0);
+    dg_.resize(x_.g.size());
+    dalpha_.resize(k);
     down_ = -at_.gradient;
-    kkt_.descend(down_, kShare, dr_, monitor_);
-    return dr_.allFinite();
+    if (is_scaled) down_.array() *= row_scale_.array();
+    kkt_.descend(down_, kShare, dg_, dalpha_, monitor_);
+    if (is_scaled) {
+      dg_.array() *= row_scale_.array();
+      du_.resize(dg_.size());
+      image_.resize(k);
+      kkt_.image(dg_, dalpha_, du_, image_, monitor_);
+      du_ += at_.gradient;
+      if (!du_.allFinite()) return false;
+    }
+    return dg_.allFinite();
   }
 
   // Newton's method on the optimality conditions over the active blocks, and those of the working set
   // that are still zero if they shall enter. Replaces the point, and is true, if it got to rounding.
   bool polish(bool all_enter) {
-    newton_.start(set_, r_, all_enter);
+    newton_.start(set_, x_, all_enter);
     double last = kInfinity, least = kInfinity, regularisation = kRegularisation;
     int patience = kMaxPatience;
     Activations activations = Activations::unknown;
@@ -539,9 +654,11 @@ class Solver {
       }
     }
     // Newton may have converged to the optimum over fewer blocks.
-    if (restricted_gap(newton_.set(), newton_.r()) > restricted_gap(set_, r_)) return false;
+    if (restricted_gap(newton_.set(), newton_.point().g) > restricted_gap(set_, x_.g)) {
+      return false;
+    }
     set_ = newton_.set();
-    r_ = newton_.r();
+    x_ = newton_.point();
     return true;
   }
 
@@ -551,24 +668,30 @@ class Solver {
   // On entry it is taken for granted, unless unknown or the matrix is singular; on return it is known.
   bool factor_for_polish(Activations& activations, double regularisation) {
     const double delta = n_ * x_norm_squared_ * regularisation;
+    const double free_delta = delta / free_scale_;
+    const auto factor = [&](double of_blocks, double of_free) {
+      return kkt_.factor(newton_.members(of_blocks), options_.n_threads, monitor_,
+                         newton_.row_scale(), of_free);
+    };
     if (n_iter_ >= options_.max_iter) return false;
     ++n_iter_;
     if (activations == Activations::dependent) {
-      return kkt_.factor(newton_.members(delta), options_.n_threads, monitor_);
+      return factor(delta, free_delta);
     }
-    if (kkt_.factor(newton_.members(0.0), options_.n_threads, monitor_) &&
+    if (factor(0.0, 0.0) &&
         (activations == Activations::independent || kkt_.reciprocal_condition() > kDependent)) {
       activations = Activations::independent;
       return true;
     }
     activations = Activations::dependent;
-    return kkt_.refactor(delta, monitor_);
+    return kkt_.refactor(delta, monitor_, free_delta);
   }
 
   // Relative gap of a point over the blocks of the working set alone.
-  double restricted_gap(const WorkingSet& point, const Vector& r) {
+  double restricted_gap(const WorkingSet& point, const Vector& dual) {
+    const Vector g = feasible(dual);
     Matrix c(problem_.n_features(), set_.size());
-    problem_.products().correlate(r, set_.patterns(), c, options_.n_threads, &monitor_);
+    problem_.products().correlate(g, set_.patterns(), c, options_.n_threads, &monitor_);
     double largest = lam_;
     for (Index j = 0; j < set_.size(); ++j) {
       const Block block = set_.blocks[static_cast<std::size_t>(j)];
@@ -576,8 +699,8 @@ class Solver {
       largest =
           std::max(largest, projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
     }
-    const double primal = objective(problem_.y() - fitted(point), point);
-    return primal > 0.0 ? (primal - problem_.dual_value(r, lam_, largest)) / primal : 0.0;
+    const double primal = primal_value(point);
+    return primal > 0.0 ? (primal - problem_.dual_value(g, lam_, largest)) / primal : 0.0;
   }
 
   const ScaledProblem& problem_;
@@ -590,25 +713,31 @@ class Solver {
   ProximalObjective phi_;
   ProximalObjective::Point at_, next_;  // of a proximal step
   OptimalityNewton newton_;
+  ProximalObjective::Steps steps_{1.0, 1.0};
   int n_directions_ = 0;  // of the last of them
-  Vector trial_r_, dr_, down_;
+  FitPoint trial_;
+  Vector du_, dg_, dalpha_, down_, row_scale_, image_;
+  Vector fit_;  // of the weights where a step of a loss with flat pieces starts
   std::vector<KktSystem::Member> members_;
+  const Loss& loss_;
 
   WorkingSet set_;
-  Vector r_;  // dual point: the residual, up to the accuracy of the last step
+  FitPoint x_;  // the dual point g and its fit, up to the accuracy of the last step
   WorkingSet best_;
-  Vector best_r_;
+  Vector best_g_;
   bool newton_first_ = false;  // the point is one of Newton's method on the optimality conditions
   bool has_jumped_ = false;    // to an interior point
   double work_lost_ = 0.0;     // in proximal steps that were given up, flops
-  Vector carried_;             // where the last of them got to
+  FitPoint carried_;           // where the last of them got to
   double last_deviation_ = kInfinity;
   double sigma_ = 0.0;
   double room_ = 0.0;  // for violated blocks to join the working set
   double primal_ = 0.0, dual_ = 0.0;
   double best_primal_ = kInfinity, best_dual_ = 0.0;
-  double y_norm_;
-  double x_norm_squared_;
+  double g_size_;          // ||g_0||
+  double value_size_;      // that of primal and dual values, for their rounding
+  double x_norm_squared_;  // ||Lbar^(1/2) X||^2 / n, Lbar the scale of the curvature
+  double free_scale_;      // sigma of the free column, as a multiple of that of the weights
   long n_iter_ = 0;
 };
 
@@ -645,14 +774,17 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
     active_set.push_back(block(order[j]));
     weights.col(static_cast<Index>(j)) = set.weights.col(order[j]) * scaled.weight_unit();
   }
+  const double intercept = scaled.has_intercept() ? scaled.to_intercept(set.intercept) : 0.0;
   Vector dual = scaled.from_scaled(solver.dual());
   if (status == Status::time_limit || status == Status::callback) {
-    return make_bounded_solution(
-        problem, lam, status, std::move(active_set), std::move(weights), std::move(dual),
-        solver.n_iter(), solver.lower_bound() * scaled.y_unit() * scaled.y_unit(), &monitor);
+    return make_bounded_solution(problem, lam, status, std::move(active_set), std::move(weights),
+                                 std::move(dual), solver.n_iter(),
+                                 solver.lower_bound() * scaled.y_unit() * scaled.y_unit(), &monitor,
+                                 intercept);
   }
-  Solution solution = make_solution(problem, lam, status, std::move(active_set), std::move(weights),
-                                    std::move(dual), solver.n_iter(), options.n_threads, monitor);
+  Solution solution =
+      make_solution(problem, lam, status, std::move(active_set), std::move(weights),
+                    std::move(dual), solver.n_iter(), options.n_threads, monitor, intercept);
   if (status == Status::numerical_failure || !std::isfinite(solution.objective)) {
     return zero_for_failure(problem, lam, solver.n_iter(), monitor);
   }

@@ -11,6 +11,7 @@ import numpy as np
 
 from convexrelu import (
     AccuracyError,
+    ClassNetwork,
     LimitExceeded,
     Network,
     NetworkReport,
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Checks and reports."""
     console.status("reading", at_once=True)
     model = load_network(arguments.network)
+    if isinstance(model.network if isinstance(model, TableNetwork) else model, ClassNetwork):
+        raise InputError(f"{arguments.network}: check takes networks of one number, not of classes")
     split_seed, seed = np.random.SeedSequence(arguments.seed).spawn(2)
     of_tables = model if isinstance(model, TableNetwork) else None
     if of_tables is not None:
@@ -141,6 +144,6 @@ def load_network(path: Path) -> Any:
         model = load(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(model, (Network, StandardizedNetwork, TableNetwork)):
+    if not isinstance(model, (Network, StandardizedNetwork, ClassNetwork, TableNetwork)):
         raise InputError(f"{path}: holds a {type(model).__name__}, not a network")
     return model

@@ -9,7 +9,27 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from convexrelu.cli import check, optimal_set, path, predict, prune, train
+from convexrelu.cli import (
+    check,
+    demo,
+    export,
+    optimal_set,
+    path,
+    predict,
+    prune,
+    report_page,
+    train,
+)
 
 # In the order of the help.
-COMMANDS: tuple[ModuleType, ...] = (train, predict, path, optimal_set, prune, check)
+COMMANDS: tuple[ModuleType, ...] = (
+    train,
+    predict,
+    report_page,
+    export,
+    path,
+    optimal_set,
+    prune,
+    check,
+    demo,
+)

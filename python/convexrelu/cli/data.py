@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 _SMALLEST, _LARGEST = 1e-100, 1e100  # whose squares and quotients stay within float64
 
+_MOST_CLASSES = 100  # each has a network of its own
+
 CONCRETE = Path(__file__).parents[1] / "data" / "concrete.csv"
 
 
@@ -36,6 +38,9 @@ class Data:
     y_test: Array
     n_dropped: int
     missing: dict[str, int]  # cells that were filled, by column
+    class_names: tuple[str, ...] | None = None  # y says which, where the target is one of classes
+    weight: Array | None = None  # of the training rows (n,)
+    weight_test: Array | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -50,7 +55,9 @@ class Data:
 
     @property
     def classes(self) -> tuple[float, float] | None:
-        """The two values of the target, where there are just two, beyond the last bits."""
+        """The two numbers that the target is, where there are just two, beyond the last bits."""
+        if self.class_names is not None:
+            return None
         values = distinct(np.concatenate([self.y, self.y_test]))
         return (float(values[0]), float(values[1])) if len(values) == 2 else None
 
@@ -101,11 +108,16 @@ def _fraction_or_path(text: str) -> float | Path:
 
 
 def read_data(
-    arguments: argparse.Namespace, rng: np.random.Generator, model: TableNetwork | None = None
+    arguments: argparse.Namespace,
+    rng: np.random.Generator,
+    model: TableNetwork | None = None,
+    *,
+    takes_classes: bool = False,
 ) -> Data:
     """Reads what the arguments name; ``rng`` draws the test rows.
 
-    The features are those of a model, or those that are learned from the training rows. Raises
+    The features are those of a model, or those that are learned from the training rows. With
+    ``takes_classes`` the target may be of texts, or of any numbers with ``--classes``. Raises
     `InputError` if nothing could be learned (fewer than two training rows, or a target or features
     that do not vary over them) and if standardising could leave float64.
     """
@@ -130,13 +142,19 @@ def read_data(
     else:
         is_test = _draw(len(table.values), arguments.test, rng)
         train, test = table.cells(~is_test), table.cells(is_test)
-    y, y_test = (
-        _numbers_of_target(cells.pop(target), target, t.path)
-        for cells, t in zip((train, test), (tables[0], tables[-1]), strict=True)
-    )
-    _check_target(y, target, table)
+    own, own_test = train.pop(target), test.pop(target)
+    class_names = None
+    if takes_classes and (own.texts is not None or arguments.classes):
+        class_names = _class_names(own, own_test, target, table)
+        y, y_test = (_codes(cells, class_names) for cells in (own, own_test))
+    else:
+        y = numbers_of_target(own, target, tables[0].path)
+        y_test = numbers_of_target(own_test, target, tables[-1].path)
+    weight, weight_test = _weights(arguments, (train, test), target, table)
+    if class_names is None:
+        _check_target(y, target, table)
     try:
-        preprocessor = make_from_cells(train) if model is None else model.preprocessor
+        preprocessor = make_from_cells(train, weight) if model is None else model.preprocessor
         X, X_test = preprocessor.transform_cells(train), preprocessor.transform_cells(test)
     except (TypeError, ValueError) as error:
         hint = "\n--ignore NAME leaves out a column." if isinstance(error, ValueError) else ""
@@ -151,6 +169,9 @@ def read_data(
         y_test=y_test,
         n_dropped=sum(t.n_dropped for t in tables),
         missing={} if arguments.drop_missing else table.missing,
+        class_names=class_names,
+        weight=weight,
+        weight_test=weight_test,
     )
     if data.constant == data.features:
         _refuse(f"no feature varies over the {len(y)} training rows", table)
@@ -158,7 +179,74 @@ def read_data(
     return data
 
 
-def _numbers_of_target(cells: Cells, target: str, path: Path) -> Array:
+def _class_names(own: Cells, test: Cells, target: str, table: Table) -> tuple[str, ...]:
+    """The classes of all rows, in order; of numbers in that of numbers."""
+    for cells in (own, test):
+        if np.isnan(cells.values).any():
+            _refuse_missing(cells.values, target, table.path)
+    names = set[str]()
+    for cells in (own, test):
+        names |= set(_names(cells))
+    ordered = sorted(names) if own.texts is not None else sorted(names, key=float)
+    if len(ordered) > _MOST_CLASSES:
+        raise InputError(
+            f"{table.path}: the target {target!r} has {len(ordered)} classes; at most "
+            f"{_MOST_CLASSES} are taken"
+        )
+    if len(set(_names(own))) < 2:
+        _refuse(f"the target {target!r} is {_names(own)[0]} in all {len(own.values)} rows", table)
+    return tuple(ordered)
+
+
+def _names(cells: Cells) -> list[str]:
+    if cells.texts is not None:
+        return [cells.texts[int(value)] for value in cells.values]
+    return [f"{value:.17g}" if value % 1 else f"{value:.0f}" for value in cells.values]
+
+
+def _codes(cells: Cells, class_names: tuple[str, ...]) -> Array:
+    place = {name: float(k) for k, name in enumerate(class_names)}
+    return np.array([place[name] for name in _names(cells)])
+
+
+def codes_of_target(cells: Cells, class_names: tuple[str, ...], target: str, path: Path) -> Array:
+    """Which class each row is of; InputError where it is none of those."""
+    if np.isnan(cells.values).any():
+        _refuse_missing(cells.values, target, path)
+    if unknown := sorted(set(_names(cells)) - set(class_names)):
+        raise InputError(
+            f"{path}: the target {target!r} has {join_names(unknown)}, which are no classes of the "
+            "training rows"
+        )
+    return _codes(cells, class_names)
+
+
+def _weights(
+    arguments: argparse.Namespace,
+    parts: tuple[dict[str, Cells], dict[str, Cells]],
+    target: str,
+    table: Table,
+) -> tuple[Array | None, Array | None]:
+    """The column that --weight names, which is no feature."""
+    name = getattr(arguments, "weight", None)
+    if name is None:
+        return None, None
+    table.column_index(name)
+    if name == target:
+        raise InputError(f"{table.path}: {name!r} cannot be both target and weight")
+    found = []
+    for cells in parts:
+        column = cells.pop(name)
+        if column.texts is not None or not (column.values >= 0).all():
+            raise InputError(f"{table.path}: the weight {name!r} must have numbers of at least 0")
+        found.append(column.values)
+    if not found[0].any():
+        _refuse(f"the weight {name!r} is 0 in all {len(found[0])} training rows", table)
+    return found[0], found[1]
+
+
+def numbers_of_target(cells: Cells, target: str, path: Path) -> Array:
+    """The targets; InputError where they are none."""
     if cells.texts is not None:
         values = join_names([repr(text) for text in cells.texts])
         raise InputError(
@@ -166,12 +254,16 @@ def _numbers_of_target(cells: Cells, target: str, path: Path) -> Array:
             "for two classes"
         )
     if np.isnan(cells.values).any():
-        n = int(np.isnan(cells.values).sum())
-        raise InputError(
-            f"{path}: the target {target!r} is missing in {n} row{'' if n == 1 else 's'}; leave "
-            "these out with --drop-missing, or fill the cells in first"
-        )
+        _refuse_missing(cells.values, target, path)
     return cells.values
+
+
+def _refuse_missing(values: Array, target: str, path: Path) -> NoReturn:
+    n = int(np.isnan(values).sum())
+    raise InputError(
+        f"{path}: the target {target!r} is missing in {n} row{'' if n == 1 else 's'}; leave "
+        "these out with --drop-missing, or fill the cells in first"
+    )
 
 
 def _draw(n: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:

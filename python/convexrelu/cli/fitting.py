@@ -30,17 +30,18 @@ from convexrelu import (
     trace_global_path,
 )
 from convexrelu._deadline import Deadline
+from convexrelu._training import Settings, Training
 from convexrelu.cli import arguments as types
 from convexrelu.cli.console import Console
 from convexrelu.cli.data import Array, Data, add_data_arguments, read_data
 from convexrelu.cli.report import choice_facts, choice_text, setting_text
 from convexrelu.cli.table import InputError
-from convexrelu.lam_choice import ROUNDS, RULES, growth_alone
+from convexrelu.lam_choice import ROUNDS, RULES, LamChoice, growth_alone
 
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
 _RATIO = 0.01  # of lambda_max
-_FOLDS = 5
+FOLDS = 5
 _CHOSEN_TOL = 0.1  # of growth at a lam that was chosen, unless --tol asks for more
 _ON_THE_WAY_TOL = 0.5  # and at larger ones before
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
@@ -57,6 +58,11 @@ class TrainingData:
     Z: Array
     t: Array
     seed: np.random.SeedSequence  # of gates and searches
+
+    @property
+    def weight(self) -> Array | None:
+        """The weights of the rows."""
+        return self.data.weight
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,20 @@ class Fit:
     solve_seconds: float
     setting: dict[str, Any]
     growth: Solution | None = None
+    choice: LamChoice | None = None
+    is_limited: bool = False  # by --time-limit
+
+    @property
+    def why_growth_ended(self) -> str:
+        """Where a callback ended it: at a lam that was chosen growth ends where it gains little."""
+        is_over = self.choice is not None and self.solve_seconds < _GROWING_SECONDS
+        return "unproven" if is_over and not self.is_limited else "time_limit"
+
+    def as_training(self) -> Training:
+        """The same as what the rest of the library calls it."""
+        settings = Settings(alpha=self.solution.lam if self.choice is None else None)
+        scale = self.training.standardizer
+        return Training(scale, self.solution, self.growth, self.choice, None, settings, None)
 
 
 def add_fitting_arguments(
@@ -91,6 +111,9 @@ def add_fitting_arguments(
     With ``grows`` patterns grow as they are needed where no gates are asked for (``fit_any``).
     """
     add_data_arguments(parser)
+    parser.add_argument(
+        "--weight", metavar="NAME", help="a column of non-negative weights of the rows"
+    )
     lam = parser.add_mutually_exclusive_group()
     positive = types.number("a positive number", low=0.0, open_low=True)
     lam.add_argument(
@@ -109,7 +132,7 @@ def add_fitting_arguments(
             "--cv",
             metavar="K",
             type=types.integer("an integer of at least 2", low=2),
-            help=f"choose lam by so many folds of the training rows ({_FOLDS})",
+            help=f"choose lam by so many folds of the training rows ({FOLDS})",
         )
         parser.add_argument(
             "--rule",
@@ -158,14 +181,22 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, network: bool) -> N
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
-def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
+def prepare(
+    arguments: argparse.Namespace, console: Console, training: TrainingData | None = None
+) -> Setting:
     """Reads, draws gates, shows the setting."""
-    training = _read(arguments, console)
+    training = read_training(arguments, console) if training is None else training
     console.status("drawing gates", at_once=True)
     patterns = sample_patterns(training.Z, arguments.gates, rng=training.seed)
     if not len(patterns):
         raise InputError("no gate drawn is active on any row; ask for more --gates")
-    problem = Problem(training.Z, training.t, patterns, formulation=arguments.formulation)
+    problem = Problem(
+        training.Z,
+        training.t,
+        patterns,
+        formulation=arguments.formulation,
+        sample_weight=training.weight,
+    )
     console.status("finding lambda_max", at_once=True)
     known = {
         "n_gates": arguments.gates,
@@ -177,24 +208,29 @@ def prepare(arguments: argparse.Namespace, console: Console) -> Setting:
     return Setting(training, problem, facts["lam"], facts)
 
 
-def fit_any(arguments: argparse.Namespace, console: Console) -> Fit:
+def fit_any(
+    arguments: argparse.Namespace, console: Console, training: TrainingData | None = None
+) -> Fit:
     """Reads and solves, over all patterns unless gates are asked for or the problem is gated."""
+    training = read_training(arguments, console) if training is None else training
     grows = arguments.gates is None and arguments.formulation == "relu"
     chooses = grows and arguments.lam is None and arguments.lam_ratio is None
     if not chooses and (arguments.cv or arguments.rule):
         option = "--cv" if arguments.cv else "--rule"
         raise InputError(f"{option}: lam is chosen where patterns grow and it is not given")
     if chooses:
-        return grow_at_chosen_lam(arguments, console)
+        return grow_at_chosen_lam(arguments, console, training)
     arguments.lam_ratio = arguments.lam_ratio or _RATIO
     arguments.gates = arguments.gates or (None if grows else _GATES)
     arguments.tol = arguments.tol or (_GROWING_TOL if grows else _TOL)
-    return grow(arguments, console) if grows else fit(arguments, console)
+    if grows:
+        return _grow(arguments, console, training)
+    return fit(arguments, console, training)
 
 
 def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = True) -> Fit:
     """Reads and solves, over patterns that grow; ``certify``: with a bound over all of them."""
-    return _grow(arguments, console, _read(arguments, console), certify=certify)
+    return _grow(arguments, console, read_training(arguments, console), certify=certify)
 
 
 def _grow(
@@ -211,6 +247,7 @@ def _grow(
     price = price_patterns(
         training.Z,
         training.t,
+        sample_weight=training.weight,
         max_cones=_MAX_CONES,
         time_limit=None if left is None else _PRICE_SHARE * left,
         rng=price_seed,
@@ -225,9 +262,10 @@ def _grow(
     return _grown(arguments, console, training, facts, deadline, growth_seed, certify=certify)
 
 
-def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
-    """Reads, chooses lam by cross-validation, and grows along lam to the one chosen."""
-    training = _read(arguments, console)
+def grow_at_chosen_lam(
+    arguments: argparse.Namespace, console: Console, training: TrainingData
+) -> Fit:
+    """Chooses lam by cross-validation, and grows along lam to the one chosen."""
     deadline = Deadline(arguments.time_limit)
     show = progress_of(console)
     console.status("choosing lam", at_once=True)
@@ -237,7 +275,8 @@ def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
         choice = choose_lam(
             training.Z,
             training.t,
-            cv=min(arguments.cv or _FOLDS, len(training.t)),
+            sample_weight=training.weight,
+            cv=min(arguments.cv or FOLDS, len(training.t)),
             rule=arguments.rule or "best",
             rng=choice_seed,
             time_limit=None if left is None else left / 2,
@@ -254,6 +293,7 @@ def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
     price = price_patterns(
         training.Z,
         training.t,
+        sample_weight=training.weight,
         max_cones=_MAX_CONES,
         time_limit=None if left is None else _PRICE_SHARE * left,
         rng=path_seed,
@@ -274,6 +314,7 @@ def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
     path = trace_global_path(
         training.Z,
         training.t,
+        sample_weight=training.weight,
         lams=above,
         tol=_ON_THE_WAY_TOL,
         max_rounds=ROUNDS,
@@ -292,6 +333,7 @@ def grow_at_chosen_lam(arguments: argparse.Namespace, console: Console) -> Fit:
         growth_seed,
         start=path[-1],
         growth_tol=growth_tol,
+        choice=choice,
     )
 
 
@@ -306,6 +348,7 @@ def _grown(
     certify: bool = True,
     start: Network | None = None,
     growth_tol: float | None = None,
+    choice: LamChoice | None = None,
 ) -> Fit:
     """Grows at the lam of the setting, and solves over the patterns grown."""
     started = perf_counter()
@@ -327,6 +370,7 @@ def _grown(
         training.Z,
         training.t,
         facts["lam"],
+        sample_weight=training.weight,
         tol=growth_tol or arguments.tol,
         certify=certify,
         warm_start=start,
@@ -340,12 +384,14 @@ def _grown(
         )
     seconds = perf_counter() - started
     facts["n_patterns"] = len(solution.problem.patterns)
-    return Fit(training, solution, seconds, facts, growth)
+    return Fit(training, solution, seconds, facts, growth, choice, is_limited)
 
 
-def fit(arguments: argparse.Namespace, console: Console) -> Fit:
+def fit(
+    arguments: argparse.Namespace, console: Console, training: TrainingData | None = None
+) -> Fit:
     """Prepares and solves, over the patterns of random gates."""
-    setting = prepare(arguments, console)
+    setting = prepare(arguments, console, training)
     started = perf_counter()
     solution = solve(
         setting.problem,
@@ -448,11 +494,15 @@ def save_output(value: Any, path: Path | None) -> tuple[str | None, InputError |
     return write_output("--save", path, lambda file: save(value, file))
 
 
-def _read(arguments: argparse.Namespace, console: Console) -> TrainingData:
+def read_training(
+    arguments: argparse.Namespace, console: Console, *, takes_classes: bool = False
+) -> TrainingData:
+    """Reads and standardises."""
     split_seed, seed = np.random.SeedSequence(arguments.seed).spawn(2)
     console.status("reading", at_once=True)
-    data = read_data(arguments, np.random.default_rng(split_seed))
-    standardizer = Standardizer.fit(data.X, data.y)
+    rng = np.random.default_rng(split_seed)
+    data = read_data(arguments, rng, takes_classes=takes_classes)
+    standardizer = Standardizer.fit(data.X, data.y, sample_weight=data.weight)
     Z, t = standardizer.transform(data.X), standardizer.transform_target(data.y)
     return TrainingData(data, standardizer, Z, t, seed)
 
@@ -468,8 +518,21 @@ def _show_setting(
     arguments: argparse.Namespace, data: Data, known: dict[str, Any], console: Console
 ) -> dict[str, Any]:
     """All that is known before the solver starts."""
-    test_file = arguments.test if isinstance(arguments.test, Path) else None
     facts = {
+        **data_facts(arguments, data),
+        "formulation": arguments.formulation,
+        "choice": None,
+        **known,
+    }
+    if not arguments.json:
+        console.write(setting_text(facts, console))
+    return facts
+
+
+def data_facts(arguments: argparse.Namespace, data: Data) -> dict[str, Any]:
+    """What was read."""
+    test_file = arguments.test if isinstance(arguments.test, Path) else None
+    return {
         "file": os.fspath(data.path),
         "test_file": None if test_file is None else os.fspath(test_file),
         "target": data.target,
@@ -481,11 +544,6 @@ def _show_setting(
         "n_inputs": len(data.features),
         "constant_features": data.constant,
         "classes": data.classes,
+        "weight": arguments.weight,
         "seed": arguments.seed,
-        "formulation": arguments.formulation,
-        "choice": None,
-        **known,
     }
-    if not arguments.json:
-        console.write(setting_text(facts, console))
-    return facts

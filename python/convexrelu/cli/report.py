@@ -27,8 +27,8 @@ def to_json(report: dict[str, Any]) -> str:
     return json.dumps(finite(report), indent=2, allow_nan=False)
 
 
-def setting_text(setting: dict[str, Any], console: Console) -> str:
-    """The data and the problem."""
+def data_lines(setting: dict[str, Any], target: str) -> list[tuple[str, str]]:
+    """What was read."""
     s = setting
     bundled = s["file"] == os.fspath(CONCRETE)
     source = s["test_file"] or f"seed {s['seed']}"
@@ -42,6 +42,18 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
     if s["constant_features"]:
         features += f" (constant, without effect: {join_names(s['constant_features'])})"
     filled = join_counts(s["n_missing"]) and f"{join_counts(s['n_missing'])}: medians"
+    return [
+        ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
+        ("target", target),
+        ("features", features),
+        *([("missing", filled)] if filled else []),
+        ("rows", rows),
+    ]
+
+
+def setting_text(setting: dict[str, Any], console: Console) -> str:
+    """The data and the problem."""
+    s = setting
     target = s["target"]
     if s["classes"]:
         target += " (two classes, {:g} and {:g})".format(*s["classes"])
@@ -55,11 +67,7 @@ def setting_text(setting: dict[str, Any], console: Console) -> str:
         ratio += f" = {s['lambda_max']:.6g}"
         ratio += ", proven" if s["lambda_max_is_exact"] else ", the largest found"
     lines = [
-        ("data", "concrete.csv, which comes with convexrelu" if bundled else s["file"]),
-        ("target", target),
-        ("features", features),
-        *([("missing", filled)] if filled else []),
-        ("rows", rows),
+        *data_lines(s, target),
         ("patterns", patterns),
         ("problem", f"{s['formulation']}, lam {s['lam']:.6g}{ratio}"),
     ]
@@ -114,6 +122,7 @@ def result_text(result: dict[str, Any], console: Console, *, grown: bool) -> str
         ("neurons", f"{r['n_neurons']}"),
         ("seconds", f"{r['seconds']:.2f}, of which solver {r['solve_seconds']:.2f}"),
         *([("saved", r["saved"])] if r["saved"] else []),
+        *([("report", r["report"])] if r.get("report") else []),
         ("", ""),
         *score_table(r["scores"]),
     ]
@@ -121,18 +130,20 @@ def result_text(result: dict[str, Any], console: Console, *, grown: bool) -> str
 
 
 def _any_width(result: dict[str, Any], console: Console) -> str:
-    """What is proven of all networks, whatever their patterns, and what is not."""
+    """What is known of all networks, whatever their patterns, and how much of it is proven."""
     r = result
     if r["status"] == "optimal":
         return f"{console.good('proven')}: none has a lower objective, to {r['global_gap']:.1e}"
     searched = {"unproven": "none lower was found", "stalled": "none lower was found"}
-    proven = "nothing is proven"
-    if math.isfinite(r["global_gap"]):
-        proven = (
-            f"proven: none is below {r['global_lower_bound']:.6g}, relative gap "
-            f"{r['global_gap']:.2g}"
-        )
-    return f"{proven}; {searched.get(r['status'], 'the search was not over')}"
+    known = searched.get(r["status"], "the search was not over")
+    return f"{known}; {proven_of_all(r['global_lower_bound'], r['global_gap'])}"
+
+
+def proven_of_all(bound: float, gap: float) -> str:
+    """A bound on all networks, in words."""
+    if not math.isfinite(gap):
+        return "nothing is proven"
+    return f"proven: none is below {bound:.6g}, {100 * gap:.2g} % lower"
 
 
 def check_text(result: dict[str, Any], console: Console) -> str:

@@ -23,6 +23,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,10 +31,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convexrelu import _core, _validate, patterns, solution
+from convexrelu import _core, _validate, losses, network, patterns, problem, solution
 from convexrelu import global_path as global_path_module
 from convexrelu import path as path_module
 from convexrelu._path_parts import PathParts
+from convexrelu.class_network import ClassNetwork
 from convexrelu.files.replacing import replacing
 from convexrelu.network import Network
 from convexrelu.patterns import Patterns
@@ -42,6 +44,7 @@ from convexrelu.problem import Problem
 from convexrelu.pruning import PrunedNetwork, PrunedSolution
 from convexrelu.solution import Solution
 from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.training_record import TrainingRecord
 
 FORMAT = "convexrelu"
 VERSION = 1
@@ -63,6 +66,7 @@ class _Kind(NamedTuple):
     fields: tuple[str, ...]  # its attributes, which are the arguments of build
     build: Callable[..., Any]
     newer: tuple[str, ...] = ()  # those that a file of an earlier version lacks: None there
+    take: Callable[[Any], dict[str, Any]] | None = None  # its fields, where they are no attributes
 
 
 def save(value: Any, path: str | os.PathLike[str]) -> None:
@@ -70,8 +74,8 @@ def save(value: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    value : Network, StandardizedNetwork, Standardizer, TableNetwork, Preprocessor, Patterns, \
-Problem, Solution, Path or GlobalPath
+    value : Network, StandardizedNetwork, Standardizer, ClassNetwork, TableNetwork, Preprocessor, \
+Patterns, Problem, Solution, Path or GlobalPath
         A pruned one is saved without its history.
     path : str or path
         The name of the file, to which nothing is appended. A file of that name is replaced once
@@ -160,8 +164,9 @@ def _take_apart(value: Any, prefix: str, arrays: dict[str, Member]) -> dict[str,
     if kind is None or plain is not kind.type:
         raise TypeError(f"value must be a {' or '.join(_KINDS)}, got {type(value).__name__}")
     tree: dict[str, Any] = {"kind": kind.type.__name__}
+    taken = None if kind.take is None else kind.take(value)
     for name in kind.fields:
-        field = getattr(value, name)
+        field = getattr(value, name) if taken is None else taken[name]
         if isinstance(field, tuple) and all(isinstance(text, str) for text in field):
             arrays[prefix + name] = field
         elif isinstance(field, np.ndarray):
@@ -257,8 +262,70 @@ def _make_preprocessor(names: Any, table: Any, levels: Any) -> Preprocessor:
     return Preprocessor(columns)
 
 
-def _make_table_network(network: Any, preprocessor: Any, target: Any) -> TableNetwork:
-    return TableNetwork(network, preprocessor, target)
+def _make_table_network(network: Any, preprocessor: Any, target: Any, record: Any) -> TableNetwork:
+    return TableNetwork(network, preprocessor, target, record)
+
+
+def _make_record(facts: Any, curve: Any) -> TrainingRecord:
+    facts, curve = _array(facts, "facts", "f", (None, 5)), _array(curve, "curve", "f", (None, 5))
+    return TrainingRecord(facts, curve)
+
+
+def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
+    """Its fields in plain arrays: networks one after another."""
+    inner = [network.network for network in model.networks]
+    scales = [network.standardizer for network in model.networks]
+    gates = None
+    if any(network.gates is not None for network in inner):
+        gates = np.concatenate([network.gates for network in inner])
+    return {
+        "hidden": np.concatenate([network.hidden for network in inner]),
+        "output": np.concatenate([network.output for network in inner]),
+        "gates": gates,
+        "n_neurons": np.array([network.n_neurons for network in inner]),
+        "x_mean": np.array([scale.x_mean for scale in scales]),
+        "x_scale": np.array([scale.x_scale for scale in scales]),
+        "y_mean": np.array([scale.y_mean for scale in scales]),
+        "y_scale": np.array([scale.y_scale for scale in scales]),
+        "slopes": model.slopes,
+        "offsets": model.offsets,
+        "classes": model.classes,
+    }
+
+
+def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork:
+    shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "hidden": ("f", (None, None)),
+        "output": ("f", (None,)),
+        "n_neurons": ("i", (None,)),
+        "x_mean": ("f", (None, None)),
+        "x_scale": ("f", (None, None)),
+        "y_mean": ("f", (None,)),
+        "y_scale": ("f", (None,)),
+        "slopes": ("f", (None,)),
+        "offsets": ("f", (None,)),
+    }
+    a = {name: _array(arrays[name], name, *kind) for name, kind in shapes.items()}
+    sizes, hidden = a["n_neurons"], a["hidden"]
+    if gates is not None:
+        gates = _array(gates, "gates", "f", hidden.shape)
+    if (sizes < 0).any() or sizes.sum() != len(hidden) or len(a["output"]) != len(hidden):
+        raise ValueError("n_neurons must be those of hidden and output")
+    if any(len(a[name]) != len(sizes) for name in ("x_mean", "x_scale", "y_mean", "y_scale")):
+        raise ValueError("there must be one scale for each network")
+    ends = np.cumsum(sizes)
+    networks = [
+        StandardizedNetwork(
+            Network(
+                hidden[end - size : end],
+                a["output"][end - size : end],
+                None if gates is None else gates[end - size : end],
+            ),
+            Standardizer(a["x_mean"][k], a["x_scale"][k], a["y_mean"][k], a["y_scale"][k]),
+        )
+        for k, (end, size) in enumerate(zip(ends, sizes, strict=True))
+    ]
+    return ClassNetwork(networks, a["slopes"], a["offsets"], _texts(classes, "classes"))
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
@@ -284,6 +351,14 @@ def _make_patterns(
     return patterns._restore(packed, n_samples, gates, is_complete, fingerprint)
 
 
+def _make_problem(**parts: Any) -> Problem:
+    if parts["loss"] is not None and not isinstance(parts["loss"], losses.Loss):
+        raise ValueError("loss must be one of convexrelu.losses")
+    if parts["fit_intercept"] not in (None, False, True):
+        raise ValueError(f"fit_intercept must be true or false, got {parts['fit_intercept']!r:.60}")
+    return problem._restore(**parts)
+
+
 def _make_solution(
     problem: Any,
     lam: Any,
@@ -294,6 +369,7 @@ def _make_solution(
     n_iter: Any,
     gap: Any,
     global_lower_bound: Any,
+    intercept: Any,
 ) -> Solution:
     if not isinstance(problem, Problem):
         raise ValueError("problem must be a Problem")
@@ -321,6 +397,7 @@ def _make_solution(
         _array(dual, "dual", "f", (n,)),
         _validate.integer(n_iter, "n_iter"),
         global_lower_bound,
+        0.0 if intercept is None else _validate.number(intercept, "intercept"),
     )
     certificate = solution.certify(made)
     if certificate.cone_violation > 1e-9:
@@ -397,18 +474,65 @@ def _array(value: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> N
 _KINDS = {
     kind.type.__name__: kind
     for kind in (
-        _Kind(Network, ("hidden", "output", "gates"), Network),
+        _Kind(
+            Network,
+            ("hidden", "output", "gates", "intercept"),
+            network._restore,
+            newer=("intercept",),
+        ),
+        *(
+            _Kind(loss, tuple(f.name for f in fields(loss)), loss)
+            for loss in losses._BY_NAME.values()
+        ),
         _Kind(StandardizedNetwork, ("network", "standardizer"), StandardizedNetwork),
         _Kind(Standardizer, ("x_mean", "x_scale", "y_mean", "y_scale"), Standardizer),
         _Kind(Preprocessor, ("names", "table", "levels"), _make_preprocessor),
-        _Kind(TableNetwork, ("network", "preprocessor", "target"), _make_table_network),
+        _Kind(
+            ClassNetwork,
+            (
+                "hidden",
+                "output",
+                "gates",
+                "n_neurons",
+                "x_mean",
+                "x_scale",
+                "y_mean",
+                "y_scale",
+                "slopes",
+                "offsets",
+                "classes",
+            ),
+            _make_class_network,
+            take=_take_class_network,
+        ),
+        _Kind(TrainingRecord, ("facts", "curve"), _make_record),
+        _Kind(
+            TableNetwork,
+            ("network", "preprocessor", "target", "record"),
+            _make_table_network,
+            newer=("record",),
+        ),
         _Kind(
             Patterns,
             ("packed", "n_samples", "gates", "is_complete", "fingerprint"),
             _make_patterns,
             newer=("fingerprint",),
         ),
-        _Kind(Problem, ("X", "y", "patterns", "formulation", "sample_weight"), Problem),
+        _Kind(
+            Problem,
+            (
+                "X",
+                "y",
+                "patterns",
+                "formulation",
+                "sample_weight",
+                "loss",
+                "fit_intercept",
+                "offset",
+            ),
+            _make_problem,
+            newer=("loss", "fit_intercept", "offset"),
+        ),
         _Kind(
             Solution,
             (
@@ -421,8 +545,10 @@ _KINDS = {
                 "n_iter",
                 "gap",
                 "global_lower_bound",
+                "intercept",
             ),
             _make_solution,
+            newer=("intercept",),
         ),
         _Kind(PathParts, PathParts._fields, _make_path_parts),
         _Kind(

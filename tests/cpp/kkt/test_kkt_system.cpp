@@ -49,8 +49,10 @@ class Example {
   Example(Rng& rng, Formulation formulation, Index n, Index d, Index n_gates)
       : Example(rng, formulation, random_data(rng, n, d), random_data(rng, d, n_gates)) {}
 
-  Example(Rng&, Formulation formulation, const Matrix& X, const Matrix& gates)
-      : problem_(X, Vector::Ones(X.rows()), patterns_from_gates(X, gates), formulation) {}
+  Example(Rng&, Formulation formulation, const Matrix& X, const Matrix& gates,
+          const Model& model = {})
+      : problem_(X, Vector::Ones(X.rows()), patterns_from_gates(X, gates), formulation, Vector(),
+                 nullptr, model) {}
 
   const ScaledProblem& problem() const { return problem_.scaled(); }
 
@@ -159,6 +161,26 @@ class Example {
   std::vector<Vector> directions_;
   std::vector<double> alphas_, deltas_;
 };
+
+// J with rows scaled by S and, in a problem with an intercept, the free column.
+Matrix dense_with(const Example& example, const Vector& S, double free_delta) {
+  const Index n = S.size(), free = example.problem().has_intercept() ? 1 : 0;
+  const Matrix plain = example.dense();
+  const Index k = plain.rows() - n;
+  Matrix J = Matrix::Zero(n + k + free, n + k + free);
+  J.topLeftCorner(n + k, n + k) = plain;
+  if (free > 0) {
+    J.col(n + k).head(n) = example.problem().free_column();
+    J.row(n + k).head(n) = example.problem().free_column().transpose();
+    J(n + k, n + k) = -free_delta;
+  }
+  Vector scale = Vector::Ones(J.rows());
+  scale.head(n) = S;
+  J.topLeftCorner(n, n) -= Matrix::Identity(n, n);
+  J = scale.asDiagonal() * J * scale.asDiagonal();
+  J.topLeftCorner(n, n) += Matrix::Identity(n, n);
+  return J;
+}
 
 Vector random_vector(Rng& rng, Index size) {
   Vector v(size);
@@ -280,6 +302,66 @@ void conjugate_gradients_agree_with_the_dense_matrix() {
   CHECK(n_solved > 100);
 }
 
+// All forms with rows scaled, some by nothing, and with a free column; and the products without either.
+void rows_may_be_scaled_and_a_column_free() {
+  Rng rng(17);
+  int n_solved = 0, n_flat = 0;
+  for (int trial = 0; trial < 1000; ++trial) {
+    const Formulation formulation = trial % 3 ? Formulation::gated : Formulation::relu;
+    const Index n = integer(rng, 1, 14), d = integer(rng, 1, 5);
+    Model model;
+    model.fit_intercept = trial % 4 > 0;
+    Example example(rng, formulation, random_data(rng, n, d), random_data(rng, d, 12), model);
+    const double delta = trial % 2 ? std::pow(10.0, uniform(rng, -1, 3)) : 0.0;
+    const double free_delta = delta * uniform(rng, 0.1, 10.0);
+    const Index count = integer(rng, 0, 5);
+    for (Index j = 0; j < count; ++j) example.add(rng, std::pow(10.0, uniform(rng, -2, 2)), delta);
+    Vector S(n);
+    for (double& entry : S) entry = rng() % 5 ? std::pow(10.0, uniform(rng, -3, 1)) : 0.0;
+    if (trial % 5 == 0) S.setOnes();
+    const Matrix J = dense_with(example, S, free_delta);
+    const double kappa = condition(J);
+    if (kappa > 1e6) continue;
+    ++n_solved;
+    n_flat += S.minCoeff() == 0.0;
+    const Vector g = random_vector(rng, J.rows());
+    const Vector expected = J.fullPivLu().solve(g);
+    Monitor monitor;
+    for (const Form form : {Form::n_form, Form::m_form, Form::iterative, Form::mixed}) {
+      const bool is_direct = form == Form::n_form || form == Form::m_form;
+      if (!is_direct && (formulation == Formulation::relu || example.size() == 0)) continue;
+      KktSystem system(example.problem(), form);
+      CHECK(system.factor(example.members(), 1, monitor, S, 1.0 + free_delta) || delta == 0.0);
+      if (!is_direct || delta > 0.0) CHECK(system.refactor(delta, monitor, free_delta));
+      if (delta == 0.0) CHECK(system.factor(example.members(), 1, monitor, S, 0.0));
+      CHECK(system.row_scale() == S);
+      const Vector x = solve(system, g, n);
+      CHECK((x - expected).norm() <=
+            (is_direct ? 1e-12 : 1e-8) * kappa * (g.norm() + expected.norm()));
+      CHECK(check_inverse(system, J, n, (is_direct ? 1e-11 : 1e-8) * kappa));
+      // (N v + B a, B'v) are those of the system whose rows are not scaled.
+      const Index k = J.rows() - n;
+      const Matrix plain = dense_with(example, Vector::Ones(n), 0.0);
+      const Vector v = random_vector(rng, n), a = random_vector(rng, k);
+      Vector out1(n), out2(k);
+      system.image(v, a, out1, out2, monitor);
+      const Vector top = plain.topLeftCorner(n, n) * v - v + plain.topRightCorner(n, k) * a;
+      CHECK((out1 - top).norm() <= 1e-12 * (1.0 + plain.norm()) * (v.norm() + a.norm()));
+      const Vector below = plain.bottomLeftCorner(k, n) * v;
+      CHECK((out2 - below).norm() <= 1e-12 * (1.0 + plain.norm()) * v.norm());
+      if (delta == 0.0) continue;
+      Vector dr(n), dalpha(k), no_g2 = Vector::Zero(k);
+      system.descend(g.head(n), 1.0, dr, dalpha, monitor);
+      Vector right(J.rows());
+      right << g.head(n), no_g2;
+      const Vector best = J.fullPivLu().solve(right);
+      CHECK((dr - best.head(n)).norm() <= (is_direct ? 1e-10 : 1e-3) * kappa * g.norm());
+      CHECK((dalpha - best.tail(k)).norm() <= (is_direct ? 1e-10 : 1e-3) * kappa * g.norm());
+    }
+  }
+  CHECK(n_solved > 400 && n_flat > 200);
+}
+
 // The mixed form keeps a factor while members and weights change, and solves the present system with it;
 // the bits do not depend on the number of threads.
 void old_factors_solve_the_present_system() {
@@ -344,9 +426,9 @@ void directions_bring_their_share_of_the_decrease() {
       KktSystem system(example.problem(), form);
       CHECK(factor(system, example));
       Monitor monitor;
-      Vector dr(n);
+      Vector dr(n), dalpha(B.cols());
       for (const double share : {0.3, 0.9}) {
-        system.descend(g, share, dr, monitor);
+        system.descend(g, share, dr, dalpha, monitor);
         const double gain = g.dot(dr) - 0.5 * dr.dot(model * dr);
         CHECK(gain >= (is_direct ? 1.0 : share) * best - 1e-8 * g.squaredNorm());
         n_cut_short += gain < (1.0 - 1e-6) * best;
@@ -372,7 +454,7 @@ void warm_systems_keep_their_memory() {
       KktSystem system(example.problem(), form);
       const auto step = [&] {
         CHECK(system.factor(members, 1, monitor));
-        system.descend(g1, 1.0, dr, monitor);
+        system.descend(g1, 1.0, dr, dalpha, monitor);
       };
       step();
       step();
@@ -614,6 +696,7 @@ int main() {
   RUN(forms_agree_with_the_dense_matrix);
   RUN(conjugate_gradients_agree_with_the_dense_matrix);
   RUN(singular_values_that_stand_out);
+  RUN(rows_may_be_scaled_and_a_column_free);
   RUN(old_factors_solve_the_present_system);
   RUN(directions_bring_their_share_of_the_decrease);
   RUN(updates_equal_a_fresh_start);

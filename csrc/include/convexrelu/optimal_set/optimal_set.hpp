@@ -68,7 +68,7 @@ class OptimalSet {
   const std::vector<Index>& necessary() const { return necessary_; }  // active in every optimum
 
   // A point that minimises cost.alpha, a vertex. A linear program of |S| variables.
-  Vector minimize(ConstVectorRef cost) const;
+  Vector minimize(ConstVectorRef cost, Monitor& monitor) const;
   // The least and the largest ||w_b|| over all optima. 2 |S| linear programs.
   std::pair<Vector, Vector> norm_bounds(Monitor& monitor) const;
   // A vertex with the fewest neurons, proven: from the list of vertices where it is short, by branch and
@@ -111,8 +111,10 @@ class OptimalSet {
   bool is_member(ConstVectorRef alpha) const;
   Vector checked(Vector alpha) const;
   Vector nearest_point(Matrix F, Vector target, Monitor& monitor) const;
-  Vector vertex(const Simplex& walk, const Matrix& columns) const;
-  Vector vertex(const Simplex& walk) const { return vertex(walk, support_Q_); }
+  Vector vertex(const Simplex& walk, const Matrix& columns, Monitor& monitor) const;
+  Vector vertex(const Simplex& walk, Monitor& monitor) const {
+    return vertex(walk, support_Q_, monitor);
+  }
   Vector on_support(ConstVectorRef v) const;
   Vector from_support(ConstVectorRef v) const;
 

@@ -3,9 +3,11 @@
 //   W_j (d), a_j   hidden weights and output weight of neuron j = 1..m
 //   g_j (d)        its gate, in gated networks only
 //
-//   f(x) = sum_j a_j (W_j.x)_+          gated:  f(x) = sum_j a_j 1[g_j.x >= 0] W_j.x
+//   beta           intercept
 //
-//   network problem:  1/(2n) ||f(X) - y||^2 + lam/2 sum_j (||W_j||^2 + a_j^2)
+//   f(x) = beta + sum_j a_j (W_j.x)_+   gated:  f(x) = beta + sum_j a_j 1[g_j.x >= 0] W_j.x
+//
+//   network problem:  (1/n) sum_k l(o_k + f(x_k), y_k) + lam/2 sum_j (||W_j||^2 + a_j^2)
 //
 // Only |a_j| W_j and the sign of a_j matter to f. Of all neurons with |a_j| W_j = u the balanced
 // one, ||W_j|| = |a_j|, has the least penalty, lam ||u||. So a block w_b != 0 of the convex program
@@ -31,7 +33,8 @@ class Network {
  public:
   // hidden (m, d), output (m), gates (m, d) or none. Throws std::invalid_argument where shapes
   // differ or an entry is not finite.
-  Network(Matrix hidden, Vector output, std::optional<Matrix> gates = std::nullopt);
+  Network(Matrix hidden, Vector output, std::optional<Matrix> gates = std::nullopt,
+          double intercept = 0.0);
 
   Index n_neurons() const { return hidden_.rows(); }
   Index n_features() const { return hidden_.cols(); }
@@ -39,15 +42,18 @@ class Network {
   const Matrix& hidden() const { return hidden_; }
   const Vector& output() const { return output_; }
   const std::optional<Matrix>& gates() const { return gates_; }
+  double intercept() const { return intercept_; }
 
   // f(X) (n), X (n, d) finite. Throws std::invalid_argument where it exceeds the range of float64.
   // 2 n d m flops (gated: twice that), 0.5 MB per thread; the bits do not depend on n_threads.
   Vector predict(ConstMatrixRef X, int n_threads, Monitor& monitor) const;
 
   // The objective of the network problem. With sample_weight v (n), or empty for equal weights, the
-  // loss is 1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2. Infinite where float64 cannot hold it.
+  // loss is 1/(sum v) sum_k v_k l(o_k + f(x_k), y_k), the offset o (n) or empty for none. Infinite where float64
+  // cannot hold it. Throws std::invalid_argument where shapes differ or the loss has no such targets.
   double objective(ConstMatrixRef X, const Vector& y, double lam, const Vector& sample_weight,
-                   int n_threads, Monitor& monitor) const;
+                   int n_threads, Monitor& monitor, LossChoice loss = {},
+                   const Vector& offset = Vector()) const;
 
   // ||W_j|| = |a_j| for all neurons; dead ones (W_j = 0 or a_j = 0) become zero. The objective does
   // not rise. A gated neuron keeps its gate.
@@ -68,10 +74,14 @@ class Network {
   Matrix hidden_;
   Vector output_;
   std::optional<Matrix> gates_;
+  double intercept_;
 };
 
-// The balanced network of a solution, a neuron per active block, with the solution's fit and
-// objective. Gated: throws std::invalid_argument where a gate does not give its pattern on the
+// Throws std::invalid_argument, "`what` only; this network has intercept=...", unless that is zero.
+void require_no_intercept(const Network& network, const char* what);
+
+// The balanced network of a solution, a neuron per active block and its intercept, with the solution's fit
+// (less the offset) and objective. Gated: throws std::invalid_argument where a gate does not give its pattern on the
 // problem's X.
 Network to_network(const Solution& solution, Monitor* monitor = nullptr);
 
@@ -82,7 +92,7 @@ struct NetworkBlocks {
   Matrix weights;                 // (d, k)
 };
 
-// Neurons of one block add up; dead ones are left out. A neuron on a kink, W_j.x_k = 0, goes to the
+// Neurons of one block add up; dead ones are left out, and so is the intercept. A neuron on a kink, W_j.x_k = 0, goes to the
 // pattern that holds x_k. relu: the weights lie in their cones, to rounding.
 NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X, Monitor* monitor = nullptr);
 

@@ -1,10 +1,12 @@
 // Solutions of the convex problem, and the certificate that any vector of weights can be given.
 //
-//   primal  P(w) = 1/(2n) || y - f ||^2 + lam sum_b ||w_b||,   f = sum_b A_b w_b
-//   dual    D(theta) = y'theta - n/2 ||theta||^2,  feasible iff ||Proj_{K_b}(A_b' theta)|| <= lam for all b
+//   primal  P(w, beta) = (1/n) sum_k l(f_k) + lam sum_b ||w_b||,   f = o + beta + sum_b A_b w_b
+//   dual    D(g) = -(1/n) sum_k l*(-g_k) - o'g/n,  feasible iff ||Proj_{K_b}(A_b'g/n)|| <= lam for all b, g is in
+//           the domain of the loss and, with an intercept, sum g = 0; y'g/n - ||g||^2/(2n) for the squared loss
 //
-// A candidate r is made feasible by theta = kappa r/n, kappa <= lam / max_b ||q_b(r)||, and is
-// trusted no further: P(w) - D(theta) bounds what any other weights over the same patterns can gain.
+// A candidate g is made feasible by putting it into the domain, mending its sum, and a multiple kappa g, kappa <=
+// lam / max_b ||q_b(g)||, and is trusted no further: P - D bounds what any other weights over the same
+// patterns, and any other intercept, can gain.
 #pragma once
 
 #include <vector>
@@ -45,7 +47,7 @@ struct Certificate {
   double dual;  // as it was computed: rounding may leave it above primal
   double gap;   // (primal - dual) / primal; 0 where both are 0
   // max over blocks of ||q_b - lam w_b/||w_b|| || / lam (w_b != 0) and (||q_b|| - lam)+ / lam, q_b at
-  // the better dual candidate r, and of ||r - (y - f)|| / ||y||
+  // the better dual candidate g, and of ||g - g(f)|| / ||g_0||, g_0 that without the network
   double stationarity;
   // max over active b and rows k of -(C_b w_b)_k / (||x_k|| ||w_b||), at least 0
   double cone_violation;
@@ -57,8 +59,9 @@ struct Solution {
   Status status;
   std::vector<Block> active_set;  // (k) sorted by pattern, + before -
   Matrix weights;                 // (d, k)
-  Vector fitted;                  // (n) see fitted_values()
-  Vector residual;                // (n) y - fitted
+  double intercept;               // 0 without one
+  Vector fitted;                  // (n) f: fitted_values(), intercept and offset
+  Vector residual;                // (n) -l'(f); y - fitted for the squared loss
   Vector dual;                    // (n) dual candidate in the units of the residual
   double objective;
   double lower_bound;  // over the patterns of problem, as it was computed
@@ -72,27 +75,30 @@ struct Solution {
 // lam is positive.
 void require_parts_of(const Problem& problem, const Solution& solution, const char* name);
 
-// Recomputes everything from X, y and the weights; `dual` and y - fitted are two candidates
+// Recomputes everything from X, y and the weights; `dual` and -l' at what is fitted are two candidates
 // for the dual point, of which the better is reported. Nothing is NaN: what overflows is
 // infinite, with a gap of 1. Throws std::invalid_argument for blocks that the problem has not,
-// weights that are not finite and lam < 0. Cost 4 n d P and projections.
+// weights that are not finite, lam < 0 and an intercept where the problem has none. Cost 4 n d P and
+// projections.
 Certificate certify(const Problem& problem, double lam, const std::vector<Block>& active_set,
-                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor);
+                    const Matrix& weights, const Vector& dual, int n_threads, Monitor& monitor,
+                    double intercept = 0.0);
 
 // Wraps weights as a certified Solution: fills in fitted, residual, objective, bound and gap. A bound that
 // contradicts the objective makes the status numerical_failure.
 Solution make_solution(const Problem& problem, double lam, Status status,
                        std::vector<Block> active_set, Matrix weights, Vector dual, long n_iter,
-                       int n_threads, Monitor& monitor);
+                       int n_threads, Monitor& monitor, double intercept = 0.0);
 
 // The same with a lower bound that a scan of all blocks has proven already, where there is no time for
 // another; dual need not attain it.
 Solution make_bounded_solution(const Problem& problem, double lam, Status status,
                                std::vector<Block> active_set, Matrix weights, Vector dual,
-                               long n_iter, double lower_bound, Monitor* monitor = nullptr);
+                               long n_iter, double lower_bound, Monitor* monitor = nullptr,
+                               double intercept = 0.0);
 
-// f (n) = sum_b A_b w_b on the problem's own X, in the caller's units; at samples of weight 0, where
-// no cone holds w_b to its pattern, what the network of these weights predicts.
+// f (n) on the problem's own X, in the caller's units: gated, sum_b A_b w_b; relu, what the network predicts, which is
+// that as far as w_b is in its cone, and holds beyond rounding of it and at samples of weight 0 too.
 Vector fitted_values(const Problem& problem, const std::vector<Block>& active_set,
                      const Matrix& weights, Monitor* monitor = nullptr);
 
