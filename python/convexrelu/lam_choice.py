@@ -312,6 +312,8 @@ def growth_alone(tol: float, max_rounds: float = inf) -> Callable[[_core.Progres
 
     def is_over(progress: _core.Progress) -> bool:
         nonlocal last, rounds
+        if progress.phase == "sample":
+            return False
         gain, last = last - progress.objective, progress.objective
         rounds += 1
         return progress.phase != "grow" or rounds >= max_rounds or gain < _IDLE * tol * last

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -86,6 +88,10 @@ constexpr double kSearchShare = 0.5, kLastShare = 0.1, kProofShare = 0.5;
 constexpr double kMaxCones = 1e6, kFewerCones = 6.0, kLeastCones = 500.0;
 // What bounds may take after a time limit: so much, and a share of the time spent.
 constexpr double kWrapUpSeconds = 0.02, kWrapUpShare = 0.03;
+// Growth begins with a sample of the rows: an eighth, but at least so many, and so many for every feature, so that the
+// sample's optimum is near that of all rows; where this is less than a quarter of them.
+constexpr Index kSampleRows = 4000, kSampleRowsPerFeature = 30, kSampleShare = 8, kSmallShare = 4;
+constexpr double kSampleTol = 0.1, kSampleTimeShare = 0.5;
 // Flops that the local search of a round may take.
 constexpr double kSearchBudget = 5e10;
 
@@ -120,7 +126,11 @@ class GlobalSolver {
     if (!scaled_.in_range() || lam_ == 0.0) return finish(Status::numerical_failure);
     Status status = Status::unproven;
     try {
-      if (options_.warm_start != nullptr) begin_with(*options_.warm_start);
+      if (options_.warm_start != nullptr) {
+        begin_with(*options_.warm_start);
+      } else {
+        begin_with_sample();
+      }
       if (!grow()) status = close();
     } catch (const Stopped& stopped) {
       status = stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
@@ -162,6 +172,46 @@ class GlobalSolver {
     if (network_.size() <= scaled_.n_samples()) network_.fit_amplitudes();
     return_to_best();
     if (network_.size() > scaled_.n_samples()) network_.set(Matrix(X_.cols(), 0), {});
+  }
+
+  // A network grown on a sample of the rows is a start at a part of the cost; all rows decide what
+  // becomes of it. The sample's own start is a smaller sample, so that this ends.
+  void begin_with_sample() {
+    const Index n = problem_.X().rows(), d = X_.cols();
+    const Index size = std::max({kSampleRows, kSampleRowsPerFeature * d, n / kSampleShare});
+    if (size > n / kSmallShare) return;
+    std::vector<Index> rows(static_cast<std::size_t>(n));
+    std::iota(rows.begin(), rows.end(), Index{0});
+    for (Index i = 0; i < size; ++i) {  // Fisher & Yates
+      const std::uint64_t others = static_cast<std::uint64_t>(n - i);
+      std::swap(rows[static_cast<std::size_t>(i)],
+                rows[static_cast<std::size_t>(i) + static_cast<std::size_t>(engine_() % others)]);
+    }
+    rows.resize(static_cast<std::size_t>(size));
+    const Matrix X = problem_.X()(rows, Eigen::all);
+    const Vector y = problem_.y()(rows);
+    const Vector weight = rows_.weight.size() > 0 ? Vector(rows_.weight(rows)) : Vector();
+    GlobalSolverOptions options;
+    options.tol = std::max(options_.tol, kSampleTol);
+    options.certify = false;
+    options.seed = engine_();
+    options.n_threads = options_.n_threads;
+    std::optional<Stopped> stopped;
+    Monitor inner(
+        kSampleTimeShare * monitor_.time_left(),
+        [&](const Progress& progress) {
+          try {
+            report("sample", best_.objective);
+          } catch (const Stopped& reason) {
+            stopped = reason;
+          }
+          return stopped.has_value() || std::string_view(progress.phase) == "close";
+        },
+        [&] { monitor_.check(); });
+    const Solution sample = solve_global(X, y, caller_lam_, weight, options, inner);
+    n_iter_ += sample.n_iter;
+    begin_with(to_network(sample));
+    if (stopped) throw Stopped(*stopped);
   }
 
   // Rounds of the growing network until the local search promises little more; true if that is within
