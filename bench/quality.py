@@ -116,7 +116,9 @@ def peers() -> dict[str, Callable[[int], Any]]:
     from sklearn.neural_network import MLPRegressor
 
     def tuned_network(seed: int) -> Any:
-        network = MLPRegressor((200,), solver="lbfgs", max_iter=2000, random_state=seed)
+        network = MLPRegressor(
+            hidden_layer_sizes=(200,), solver="lbfgs", max_iter=2000, random_state=seed
+        )
         return GridSearchCV(network, {"alpha": np.geomspace(1e-2, 1e2, 5)}, cv=3)
 
     def kernel_ridge(_seed: int) -> Any:

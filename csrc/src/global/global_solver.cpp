@@ -42,8 +42,11 @@ constexpr std::size_t kNewcomers = 400;
 constexpr double kDistinct = 0.99;
 constexpr double kEndgameDistinct = 1.0 - 1e-6;
 constexpr double kShareOfViolation = 0.1;
-// Polish only what violates less than this.
+// Polish in growth only what violates less than this, and where it takes less than so many flops: among many rows
+// kinks lie so close that the price is nearly smooth, and the ascent leads as far.
 constexpr double kPolishBelow = 0.3;
+constexpr double kPolishBudget = 5e9,
+                 kPolishFlops = 500.0;  // in all; of a point, over rows times features
 // How far neurons are perturbed to start from.
 constexpr double kPerturbations[] = {0.5, 0.2, 0.1, 0.05, 0.02};
 constexpr Index kMaxPerturbed = 200;
@@ -228,8 +231,8 @@ class GlobalSolver {
     std::size_t width = 0;
     int confirmations = 0;
     for (int slow = 0; slow < kSlowRounds;) {
-      std::vector<LocalMaximum> found = price(network_.residual(), network_.weights(),
-                                              violation < kPolishBelow ? kGrowing : kCoarse);
+      std::vector<LocalMaximum> found =
+          price(network_.residual(), network_.weights(), polishes(violation) ? kGrowing : kCoarse);
       report("grow", best_.objective);
       double promised = open_share(network_.residual(), found);
       if (promised <= enough && confirmations < kMaxConfirmations) {
@@ -259,6 +262,12 @@ class GlobalSolver {
       return_to_best();
     }
     return false;
+  }
+
+  bool polishes(double violation) const {
+    const double points = static_cast<double>(kGrowing.n_polished + network_.size());
+    const double flops = kPolishFlops * static_cast<double>(scaled_.X().size()) * points;
+    return violation < kPolishBelow && flops < kPolishBudget;
   }
 
   // What a more careful search finds and, if asked for, an attempt at a proof.
