@@ -443,7 +443,23 @@ class TestQuality:
     def test_table_shows_losses_and_wins_alike(self):
         one = {"rmse": 0.5, "n_neurons": 100, "gap": 0.01, "seconds": 3.0}
         lines = quality.table({"yacht": {"0": one, "1": {**one, "rmse": 0.9}}}).splitlines()
-        assert lines[2:] == ["| yacht | 2 | 0.7 +- 0.2 | 0.666 +- 0.05 | 100 | 1.0e-02 | 3 |"]
+        assert lines[2:] == ["| yacht | 2 | 0.7 +- 0.2 | **0.666 +- 0.05** | 100 | 1.0e-02 | 3 |"]
+        lines = quality.table({"yacht": {"0": one}}).splitlines()
+        assert lines[2:] == ["| yacht | 1 | **0.5** | 0.666 +- 0.05 | 100 | 1.0e-02 | 3 |"]
+
+    def test_peers_are_compared_on_the_splits_that_all_have_run(self):
+        ours = {"yacht": {"0": {"rmse": 0.5, "seconds": 3.0}, "1": {"rmse": 9.0, "seconds": 3.0}}}
+        peer = {"yacht": {"A": {"0": {"rmse": 0.4, "seconds": 1.0}}}}
+        lines = quality.peer_table(ours, peer).splitlines()
+        assert lines[2:] == ["| yacht | 1 | 0.5 (3.0 s) | **0.4** (1.0 s) |"]
+
+    def test_results_are_kept_one_by_one(self, tmp_path):
+        path = tmp_path / "results.json"
+        quality.keep(path, ("yacht", "A", "0"), {"rmse": 1.0})
+        quality.keep(path, ("yacht", "A", "1"), {"rmse": 2.0})
+        assert quality.load(path) == {"yacht": {"A": {"0": {"rmse": 1.0}, "1": {"rmse": 2.0}}}}
+        assert quality.known(quality.load(path), ("yacht", "A", "1")) == {"rmse": 2.0}
+        assert quality.known(quality.load(path), ("yacht", "B", "1")) is None
 
     def test_results_are_of_the_splits_there_are(self):
         for name, splits in quality.load().items():

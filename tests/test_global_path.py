@@ -96,6 +96,17 @@ class TestPath:
             solve_global(X, y, lam, tol=0.1, certify=False, rng=0, callback=count("cold"))
         assert rounds["warm"] < rounds["cold"]
 
+    def test_rounds_are_limited(self) -> None:
+        """To so many at each lam, of which each begins and the last ends with a report."""
+        X, y = data(200, 6)
+        seen: list[str] = []
+        lams = price_patterns(X, y, max_cones=0, rng=0).value * np.geomspace(1, 1e-3, 6)
+        path = trace(X, y, lams=lams, max_rounds=2, callback=lambda p: seen.append(p.phase))
+        assert max(seen.count(f"{k}/6 grow") for k in range(1, 7)) == 3
+        assert path.status == "complete"
+        whole = trace(X, y, lams=lams)
+        assert (path.objectives >= whole.objectives * (1 - 1e-3)).all()
+
     def test_same_bits_for_any_number_of_threads(self) -> None:
         X, y = data()
         assert trace(X, y) == trace(X, y, n_threads=2)
@@ -182,6 +193,8 @@ class TestArguments:
             ({"lam_min_ratio": 2}, ValueError, "lam_min_ratio must be a finite number > 0 and <="),
             ({"y": np.zeros(3)}, ValueError, "the optimum is zero at every lam"),
             ({"exact": 1}, TypeError, "exact must be True or False"),
+            ({"max_rounds": 0}, ValueError, "max_rounds must be at least 1, got 0"),
+            ({"max_rounds": 1, "exact": True}, ValueError, "max_rounds ends the work before exact"),
             ({"callback": 1}, TypeError, "callback must be callable or None, got int"),
             ({"tol": 0}, ValueError, "tol must be a finite number > 0"),
         ],

@@ -136,6 +136,38 @@ class TestRows:
         assert weighted.is_global
         assert repeated.is_global
 
+    def test_many_begin_with_a_sample(self) -> None:
+        """And end where growth over all of them does; rows of weight 0 do not count."""
+        rng = np.random.default_rng(0)
+        X = np.column_stack([rng.standard_normal((17_000, 2)), np.ones(17_000)])
+        y = np.abs(X[:, 0]) - np.maximum(X[:, 0] + X[:, 1], 0) + 0.3 * rng.standard_normal(len(X))
+        v = rng.integers(0, 20, len(X)).astype(float)
+        nothing = Network(np.zeros((1, 3)), np.zeros(1))
+        seen: list[str] = []
+
+        def grown(weight: Array | None = None, **options: Any) -> Solution:
+            seen.clear()
+            return solve_global(
+                X,
+                y,
+                0.01,
+                sample_weight=weight,
+                tol=1e-3,
+                certify=False,
+                rng=0,
+                callback=lambda progress: seen.append(progress.phase),
+                **options,
+            )
+
+        for weight, first in ((None, "sample"), (np.where(v > 2, v, 0.0), "grow")):
+            one = grown(weight)
+            assert seen[0] == first
+            assert "grow" in seen
+            assert one.objective == pytest.approx(
+                grown(weight, warm_start=nothing).objective, rel=1e-3
+            )
+        assert np.array_equal(grown(n_threads=2).weights, grown().weights)
+
 
 class TestEdges:
     @pytest.mark.parametrize(

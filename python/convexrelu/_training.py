@@ -45,7 +45,7 @@ _LAST_TOL = 0.1
 _GROWTH_PER_TOL = 100.0  # growth asks for so many times the gap that the exact program does
 # How growth ends that was not cut short; "callback" is that of growth that gains little.
 _SEARCHED = ("optimal", "unproven", "stalled", "callback")
-_PHASES = ("grow", "close")  # of solve_global, before it looks for a proof
+_PHASES = ("sample", "grow", "close")  # of solve_global, before it looks for a proof
 _CHOICE_SHARE, _PATH_SHARE = 0.5, 0.5  # of a time limit, and of what is left then
 _USUAL = 0.01  # share of lambda_max
 # A largest price below this share of its own bound, ||t|| max ||z|| / n^(1/2), is rounding.

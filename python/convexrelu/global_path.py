@@ -99,7 +99,7 @@ class GlobalPath:
     @property
     def statuses(self) -> tuple[str, ...]:
         """How `solve_global` ended at each lam. Where growth came to its end before tol was reached
-        and no exact programs were asked for it is "unproven".
+        and no exact programs were asked for, or after max_rounds, it is "unproven".
         """
         return self._statuses
 
@@ -215,6 +215,7 @@ def trace_global_path(
     lam_min_ratio: float = 1e-5,
     sample_weight: Any = None,
     tol: float = 0.1,
+    max_rounds: int | None = None,
     exact: bool = False,
     certify: bool = False,
     start: GlobalPath | None = None,
@@ -244,6 +245,9 @@ def trace_global_path(
     tol : float
         As in `solve_global`, for each lam. With 0.1 objectives are typically within 1 % of the best
         ones known.
+    max_rounds : int, optional
+        At most so many rounds of growth at each lam: search, Newton's steps, amplitudes. With 2 a
+        path to small lam predicts as well as one that is grown to the end, at a part of its cost.
     exact : bool
         Whether to go on with exact convex programs where growth alone does not reach tol.
     certify : bool
@@ -292,6 +296,9 @@ def trace_global_path(
     y = _validate.vector(y, "y", size=X.shape[0])
     tol = _validate.tol(tol)
     exact = _validate.boolean(exact, "exact")
+    rounds = np.inf if max_rounds is None else _validate.integer(max_rounds, "max_rounds", low=1)
+    if exact and max_rounds is not None:
+        raise ValueError("max_rounds ends the work before exact programs: pass exact=False")
     time_limit = _validate.time_limit(time_limit)
     generator = _validate.rng(rng)
     weight = None if sample_weight is None else _validate.sample_weight(sample_weight, len(X))
@@ -317,11 +324,12 @@ def trace_global_path(
             continue
         if left == 0.0 and points:
             break
-        asked = False
+        asked, n_rounds = False, -1
 
         def report(progress: _core.Progress, place: str = f"{k + 1}/{len(grid)}") -> bool:
-            nonlocal n_calls, asked
+            nonlocal n_calls, asked, n_rounds
             n_calls += 1
+            n_rounds += progress.phase == "grow"
             if callback is not None:
                 seconds = perf_counter() - began
                 asked = bool(
@@ -335,7 +343,7 @@ def trace_global_path(
                         )
                     )
                 )
-            return asked or (not exact and progress.phase == "close")
+            return asked or n_rounds >= rounds or (not exact and progress.phase == "close")
 
         solution = solve_global(
             X,

@@ -31,8 +31,10 @@ _SMALLEST = 1e-5
 # So many lam in a row that are worse than the best, by more than the standard error of the
 # difference over the folds, end the search.
 _RISES = 3
-# A round of growth that gains less than this share of tol, relative to the objective, ends it: some
-# folds would go on for dozens of rounds that change their errors little.
+# Rounds of growth at each lam, and the share of tol, relative to the objective, below which the
+# gain of a round ends growth: smaller lam need no better start, and errors settle before objectives
+# do (docs/theory/global/global_path.md).
+ROUNDS = 2
 _IDLE = 0.005
 # The gap to which a convex program of a fold is solved: its error needs no more.
 _SOLVED = 1e-3
@@ -208,8 +210,9 @@ def choose_lam(
         Of these problems, as in `Problem`; without gates the loss is squared. With another one the
         errors are mean losses.
     tol : float
-        How far each network is grown, as in `solve_global`. Coarser and finer ones choose nearly
-        the same lam: docs/theory/global/global_path.md.
+        How far each network is grown, as in `solve_global`; without ``lams``, in steps that are
+        small, by two rounds of growth at the most. More choose nearly the same lam:
+        docs/theory/global/global_path.md.
     n_jobs : int, optional
         How many folds to run at once, as joblib understands it. Without joblib, or with None, one
         after another. The result does not depend on it unless time is limited.
@@ -267,7 +270,7 @@ def choose_lam(
         for train, test in _splits(cv, len(X), generator)
     ]
     _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
-    fit: _Fit = _grown
+    fit: _Fit = partial(_grown, max_rounds=ROUNDS if lams is None else inf)
     largest = partial(largest_lam, X, y, weight, generator, 1)
     loss = as_loss(loss)
     fit_intercept = _validate.boolean(fit_intercept, "fit_intercept")
@@ -321,14 +324,17 @@ class _Fold:
         return error, predictions
 
 
-def growth_alone(tol: float) -> Callable[[_core.Progress], bool]:
-    """A callback that ends `solve_global` where growth does, or a round of it is idle."""
-    last = inf
+def growth_alone(tol: float, max_rounds: float = inf) -> Callable[[_core.Progress], bool]:
+    """A callback that ends `solve_global` with growth, after an idle round of it, or after some."""
+    last, rounds = inf, -1
 
     def is_over(progress: _core.Progress) -> bool:
-        nonlocal last
+        nonlocal last, rounds
+        if progress.phase == "sample":
+            return False
         gain, last = last - progress.objective, progress.objective
-        return progress.phase != "grow" or gain < _IDLE * tol * last
+        rounds += 1
+        return progress.phase != "grow" or rounds >= max_rounds or gain < _IDLE * tol * last
 
     return is_over
 
@@ -340,6 +346,8 @@ def _grown(
     start: Network | None,
     seed: int,
     seconds: float | None,
+    *,
+    max_rounds: float,
 ) -> tuple[Network, bool]:
     """The network of a fold at one lam, and whether there was time for it."""
     X, y, weight = data
@@ -353,7 +361,7 @@ def _grown(
         warm_start=start,
         rng=seed,
         time_limit=seconds,
-        callback=growth_alone(tol),
+        callback=growth_alone(tol, max_rounds),
     )
     return to_network(solution).merge(), solution.status != "time_limit"
 

@@ -46,7 +46,7 @@ struct DistinctRows {
       group[static_cast<std::size_t>(k)] = static_cast<Index>(first.size()) - 1;
     }
 
-    const Index n = static_cast<Index>(first.size());
+    const Index n = n_rows = static_cast<Index>(first.size());
     const double y_unit = std::max(y_all.lpNorm<Eigen::Infinity>(), kSmallestUnit);
     const double v_unit = sample_weight.size() > 0 ? sample_weight.maxCoeff() : 1.0;
     X.resize(n, X_all.cols());
@@ -79,6 +79,7 @@ struct DistinctRows {
     if (n > 0 && total.minCoeff() < total.maxCoeff()) weight = total;
   }
 
+  Index n_rows = 0;          // m
   Matrix X;                  // (m, d)
   Vector y;                  // (m)
   Vector weight;             // (m), or empty where all are equal

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,8 +42,11 @@ constexpr std::size_t kNewcomers = 400;
 constexpr double kDistinct = 0.99;
 constexpr double kEndgameDistinct = 1.0 - 1e-6;
 constexpr double kShareOfViolation = 0.1;
-// Polish only what violates less than this.
+// Polish in growth only what violates less than this, and where it takes less than so many flops: among many rows
+// kinks lie so close that the price is nearly smooth, and the ascent leads as far.
 constexpr double kPolishBelow = 0.3;
+constexpr double kPolishBudget = 5e9,
+                 kPolishFlops = 500.0;  // in all; of a point, over rows times features
 // How far neurons are perturbed to start from.
 constexpr double kPerturbations[] = {0.5, 0.2, 0.1, 0.05, 0.02};
 constexpr Index kMaxPerturbed = 200;
@@ -86,6 +91,10 @@ constexpr double kSearchShare = 0.5, kLastShare = 0.1, kProofShare = 0.5;
 constexpr double kMaxCones = 1e6, kFewerCones = 6.0, kLeastCones = 500.0;
 // What bounds may take after a time limit: so much, and a share of the time spent.
 constexpr double kWrapUpSeconds = 0.02, kWrapUpShare = 0.03;
+// Growth begins with a sample of the rows: an eighth, but at least so many, and so many for every feature, so that the
+// sample's optimum is near that of all rows; where this is less than a quarter of them.
+constexpr Index kSampleRows = 4000, kSampleRowsPerFeature = 30, kSampleShare = 8, kSmallShare = 4;
+constexpr double kSampleTol = 0.1, kSampleTimeShare = 0.5;
 // Flops that the local search of a round may take.
 constexpr double kSearchBudget = 5e10;
 
@@ -100,16 +109,17 @@ class GlobalSolver {
         options_(options),
         monitor_(monitor),
         rows_(X, y, sample_weight, &monitor),
-        problem_(rows_.X, rows_.y, Patterns(BitMatrix(rows_.X.rows(), 0), Matrix(X.cols(), 0)),
-                 Formulation::relu, rows_.weight, &monitor),
+        problem_(std::move(rows_.X), std::move(rows_.y),
+                 Patterns(BitMatrix(rows_.n_rows, 0), Matrix(X.cols(), 0)), Formulation::relu,
+                 rows_.weight, &monitor),
         scaled_(problem_.scaled()),
         lam_(scaled_.scaled_lam(lam)),
         n_(static_cast<double>(scaled_.n_samples())),
-        search_(scaled_.X(), &monitor),
         network_(scaled_.X(), scaled_.y(), lam_, options.n_threads, monitor),
         spread_(std::pow(rows_.spread_root / scaled_.y_unit(), 2)),
         pool_(X.cols(), 0),
         engine_(options.seed) {
+    search_.emplace(scaled_.X(), &monitor);
     best_.objective = network_.objective();
     best_.weights.resize(X.cols(), 0);
     best_.dual = network_.residual();
@@ -119,7 +129,11 @@ class GlobalSolver {
     if (!scaled_.in_range() || lam_ == 0.0) return finish(Status::numerical_failure);
     Status status = Status::unproven;
     try {
-      if (options_.warm_start != nullptr) begin_with(*options_.warm_start);
+      if (options_.warm_start != nullptr) {
+        begin_with(*options_.warm_start);
+      } else {
+        begin_with_sample();
+      }
       if (!grow()) status = close();
     } catch (const Stopped& stopped) {
       status = stopped.reason == StopReason::callback ? Status::callback : Status::time_limit;
@@ -163,6 +177,46 @@ class GlobalSolver {
     if (network_.size() > scaled_.n_samples()) network_.set(Matrix(X_.cols(), 0), {});
   }
 
+  // A network grown on a sample of the rows is a start at a part of the cost; all rows decide what
+  // becomes of it. The sample's own start is a smaller sample, so that this ends.
+  void begin_with_sample() {
+    const Index n = problem_.X().rows(), d = X_.cols();
+    const Index size = std::max({kSampleRows, kSampleRowsPerFeature * d, n / kSampleShare});
+    if (size > n / kSmallShare) return;
+    std::vector<Index> rows(static_cast<std::size_t>(n));
+    std::iota(rows.begin(), rows.end(), Index{0});
+    for (Index i = 0; i < size; ++i) {  // Fisher & Yates
+      const std::uint64_t others = static_cast<std::uint64_t>(n - i);
+      std::swap(rows[static_cast<std::size_t>(i)],
+                rows[static_cast<std::size_t>(i) + static_cast<std::size_t>(engine_() % others)]);
+    }
+    rows.resize(static_cast<std::size_t>(size));
+    const Matrix X = problem_.X()(rows, Eigen::all);
+    const Vector y = problem_.y()(rows);
+    const Vector weight = rows_.weight.size() > 0 ? Vector(rows_.weight(rows)) : Vector();
+    GlobalSolverOptions options;
+    options.tol = std::max(options_.tol, kSampleTol);
+    options.certify = false;
+    options.seed = engine_();
+    options.n_threads = options_.n_threads;
+    std::optional<Stopped> stopped;
+    Monitor inner(
+        kSampleTimeShare * monitor_.time_left(),
+        [&](const Progress& progress) {
+          try {
+            report("sample", best_.objective);
+          } catch (const Stopped& reason) {
+            stopped = reason;
+          }
+          return stopped.has_value() || std::string_view(progress.phase) == "close";
+        },
+        [&] { monitor_.check(); });
+    const Solution sample = solve_global(X, y, caller_lam_, weight, options, inner);
+    n_iter_ += sample.n_iter;
+    begin_with(to_network(sample));
+    if (stopped) throw Stopped(*stopped);
+  }
+
   // Rounds of the growing network until the local search promises little more; true if that is within
   // the tolerance. A round begins at the best network so far, whose objective only falls. It
   // is slow where that falls by less than kSlow of what is promised, itself more than kGrown of the value: it
@@ -177,8 +231,8 @@ class GlobalSolver {
     std::size_t width = 0;
     int confirmations = 0;
     for (int slow = 0; slow < kSlowRounds;) {
-      std::vector<LocalMaximum> found = price(network_.residual(), network_.weights(),
-                                              violation < kPolishBelow ? kGrowing : kCoarse);
+      std::vector<LocalMaximum> found =
+          price(network_.residual(), network_.weights(), polishes(violation) ? kGrowing : kCoarse);
       report("grow", best_.objective);
       double promised = open_share(network_.residual(), found);
       if (promised <= enough && confirmations < kMaxConfirmations) {
@@ -208,6 +262,12 @@ class GlobalSolver {
       return_to_best();
     }
     return false;
+  }
+
+  bool polishes(double violation) const {
+    const double points = static_cast<double>(kGrowing.n_polished + network_.size());
+    const double flops = kPolishFlops * static_cast<double>(scaled_.X().size()) * points;
+    return violation < kPolishBelow && flops < kPolishBudget;
   }
 
   // What a more careful search finds and, if asked for, an attempt at a proof.
@@ -342,7 +402,7 @@ class GlobalSolver {
     groups.emplace_back(-rows);
     groups.push_back(random.rightCols(random.cols() - 20));
 
-    const double cost = 160.0 * static_cast<double>(std::max<Index>(search_.normals().size(), 1));
+    const double cost = 160.0 * static_cast<double>(std::max<Index>(search_->normals().size(), 1));
     Index room = static_cast<Index>(std::clamp(kSearchBudget / cost, 16.0, 1e6));
     Index total = 0;
     for (const Matrix& group : groups) total += group.cols();
@@ -359,7 +419,7 @@ class GlobalSolver {
     if (effort.n_polished > 0) options.n_polished += m;
     options.distinct = effort.basin;
     options.n_threads = options_.n_threads;
-    std::vector<LocalMaximum> found = search_.maximise(r, starts, options, monitor_);
+    std::vector<LocalMaximum> found = search_->maximise(r, starts, options, monitor_);
     pool_.resize(d, std::min<Index>(60, static_cast<Index>(found.size())));
     for (Index j = 0; j < pool_.cols(); ++j) {
       pool_.col(j) = found[static_cast<std::size_t>(j)].direction;
@@ -407,12 +467,12 @@ class GlobalSolver {
     const double free = static_cast<double>(network_.weights().size() + more_gates.size());
     const double order = std::min(n_, free);
     if (n_ * free * order + order * order * order / 3.0 > kLargestProgram) return false;
-    const NetworkBlocks blocks = blocks_of(network_.weights(), network_.signs(), rows_.X);
-    const Problem program(rows_.X, rows_.y, joined(blocks.patterns, more_gates), Formulation::relu,
-                          rows_.weight, &monitor_);
+    const NetworkBlocks blocks = blocks_of(network_.weights(), network_.signs(), problem_.X());
+    const Problem program(problem_.X(), problem_.y(), joined(blocks.patterns, more_gates),
+                          Formulation::relu, rows_.weight, &monitor_);
     const Solution guess =
         make_bounded_solution(program, caller_lam_, Status::unproven, blocks.active_set,
-                              blocks.weights, Vector::Zero(rows_.y.size()), 0, 0.0, &monitor_);
+                              blocks.weights, Vector::Zero(problem_.y().size()), 0, 0.0, &monitor_);
 
     SolveOptions options;
     options.tol = std::clamp(0.01 * options_.tol, 1e-10, 1e-8);
@@ -460,12 +520,13 @@ class GlobalSolver {
     gates.leftCols(patterns.size()) = patterns.gates();
     gates.rightCols(more_gates.cols()) = more_gates;
     const Patterns distinct =
-        distinct_patterns_from_gates(rows_.X, gates, options_.n_threads, &monitor_);
+        distinct_patterns_from_gates(problem_.X(), gates, options_.n_threads, &monitor_);
     // The places of the first must stay: one of them may be all-zero, and left out.
     const Index size = patterns.size();
     const bool same =
         distinct.size() >= size && distinct.gates().leftCols(size) == patterns.gates();
-    return same ? distinct : patterns_from_gates(rows_.X, gates, options_.n_threads, &monitor_);
+    return same ? distinct
+                : patterns_from_gates(problem_.X(), gates, options_.n_threads, &monitor_);
   }
 
   NetworkBlocks blocks_of(const Matrix& weights, const std::vector<int>& signs,
@@ -506,6 +567,8 @@ class GlobalSolver {
   }
 
   Solution finish(Status status) {
+    search_.reset();  // its copies of X make room for those of the answer
+    network_.release();
     const bool in_haste = status == Status::time_limit;
     Monitor proofs(in_haste ? kWrapUpSeconds + kWrapUpShare * monitor_.seconds() : kInfinity,
                    nullptr, [&] { monitor_.check(); });
@@ -535,7 +598,8 @@ class GlobalSolver {
     for (Index k = 0; k < dual.size() && status != Status::numerical_failure; ++k) {
       const Index i = rows_.group[static_cast<std::size_t>(k)];
       if (i < 0) continue;
-      dual(k) = best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - rows_.y(i));
+      dual(k) =
+          best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - problem_.y()(i));
     }
     if (options_.certify && bound_ == -kInfinity && status != Status::numerical_failure) {
       bound_ = dual_value(best_.dual, price_bound(scaled_.X(), best_.dual, proofs));
@@ -559,11 +623,11 @@ class GlobalSolver {
   const GlobalSolverOptions& options_;
   Monitor& monitor_;
 
-  const DistinctRows rows_;
-  const Problem problem_;  // of these rows, without patterns: for its units
+  DistinctRows rows_;      // whose X and y are those of the problem
+  const Problem problem_;  // of these rows, without patterns
   const ScaledProblem& scaled_;
   const double lam_, n_;
-  const LocalSearch search_;
+  std::optional<LocalSearch> search_;
   GrowingNetwork network_;
   const double spread_;  // of the targets of equal rows, in scaled units
 

@@ -46,6 +46,9 @@ class GrowingNetwork {
   // Stopped, it leaves the network as it was.
   void descend(double eps, int n_steps, double tol);
 
+  // Gives up the memory of its steps.
+  void release() { newton_.release(); }
+
  private:
   struct Point {
     Matrix W;

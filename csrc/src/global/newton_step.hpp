@@ -22,6 +22,8 @@ class NewtonStep {
  public:
   explicit NewtonStep(const TrainingProblem& problem) : problem_(problem) {}
 
+  void release() { X32_ = shapes_ = amplitudes_ = product_ = MatrixF(); }
+
   // move (d, m); false where that is no direction of descent.
   // n min(n, m d)^2 flops or, iterating, some 4 n d m for each of at most 60 iterations.
   bool solve(const SmoothedNetwork& network, const SmoothedNetwork::Point& here,

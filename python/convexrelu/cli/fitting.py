@@ -36,7 +36,7 @@ from convexrelu.cli.console import Console
 from convexrelu.cli.data import Array, Data, add_data_arguments, read_data
 from convexrelu.cli.report import choice_facts, choice_text, setting_text
 from convexrelu.cli.table import InputError
-from convexrelu.lam_choice import RULES, LamChoice, growth_alone
+from convexrelu.lam_choice import ROUNDS, RULES, LamChoice, growth_alone
 
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
@@ -317,6 +317,7 @@ def grow_at_chosen_lam(
         sample_weight=training.weight,
         lams=above,
         tol=_ON_THE_WAY_TOL,
+        max_rounds=ROUNDS,
         rng=path_seed,
         time_limit=None if left is None else left / 2,
         callback=show,
