@@ -32,7 +32,7 @@ CORE = [*HEADERS, *sorted(PRIVATE.glob("*/*.*pp"))]
 BINDINGS = sorted((CSRC / "bindings").glob("*/*.cpp"))
 
 # Nothing to compile, nothing to test that the compiler does not.
-HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "segments", "kkt_member"}
+HEADER_ONLY = {"types", "error", "buffer", "bit_matrix", "options", "kkt_member"}
 NO_TEST = {"types", "error", "options", "segments", "kkt_member"}
 
 

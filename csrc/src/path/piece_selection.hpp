@@ -2,11 +2,7 @@
 // docs/theory/path/path.md.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <numeric>
-#include <utility>
 #include <vector>
 
 #include "convexrelu/base/monitor.hpp"
@@ -20,305 +16,49 @@ inline namespace path {
 class PieceSelection {
  public:
   PieceSelection(const ScaledProblem& problem, ActiveSystem& at, EventFinder& events, int n_threads,
-                 Monitor& monitor)
-      : problem_(problem),
-        at_(at),
-        events_(events),
-        n_threads_(n_threads),
-        monitor_(monitor),
-        n_(static_cast<double>(problem.n_samples())),
-        d_(problem.n_features()),
-        cones_(problem.hyperplanes().normals),
-        transposed_normals_(problem.hyperplanes().normals.transpose()),
-        signs_(static_cast<std::size_t>(problem.hyperplanes().size())) {}
+                 Monitor& monitor);
 
   // The change that an event is. tangent: dz/dh on arrival. False where it cannot be made.
-  bool take_in(const Event& event, const Vector& tangent) {
-    by_contact_ = {-1, 0};
-    switch (event.kind) {
-      case Event::leave:
-        remove(event.member);
-        return true;
-      case Event::bind: {
-        Member& m = at_.member(event.member);
-        std::vector<Index> rows = m.face.rows();
-        rows.push_back(event.row);
-        cones_.factor(rows, m.face);
-        return true;
-      }
-      case Event::release: {
-        Member& m = at_.member(event.member);
-        std::vector<Index> rows = m.face.rows();
-        rows.erase(std::find(rows.begin(), rows.end(), event.row));
-        cones_.factor(rows, m.face);
-        return true;
-      }
-      case Event::enter:
-      case Event::exchange:
-        for (std::size_t j = 0; j < events_.near().size(); ++j) {
-          if (!(events_.near()[j].block == event.block)) continue;
-          const bool rising = is_rising(j, tangent);
-          if (!rising) by_contact_ = event.block;
-          return enter(j, !rising || is_tied());
-        }
-        return false;
-      default:
-        return true;
-    }
-  }
+  bool take_in(const Event& event, const Vector& tangent);
 
   // Members and faces for which the tangent points into what is allowed: one change at a time, the
   // first in the order of blocks (Murty 1974), until there is none.
-  bool select() {
-    for (int round = 0; round < kMaxRounds; ++round) {
-      monitor_.check();
-      if (!at_.settle()) return false;
-      const Vector zero = Vector::Zero(at_.size());
-      Vector z1, alpha1;
-      const Vector alpha = at_.alphas();
-      const double scale = at_.size() > 0 ? alpha.cwiseAbs().maxCoeff() : 0.0;
-      at_.solve(at_.mu() * problem_.y(), zero, z1, alpha1);
-      if (!z1.allFinite() || !alpha1.allFinite()) return false;
-
-      bool failed = false;
-      if (change_members(alpha, scale, z1, alpha1, failed)) {
-        if (failed) return false;
-        continue;
-      }
-      if (is_relu() && turn_faces(z1, round >= kMaxRounds / 3)) continue;
-      turn_faces_outside();
-      return true;
-    }
-    return false;
-  }
+  bool select();
 
   // Whether a hyperplane contains what all those of a face contain.
-  bool spans(const Face& face, Index row) const {
-    if (holds(face, row)) return true;
-    Vector rest = problem_.hyperplanes().normals.col(row);
-    project_out(face, rest.col(0));
-    return rest.norm() <= kDependentRow;
-  }
+  bool spans(const Face& face, Index row) const;
 
  private:
-  // f' above this, relative to the tangent, is not zero.
-  static constexpr double kRising = 1e-9;
-  // A rate of alpha below this, relative to the largest, is zero.
-  static constexpr double kStill = 1e-10;
-  // An entering column whose remainder is this fraction of it depends on those of the active
-  // blocks.
-  static constexpr double kDependent = 1e-7;
-  // A unit normal with less than this outside the span of others depends on them.
-  static constexpr double kDependentRow = 1e-9;
-  // Rounds in which blocks and faces may change at one point.
-  static constexpr int kMaxRounds = 80;
-
   bool is_relu() const { return problem_.formulation() == Formulation::relu; }
 
-  void remove(Index b) {
-    const Member& m = at_.member(b);
-    at_.compute_point();
-    events_.near().push_back(
-        {m.block, at_.p().col(b).norm(), at_.c().col(b), at_.p().col(b), m.face.rows(), {}, {}});
-    at_.members().erase(at_.members().begin() + b);
-  }
+  void remove(Index b);
 
   // Whether more than one block outside is at f = 1.
-  bool is_tied() {
-    return std::count_if(events_.near().begin(), events_.near().end(),
-                         [&](const auto& b) { return b.f >= 1.0 - at_.tight(); }) > 1;
-  }
+  bool is_tied();
 
   // Whether f of block j of near() rises along a tangent of z. Then its column A_b q_b is outside
   // the span of those of the members, for which f stays.
-  bool is_rising(std::size_t j, const Vector& tangent) {
-    const OutsideBlocks::Near& b = events_.near()[j];
-    Matrix rate(d_, 1);
-    problem_.products().correlate(tangent, {b.block.pattern}, rate, n_threads_, &monitor_);
-    rate *= b.block.sign / n_;
-    return b.q.dot(rate.col(0)) > kRising * std::max(1.0, rate.norm());
-  }
+  bool is_rising(std::size_t j, const Vector& tangent);
 
   // Block j of near() becomes a member. If its column depends on theirs, alpha moves along the
   // dependence until one of theirs vanishes, which leaves.
-  bool enter(std::size_t j, bool may_depend) {
-    const OutsideBlocks::Near block = events_.near()[j];
-    at_.compute_point();
-    Member member{block.block, 0.0, {}};
-    if (is_relu()) {
-      std::vector<Index> rows = block.face;
-      const Projection& projection = events_.outside().project(block.block, block.c, rows);
-      std::vector<Index> kept;  // rows with multipliers that are not zero
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (std::abs(projection.multipliers[i]) > at_.tight()) kept.push_back(rows[i]);
-      }
-      cones_.factor(kept, member.face);
-    }
-    if (may_depend && at_.size() > 0) {
-      const Vector column = at_.column(block.block, block.q);
-      const Matrix others = at_.columns();
-      const Vector share = least_squares(others, column, &monitor_);
-      if ((column - others * share).norm() <= kDependent * column.norm()) {
-        Index leaving = -1;
-        double step = kInfinity;
-        for (Index b = 0; b < at_.size(); ++b) {
-          if (share(b) <= kDependent) continue;
-          const double limit = at_.member(b).alpha / share(b);
-          if (limit < step) {
-            step = limit;
-            leaving = b;
-          }
-        }
-        if (leaving < 0) return false;
-        for (Index b = 0; b < at_.size(); ++b) {
-          at_.member(b).alpha -= step * share(b);
-        }
-        member.alpha = step;
-        remove(leaving);
-      }
-    }
-    events_.near().erase(std::find_if(events_.near().begin(), events_.near().end(),
-                                      [&](const auto& b) { return b.block == block.block; }));
-    at_.members().push_back(std::move(member));
-    return true;
-  }
+  bool enter(std::size_t j, bool may_depend);
 
   // The first block that should leave or enter does.
   bool change_members(const Vector& alpha, double scale, const Vector& z1, const Vector& alpha1,
-                      bool& failed) {
-    Index leaving = -1;
-    const double still = at_.size() > 0 ? kStill * alpha1.cwiseAbs().maxCoeff() : 0.0;
-    for (Index b = 0; b < at_.size(); ++b) {
-      if (alpha(b) > at_.tight() * scale || !(alpha1(b) <= still)) continue;
-      if (at_.member(b).block == by_contact_ && alpha1(b) >= -still) continue;
-      const Block block = at_.member(b).block;
-      if (leaving < 0 ||
-          comes_before(block, at_.members()[static_cast<std::size_t>(leaving)].block)) {
-        leaving = b;
-      }
-    }
-    std::vector<Index> listed;
-    std::vector<std::size_t> weak;
-    for (std::size_t j = 0; j < events_.near().size(); ++j) {
-      if (events_.near()[j].f < 1.0 - at_.tight()) continue;
-      weak.push_back(j);
-      listed.push_back(events_.near()[j].block.pattern);
-    }
-    std::size_t entering = events_.near().size();
-    if (!weak.empty()) {
-      Matrix c(d_, static_cast<Index>(listed.size()));
-      problem_.products().correlate(z1, listed, c, n_threads_, &monitor_);
-      for (std::size_t i = 0; i < weak.size(); ++i) {
-        OutsideBlocks::Near& b = events_.near()[weak[i]];
-        b.rate = c.col(static_cast<Index>(i)) * (b.block.sign / n_);
-        if (b.q.dot(b.rate) <= kRising * std::max(1.0, b.rate.norm())) continue;
-        if (entering == events_.near().size() ||
-            comes_before(b.block, events_.near()[entering].block)) {
-          entering = weak[i];
-        }
-      }
-    }
-    if (leaving < 0 && entering == events_.near().size()) return false;
-    if (leaving >= 0 && (entering == events_.near().size() ||
-                         comes_before(at_.members()[static_cast<std::size_t>(leaving)].block,
-                                      events_.near()[entering].block))) {
-      remove(leaving);
-    } else {
-      failed = !enter(entering, is_tied());
-    }
-    return true;
-  }
+                      bool& failed);
 
   // The faces whose tight rows ask for others, or the first of them. Ahead of a point, q_b moves
   // along the projection of dc_b = A_b'z1/n onto the critical cone {u : C_T u >= 0, (q_b - c_b)'u = 0}, T the
   // tight rows.
-  bool turn_faces(const Vector& z1, bool one_at_a_time) {
-    Matrix c1(d_, at_.size());
-    at_.correlate(z1, c1);
-    bool turned = false;
-    std::vector<std::size_t> order(at_.members().size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return comes_before(at_.members()[a].block, at_.members()[b].block);
-    });
-    for (const std::size_t j : order) {
-      const Index b = static_cast<Index>(j);
-      std::vector<Index> rows;
-      if (!directional_face(at_.members()[j].block, at_.members()[j].face, at_.c().col(b),
-                            at_.p().col(b), c1.col(b), rows)) {
-        continue;
-      }
-      // Other rows of the same span are another representation: the tangent stays.
-      Face& face = at_.members()[j].face;
-      const bool same =
-          static_cast<Index>(rows.size()) == face.size() &&
-          std::all_of(rows.begin(), rows.end(), [&](Index row) { return spans(face, row); });
-      cones_.factor(rows, face);
-      if (same) continue;
-      turned = true;
-      if (one_at_a_time) break;
-    }
-    return turned;
-  }
+  bool turn_faces(const Vector& z1, bool one_at_a_time);
 
   // The same for the blocks outside with f = 1: the multipliers to follow are those ahead.
-  void turn_faces_outside() {
-    for (OutsideBlocks::Near& b : events_.near()) {
-      if (!is_relu() || std::abs(b.f - 1.0) > at_.tight() || b.rate.size() == 0) continue;
-      Face face;
-      cones_.factor(b.face, face);
-      std::vector<Index> rows;
-      if (directional_face(b.block, face, b.c, b.q, b.rate, rows)) b.face = rows;
-    }
-  }
+  void turn_faces_outside();
 
   // False where no row is weakly active: the face stays.
   bool directional_face(Block block, const Face& face, const Vector& c, const Vector& p,
-                        const Vector& dc, std::vector<Index>& result) {
-    problem_.cone_signs(block.pattern, signs_.data());
-    const Matrix& normals = problem_.hyperplanes().normals;
-    const Vector slack = transposed_normals_ * p;
-    const Matrix tau = multipliers(face, c);
-    std::vector<Index> strong, tight;
-    bool weak = false;
-    for (Index j = 0; j < face.size(); ++j) {
-      const Index row = face.rows()[static_cast<std::size_t>(j)];
-      const double side = signs_[static_cast<std::size_t>(row)];
-      if (side == 0.0 || side * tau(j, 0) > at_.tight()) {
-        strong.push_back(row);
-      } else {
-        tight.push_back(row);
-        weak = true;
-      }
-    }
-    for (Index row = 0; row < slack.size(); ++row) {
-      const double side = signs_[static_cast<std::size_t>(row)];
-      if (side == 0.0 || side * slack(row) > at_.tight() || holds(face, row)) continue;
-      tight.push_back(row);
-      weak = weak || !spans(face, row);
-    }
-    if (!weak) return false;
-    std::vector<Index> rows = strong;
-    rows.insert(rows.end(), tight.begin(), tight.end());
-    Matrix local(d_, static_cast<Index>(rows.size()));
-    std::vector<std::int8_t> local_signs(rows.size(), 0);
-    std::vector<Index> guess;
-    for (std::size_t j = 0; j < rows.size(); ++j) {
-      local.col(static_cast<Index>(j)) = normals.col(rows[j]);
-      local.col(static_cast<Index>(j)) -= p * p.dot(local.col(static_cast<Index>(j)));
-      if (j < strong.size()) {
-        guess.push_back(static_cast<Index>(j));
-      } else {
-        local_signs[j] = signs_[static_cast<std::size_t>(rows[j])];
-      }
-    }
-    ConeProjector critical(local);
-    const Vector moved = dc + p * (dc.norm() - p.dot(dc));
-    critical.project(moved, local_signs.data(), guess);
-    result.clear();
-    for (const Index j : guess) result.push_back(rows[static_cast<std::size_t>(j)]);
-    return true;
-  }
+                        const Vector& dc, std::vector<Index>& result);
 
   const ScaledProblem& problem_;
   ActiveSystem& at_;

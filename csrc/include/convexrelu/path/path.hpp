@@ -28,18 +28,6 @@
 namespace convexrelu {
 inline namespace path {
 
-// A point of the path, in the caller's units.
-struct PathPoint {
-  std::vector<Block> active_set;
-  Matrix weights;  // (d, k)
-  Matrix slopes;   // (d, k) d weights/d lam, from the right (larger lam) at a breakpoint
-  Vector dual;     // (n)
-};
-
-// At a lam of a segment, from its polynomials: no system is solved. O(n order + n d k) and O((n + k) order).
-PathPoint point_of(const ScaledProblem& problem, const PathSegment& segment, double lam);
-double objective_of(const ScaledProblem& problem, const PathSegment& segment, double lam);
-
 // Immutable.
 class Path {
  public:

@@ -1,10 +1,11 @@
-// What a path consists of, segments and events, and what is asked of its tracing. Notation: path.hpp.
+// What a path consists of, segments and events, its points, and what is asked of its tracing. Notation: path.hpp.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "convexrelu/base/types.hpp"
+#include "convexrelu/program/problem.hpp"
 #include "convexrelu/program/solution.hpp"
 
 namespace convexrelu {
@@ -36,6 +37,18 @@ struct PathSegment {
   Matrix alpha;                           // (k, order + 1)
   double gap;  // relative duality gap of the point at lam_end, from weights and z
 };
+
+// A point of the path, in the caller's units.
+struct PathPoint {
+  std::vector<Block> active_set;
+  Matrix weights;  // (d, k)
+  Matrix slopes;   // (d, k) d weights/d lam, from the right (larger lam) at a breakpoint
+  Vector dual;     // (n)
+};
+
+// At a lam of a segment, from its polynomials: no system is solved. O(n order + n d k) and O((n + k) order).
+PathPoint point_of(const ScaledProblem& problem, const PathSegment& segment, double lam);
+double objective_of(const ScaledProblem& problem, const PathSegment& segment, double lam);
 
 struct PathOptions {
   double lam_min = 0.0;  // > 0, caller's units
