@@ -107,6 +107,7 @@ def quality(session: nox.Session) -> None:
     """Test errors with lam chosen by the default, on all splits of six sets: hours, resumable."""
     session.install(".[bench]")
     session.run("python", "-m", "bench.quality", *session.posargs)
+    session.run("python", "-m", "bench.quality_classes")
 
 
 @nox.session

@@ -44,6 +44,7 @@ SETS = (
     "iris-3",
     "wine",
 )
+MODELS = ("convexrelu", "MLP", "MLP tuned", "HistGB", "forest", "SVM", "logistic")
 SPLITS = 5
 
 
@@ -130,7 +131,7 @@ def keep(name: str, split: int, found: dict[str, Any]) -> None:
 def table(results: dict[str, Any], measure: str) -> str:
     """Means of the splits; below them mean ranks over the sets, and CPU seconds."""
     found = {name: list(results[name].values()) for name in SETS if results.get(name)}
-    labels = list(next(iter(found.values()))[0]) if found else []
+    labels = [label for label in MODELS if found and label in next(iter(found.values()))[0]]
     of_error = measure == "error"
     lines = [
         f"| {'error in %' if of_error else 'log loss'} | {' | '.join(labels)} |",

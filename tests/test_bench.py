@@ -4,10 +4,11 @@ import itertools
 import json
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
-from bench import data, quality
+from bench import data, quality, quality_classes
 from bench.compare import claims, descent, environments, gap, plot, problems, race, report
 from hypothesis import given
 from hypothesis import strategies as st
@@ -463,3 +464,26 @@ class TestQuality:
     def test_results_are_of_the_splits_there_are(self):
         for name, splits in quality.load().items():
             assert set(map(int, splits)) <= set(range(quality.PUBLISHED[name][0]))
+
+
+class TestQualityOfClasses:
+    def test_table(self) -> None:
+        def found(a: float, b: float) -> dict[str, Any]:
+            both = {"convexrelu": (a, 2.0), "MLP": (b, 1.0)}
+            return {k: {"error": e, "log_loss": e, "seconds": s} for k, (e, s) in both.items()}
+
+        results = {"wine": {"0": found(0.1, 0.3), "1": found(0.3, 0.3)}, "pima": {"0": found(1, 1)}}
+        lines = quality_classes.table(results, "error").splitlines()
+        assert lines[0] == "| error in % | convexrelu | MLP |"
+        assert lines[2] == "| pima | **100.0** | 100.0 |"
+        assert lines[3] == "| wine | **20.0** | 30.0 |"
+        assert lines[5] == "| *mean rank* | 1.25 | 1.75 |"
+        assert lines[6] == "| *CPU s* | 2 | 1 |"
+
+    def test_results_are_whole(self) -> None:
+        for name, splits in quality_classes.load().items():
+            assert name in quality_classes.SETS
+            assert set(map(int, splits)) <= set(range(quality_classes.SPLITS))
+            for split in splits.values():
+                assert set(split) == set(quality_classes.MODELS)
+                assert split["convexrelu"]["gap"] <= 1e-3

@@ -31,7 +31,8 @@ Array = NDArray[np.float64]
 def network(seed: int, gated: bool = False, d: int = 2) -> StandardizedNetwork:
     rng = np.random.default_rng(seed)
     gates = rng.normal(size=(3 + seed, d + 1)) if gated else None
-    inner = Network(rng.normal(size=(3 + seed, d + 1)), rng.normal(size=3 + seed), gates)
+    hidden, output = rng.normal(size=(3 + seed, d + 1)), rng.normal(size=3 + seed)
+    inner = Network(hidden, output, gates, intercept=0.3 * seed)
     scale = Standardizer(rng.normal(size=d), rng.uniform(1, 2, d), rng.normal(), 2.0)
     return StandardizedNetwork(inner, scale)
 

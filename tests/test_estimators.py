@@ -18,7 +18,9 @@ from convexrelu import (
     OptimalSet,
     StandardizedNetwork,
     TableNetwork,
+    export,
     load,
+    losses,
     patterns_from_gates,
 )
 from convexrelu import Path as ExactPath
@@ -144,7 +146,7 @@ class TestRegressor:
         model = ConvexReLURegressor(alphas=[0.1, 0.01, 0.001], random_state=0).fit(X, y)
         assert model.alphas_.tolist() == [0.1, 0.01, 0.001]
         assert model.alpha_ in model.alphas_
-        errors = model.cv_results_["mean_squared_error"]
+        errors = model.cv_results_["mean_error"]
         assert model.alphas_[errors.argmin()] == model.alpha_
         assert 0.05 < errors.min() < 1.0  # the noise has a variance of .09, y one of 8
         assert model.cv_results_["fold_errors"].shape == (3, 5)
@@ -269,6 +271,9 @@ class TestRegressor:
         assert np.allclose(model.predict(2 * X), 2 * model.predict(X), rtol=1e-9)
         for path in (model.path(), model.optimal_set()):
             assert path is not None
+        far = regressor(fit_intercept=False).fit(X + np.array([1e6, 0, 0]), y)
+        assert np.abs(far.solution_.problem.X).max() < 10
+        assert far.gap_ <= 1e-3
 
     def test_without_standardising(self) -> None:
         X, y = regression()
@@ -295,7 +300,7 @@ class TestRegressor:
 
     def test_no_time_is_said(self) -> None:
         X, y = regression()
-        with pytest.warns(ConvergenceWarning, match=r"not certified to tol = 0.001.* % above"):
+        with pytest.warns(ConvergenceWarning, match=r"not certified to tol = 0.001.* % too large"):
             model = regressor(alpha="cv", time_limit=0).fit(X, y)
         assert model.status_ == "time_limit"
         assert model.gap_ > 1e-3
@@ -309,6 +314,28 @@ class TestRegressor:
         grouped = regressor(cv=GroupKFold(4), **brief).fit(X, y, groups=groups)
         given = regressor(cv=list(GroupKFold(4).split(X, groups=groups)), **brief).fit(X, y)
         assert np.array_equal(grouped.predict(X), given.predict(X))
+
+    @pytest.mark.parametrize("patterns", ["grow", 30])
+    @pytest.mark.parametrize("alpha", ["cv", 0.01])
+    def test_huber(self, patterns: Any, alpha: Any) -> None:
+        """Some targets are far off, which the squared loss follows."""
+        X, y = regression(80)
+        wild = y + np.where(np.arange(80) % 10 == 0, 60.0, 0.0)
+        model = regressor(loss="huber", patterns=patterns, alpha=alpha).fit(X, wild)
+        squares = regressor(patterns=patterns, alpha=alpha).fit(X, wild)
+        assert model.gap_ <= 1e-3
+        assert model.status_ == "certified"
+        calm = np.arange(80) % 10 > 0
+        errors = [np.abs(m.predict(X)[calm] - y[calm]).mean() for m in (model, squares)]
+        assert errors[0] < errors[1]
+        of = model.network_.standardizer
+        value = model.network_.network.objective(
+            of.transform(X), of.transform_target(wild), model.alpha_, loss="huber"
+        )
+        assert value == pytest.approx(model.objective_, rel=1e-6)
+        assert np.ptp(model.predict(X, alpha=10.0)) < 1e-6
+        with_parameter = regressor(loss=losses.Huber(0.1), alpha=0.01).fit(X, wild)
+        assert with_parameter.solution_.problem.loss == losses.Huber(0.1)
 
     def test_verbose(self, capfd: pytest.CaptureFixture[str]) -> None:
         X, y = regression(20)
@@ -338,6 +365,36 @@ class TestClassifier:
         low, high = model.predict_range(X[:5])
         assert (low <= model.decision_function(X[:5]) + 1e-6).all()
         assert (high >= model.decision_function(X[:5]) - 1e-6).all()
+
+    @pytest.mark.parametrize("k", [2, 3])
+    @pytest.mark.parametrize("patterns", ["grow", 30])
+    def test_logistic(self, k: int, patterns: Any, tmp_path: Path) -> None:
+        X, y = classes(200, k)
+        model = classifier(loss="logistic", alpha="cv", **BRIEF, patterns=patterns)
+        model.fit(X[:140], y[:140])
+        assert model.score(X[140:], y[140:]) > 0.75
+        assert np.all(model.gap_ <= 1e-3)
+        logits = model.decision_function(X)
+        p = model.predict_proba(X)
+        if k == 2:
+            assert np.allclose(p[:, 1], 1 / (1 + np.exp(-logits)))
+            problem = model.solution_.problem
+            assert problem.loss == losses.Logistic()
+            # The mean of the probabilities is the share of the class: the intercept is free.
+            assert p[:140, 1].mean() == pytest.approx((y[:140] == "middle").mean(), abs=1e-3)
+        codes = np.searchsorted(model.classes_, y[140:])
+        assert -np.log(p[140:][np.arange(60), codes]).mean() < 0.7 * np.log(k)
+        model.save(tmp_path / "m.npz")
+        assert np.allclose(load(tmp_path / "m.npz").probabilities(X), p)
+        assert "double" in export.to_c(model)
+        model.report(tmp_path / "page.html", X[140:], y[140:])
+
+    def test_logistic_with_a_class_of_one(self) -> None:
+        """Which some folds have not."""
+        X, _ = classes(20)
+        y = np.array(["a"] * 10 + ["b"] * 9 + ["c"])
+        model = classifier(loss="logistic", alpha="cv", **BRIEF, patterns=10).fit(X, y)
+        assert np.isfinite(model.predict_proba(X)).all()
 
     def test_classes_of_any_kind(self) -> None:
         X, y = classes()
@@ -486,7 +543,7 @@ class TestFrames:
         ({"patterns": 2.5}, TypeError, "patterns must be an integer, got 2.5"),
         ({"formulation": "gated"}, ValueError, "patterns must be a number .* 'gated', got 'grow'"),
         ({"formulation": "max"}, ValueError, "formulation must be 'relu' or 'gated'"),
-        ({"loss": "hinge"}, ValueError, "loss must be 'squared', got 'hinge'"),
+        ({"loss": "logistic"}, ValueError, "loss must be 'squared' or 'huber', got 'logistic'"),
         ({"fit_intercept": 1}, TypeError, "fit_intercept must be True or False, got 1"),
         ({"standardize": None}, TypeError, "standardize must be True or False, got None"),
         ({"tol": 2.0}, ValueError, r"tol must be a finite number > 0 and <= 1, got 2"),

@@ -30,7 +30,8 @@ X = np.random.default_rng(1).normal(50, 5, (40, D))
 def network(m: int = 7, seed: int = 0) -> StandardizedNetwork:
     rng = np.random.default_rng(seed)
     scale = Standardizer(rng.normal(50, 1, D), rng.uniform(1, 9, D), 100.0, 20.0)
-    return StandardizedNetwork(Network(rng.normal(size=(m, D + 1)), rng.normal(size=m)), scale)
+    inner = Network(rng.normal(size=(m, D + 1)), rng.normal(size=m), intercept=0.7)
+    return StandardizedNetwork(inner, scale)
 
 
 def classes(k: int) -> ClassNetwork:

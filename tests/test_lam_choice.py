@@ -105,6 +105,26 @@ class TestCurve:
         explored = choose_lam(X, y, gates=gates, formulation=formulation, rng=0)
         assert explored.lams[0] == pytest.approx(largest * 10**-0.25)
 
+    def test_of_another_loss(self) -> None:
+        """The errors are mean losses of rows left out, intercept included; one class alone has a
+        network too.
+        """
+        X, y = data(60)
+        y = (y > np.median(y)).astype(float)
+        gates = np.random.default_rng(2).standard_normal((3, 15))
+        rows = np.arange(60)
+        alone = np.flatnonzero(y == 1.0)[:10]
+        folds = [(rows[20:], rows[:20]), (alone, rows[40:])]
+        options = {"loss": "logistic", "fit_intercept": True}
+        choice = choose_lam(X, y, cv=folds, lams=[0.02], gates=gates, **options)
+        train, test = folds[0]
+        problem = Problem(X[train], y[train], patterns_from_gates(X[train], gates), **options)
+        f = solve(problem, 0.02).predict(X[test])
+        loss = np.logaddexp(0, f) - y[test] * f
+        assert choice.fold_errors[0, 0] == pytest.approx(loss.mean(), rel=0.02)
+        assert np.allclose(choice.held_out[0, test], f, atol=0.1)
+        assert np.isfinite(choice.fold_errors).all()
+
     def test_jobs_change_nothing(self) -> None:
         X, y = data(60)
         one, two = (choose_lam(X, y, cv=3, lams=[0.1, 0.01], rng=0, n_jobs=n) for n in (None, 2))
@@ -182,6 +202,8 @@ class TestArguments:
             ({"n_jobs": 0}, ValueError, "n_jobs must be at least 1"),
             ({"callback": 1}, TypeError, "callback must be callable or None"),
             ({"formulation": "gated"}, ValueError, "gates must be given where formulation is"),
+            ({"loss": "huber"}, ValueError, "gates must be given where .* the loss is not squared"),
+            ({"fit_intercept": True}, ValueError, "gates must be given where"),
             ({"tol": 2}, ValueError, "tol must be a finite number"),
         ],
     )

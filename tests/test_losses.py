@@ -32,7 +32,9 @@ from convexrelu import (
     check_network,
     descent_path,
     differentiate,
+    enumerate_patterns,
     find_optimal_set,
+    lambda_max,
     load,
     losses,
     patterns_from_gates,
@@ -144,13 +146,15 @@ def check_optimal(problem: Problem, lam: float, solution: Solution) -> None:
     assert solution.status == "optimal"
     parts = (solution.active_set, solution.weights, solution.intercept)
     primal, dual = oracles.bounds(problem, lam, *parts, (solution.dual,))
-    assert solution.objective == pytest.approx(primal, rel=1e-9, abs=1e-14)
-    assert solution.lower_bound <= primal * (1 + 1e-9) + 1e-14
-    assert primal - dual <= 1e-9 * primal + 1e-14
+    f = oracles.fitted_with(problem, *parts)
+    # What the terms of the textbook formulas lose where they cancel.
+    room = 1e-14 * (1 + oracles.weights_of(problem) @ np.abs(problem.y * f))
+    assert solution.objective == pytest.approx(primal, rel=1e-9, abs=room)
+    assert solution.lower_bound <= primal * (1 + 1e-9) + room
+    assert primal - dual <= 1e-9 * primal + room
     assert solution.gap <= 1e-8
     assert oracles.cone_violation(problem, solution.active_set, solution.weights) <= 1e-12
     assert (np.linalg.norm(solution.weights, axis=1) > 0).all()
-    f = oracles.fitted_with(problem, *parts)
     np.testing.assert_allclose(solution.fitted, f, rtol=1e-11, atol=1e-11)
     descents = oracles.loss_descents(problem, f)
     np.testing.assert_allclose(solution.residual, descents, rtol=1e-9, atol=1e-11)
@@ -280,6 +284,17 @@ class TestWeights:
         a = solve(Problem(X, y, patterns, loss=losses.Huber(0.5)), 0.01)
         b = solve(Problem(X, unit * y, patterns, loss=losses.Huber(0.5 * unit)), 0.01 * unit)
         assert b.objective == pytest.approx(unit**2 * a.objective, rel=1e-9)
+
+
+class TestAllPatterns:
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_lambda_max_is_that_of_the_full_problem(self, loss: str) -> None:
+        X = with_ones(GENERATOR.standard_normal((12, 2)))
+        y = np.where(np.arange(12) % 3 == 0, 1.0, -1.0 if loss == "squared_hinge" else 0.0)
+        settings = {"loss": loss, "fit_intercept": True, "sample_weight": np.arange(1, 13)}
+        problem = Problem(X, y, enumerate_patterns(X), **settings)
+        found = lambda_max(X, y, rng=0, **settings)
+        assert found.value == pytest.approx(problem.lambda_max, rel=1e-9)
 
 
 class TestNetworks:

@@ -26,6 +26,7 @@ from convexrelu import (
     check_network,
     descent_path,
     patterns_from_gates,
+    prune,
     sample_patterns,
     solve,
     solve_global,
@@ -354,6 +355,7 @@ class TestOutOfTime:
             lambda X: sample_patterns(X, 10, rng=0, time_limit=0),
             lambda X: sample_patterns(X, 10, rng=0, method="ray", time_limit=0),
             lambda X: patterns_from_gates(X, X.T, time_limit=0),
+            lambda X: prune(Network(X, X[:, 0]), X, time_limit=0),
         ],
     )
     def test_what_has_no_answer_raises(self, call: Callable[[Any], object]) -> None:

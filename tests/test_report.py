@@ -199,7 +199,7 @@ class TestPage:
 
 class TestRecord:
     RECORD = TrainingRecord(
-        [[0.1, 2.0, 2.0, 1.0, 50], [0.2, 2.0, 1.0, np.nan, 50]],
+        [[0.1, 2.0, 2.0, 1.0, 50, 1], [0.2, 2.0, 1.0, np.nan, 50, 1]],
         [[0, 0.1, 4.0, 0.1, 3], [0, 1.0, 5.0, 0.1, 1], [1, 0.2, 4.0, 0.1, 3]],
     )
 
@@ -217,15 +217,19 @@ class TestRecord:
         first = TrainingRecord(self.RECORD.facts[:1])
         assert "more than 50 % lower" in verdict_of(4, first)
         assert "(proven to rounding)" in verdict_of(4, first)
+        assert "A search over all patterns found nothing much better" in verdict_of(4, first)
+        cut_short = TrainingRecord([[0.1, 2.0, 1.0, 0.5, 50, 0]])
+        assert "not certified: as far as is proven" in verdict_of(4, cut_short)
+        assert "The search over all patterns was not over" in verdict_of(4, cut_short)
 
     @pytest.mark.parametrize(
         ("facts", "curve", "message"),
         [
             ([], [], "facts must have a row"),
-            ([[1, 2, 3]], [], "facts must have 5 columns"),
-            ([[0, 1, 1, 1, 5]], [], "facts must be finite, .* lam > 0"),
-            ([[1, np.nan, 1, 1, 5]], [], "facts must be finite"),
-            ([[1, 1, 1, 1, 5]], [[1, 1, 1, 1, 1]], "curve must name networks that facts have"),
+            ([[1, 2, 3]], [], "facts must have 6 columns"),
+            ([[0, 1, 1, 1, 5, 0]], [], "facts must be finite, .* lam > 0"),
+            ([[1, np.nan, 1, 1, 5, 0]], [], "facts must be finite"),
+            ([[1, 1, 1, 1, 5, 0]], [[1, 1, 1, 1, 1]], "curve must name networks that facts have"),
         ],
     )
     def test_errors(self, facts: Any, curve: Any, message: str) -> None:

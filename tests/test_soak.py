@@ -61,7 +61,7 @@ def test_what_weights_outside_their_cones_predict_is_certified() -> None:
 
 
 def test_traces_of_neurons_are_seen_by_vertices_and_support_alike() -> None:
-    """A neuron may hold 1e-7 of the weight, less than the largest tie tolerance, where the fit needs it."""
+    """A neuron may hold 1e-7 of the weight, below a tie tolerance, where the fit needs it."""
     case = soak.draw_tiny(640)
     optima = find_optimal_set(solve(case.problem, case.lam))
     active = optima.vertices() > 0

@@ -7,7 +7,8 @@ the convex program over the patterns of the last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from convexrelu.class_network import fit_sigmoid
 from convexrelu.global_path import GlobalPath, decreasing_lams, trace_global_path
 from convexrelu.global_solver import solve_global
 from convexrelu.lam_choice import LamChoice, choose_lam, growth_alone
+from convexrelu.losses import Logistic, Loss, Squared
 from convexrelu.network import Network, to_network
 from convexrelu.path import Path, trace_path
 from convexrelu.patterns import Patterns, patterns_from_gates, sample_patterns
@@ -27,7 +29,7 @@ from convexrelu.pricing import price_patterns
 from convexrelu.problem import Problem
 from convexrelu.solution import Solution, relative_gap
 from convexrelu.solver import solve
-from convexrelu.standardizer import StandardizedNetwork, Standardizer
+from convexrelu.standardizer import StandardizedNetwork, Standardizer, is_constant
 from convexrelu.training_record import TrainingRecord
 
 Array = NDArray[np.float64]
@@ -41,6 +43,8 @@ _ON_THE_WAY_TOL = 0.5  # of growth there
 # and the error on new rows has long settled (docs/theory/global/global_path.md).
 _LAST_TOL = 0.1
 _GROWTH_PER_TOL = 100.0  # growth asks for so many times the gap that the exact program does
+# How growth ends that was not cut short; "callback" is that of growth that gains little.
+_SEARCHED = ("optimal", "unproven", "stalled", "callback")
 _PHASES = ("sample", "grow", "close")  # of solve_global, before it looks for a proof
 _CHOICE_SHARE, _PATH_SHARE = 0.5, 0.5  # of a time limit, and of what is left then
 _USUAL = 0.01  # share of lambda_max
@@ -108,15 +112,26 @@ def draw_folds(
 def make_standardizer(
     X: Array, t: Array, weight: Array | None, *, standardize: bool, fit_intercept: bool
 ) -> Standardizer:
-    """The maps under which a network is trained. Without an intercept nothing is centred, without
-    standardising nothing is scaled.
+    """The maps under which a network is trained. Without an intercept nothing is centred, and
+    scales are root mean squares; without standardising nothing is scaled.
     """
     full = Standardizer.fit(X, t, sample_weight=weight)
-    d = X.shape[1]
-    x_mean = full.x_mean if fit_intercept and standardize else np.zeros(d)
-    x_scale = full.x_scale if standardize else np.ones(d)
-    y_mean = full.y_mean if fit_intercept else 0.0
-    return Standardizer(x_mean, x_scale, y_mean, full.y_scale if standardize else 1.0)
+    if fit_intercept:
+        x_mean, y_mean, x_scale, y_scale = full.x_mean, full.y_mean, full.x_scale, full.y_scale
+    else:
+        x_mean, y_mean = np.zeros(X.shape[1]), 0.0
+        x_scale = _root_mean_squares(full.x_mean, full.x_scale, is_constant(X))
+        of_y = _root_mean_squares(np.array([full.y_mean]), full.y_scale, is_constant(t[:, None]))
+        y_scale = float(of_y[0])
+    if not standardize:
+        x_mean, x_scale, y_scale = np.zeros(X.shape[1]), np.ones(X.shape[1]), 1.0
+    return Standardizer(x_mean, x_scale, y_mean, y_scale)
+
+
+def _root_mean_squares(mean: Array, scale: Any, constant: NDArray[np.bool_]) -> Array:
+    """From means and standard deviations; 1 where all is 0."""
+    roots: Array = np.hypot(mean, np.where(constant, 0.0, scale))
+    return np.where(roots > 0.0, roots, 1.0)
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,7 @@ class Settings:
     alphas: Any = None
     patterns: Any = "grow"
     formulation: str = "relu"
+    loss: Loss = Squared()  # noqa: RUF009  (immutable)
     fit_intercept: bool = True
     standardize: bool = True
     rule: str = "best"
@@ -162,6 +178,13 @@ class Training:
         return self.settings.fit_intercept
 
     @property
+    def error_scale(self) -> float:
+        """By which the errors of the folds are in the units of the target, squared; 1 where they
+        are mean losses.
+        """
+        return self.standardizer.y_scale**2 if self.settings.loss == Squared() else 1.0
+
+    @property
     def global_lower_bound(self) -> float:
         """Proven of all networks of any width; nan where nothing is."""
         own = self.solution.global_lower_bound
@@ -188,6 +211,7 @@ class Training:
                 np.hstack([network.hidden, nothing]),
                 network.output,
                 None if gates is None else np.hstack([gates, nothing]),
+                intercept=network.intercept,
             )
         return StandardizedNetwork(network, self.standardizer)
 
@@ -249,7 +273,12 @@ def class_targets(codes: NDArray[np.intp], n_classes: int) -> Array:
 
 
 def fit_sigmoids(trainings: Sequence[Training], rows: DistinctRows) -> tuple[Array, Array]:
-    """The slope and offset of each network's sigmoid, by what was predicted for rows held out."""
+    """The slope and offset of each network's sigmoid, by what was predicted for rows held out.
+
+    What the logistic loss makes of a row is its log-odds already.
+    """
+    if all(training.settings.loss == Logistic() for training in trainings):
+        return np.ones(len(trainings)), np.zeros(len(trainings))
     weight = np.ones(len(rows.X)) if rows.weight is None else rows.weight
     sigmoids = []
     for k, training in enumerate(trainings):
@@ -270,9 +299,11 @@ def record_of(trainings: Sequence[Training]) -> TrainingRecord:
         solution = each.solution
         bounds = (solution.lower_bound, each.global_lower_bound)
         n = len(solution.problem.y)
-        facts.append((solution.lam, solution.objective, *bounds, n))
+        growth = each.growth
+        is_searched = growth is not None and growth.status in _SEARCHED
+        facts.append((solution.lam, solution.objective, *bounds, n, float(is_searched)))
         if each.choice is not None:
-            c, square = each.choice, each.standardizer.y_scale**2
+            c, square = each.choice, each.error_scale
             curve += zip(
                 np.full(len(c.lams), float(k)),
                 c.lams,
@@ -301,11 +332,17 @@ def train(
         standardize=settings.standardize,
         fit_intercept=settings.fit_intercept,
     )
+    if settings.loss == Logistic():
+        # Targets are classes, which are not to be scaled: f is the log-odds.
+        standardizer = Standardizer(standardizer.x_mean, standardizer.x_scale, 0.0, 1.0)
     Z = standardizer.transform(X)
     if not settings.fit_intercept:
         Z = np.asfortranarray(Z[:, :-1])
     work = _Work(Z, standardizer.transform_target(t), weight, folds, settings, seed, start)
-    solution, growth, choice, path = work.fixed() if work.has_patterns else work.grown()
+    if settings.loss == Squared():
+        solution, growth, choice, path = work.fixed() if work.has_patterns else work.grown()
+    else:
+        solution, growth, choice, path = work.of_loss()
     held_out = None
     if choice is not None:
         at = int(np.argmin(np.abs(choice.lams - solution.lam)))
@@ -339,16 +376,37 @@ class _Work:
         """Whether patterns are given, so that none grow."""
         return not (isinstance(self._settings.patterns, str) and self._settings.patterns == "grow")
 
-    def fixed(self) -> tuple[Solution, None, LamChoice | None, None]:
+    def of_loss(self) -> tuple[Solution, None, LamChoice | None, None]:
+        """For a loss that growth does not know: over the patterns that it finds for the squared
+        one, at a lam of its own, where none are given.
+        """
+        if self.has_patterns:
+            return self.fixed()
+        centred = self._t - np.average(self._t, weights=self._weight)
+        scale = np.sqrt(np.average(centred**2, weights=self._weight)) or 1.0
+        squares = replace(self._settings, loss=Squared(), alpha=None, certify=False)
+        work = copy(self)
+        work._settings, work._t = squares, centred / scale
+        solution = work.grown()[0]
+        if not len(solution.problem.patterns):
+            return self.fixed(sample_patterns(self._Z, 1, rng=self._rng))
+        return self.fixed(solution.problem.patterns)
+
+    def fixed(
+        self, patterns: Patterns | None = None
+    ) -> tuple[Solution, None, LamChoice | None, None]:
         """Over given patterns, or all."""
         s = self._settings
-        patterns = self._patterns()
-        problem = Problem(
-            self._Z, self._t, patterns, formulation=s.formulation, sample_weight=self._weight
-        )
+        patterns = self._patterns() if patterns is None else patterns
+        options: dict[str, Any] = {"formulation": s.formulation, "loss": s.loss}
+        # With the squared loss the targets are centred.
+        options["fit_intercept"] = s.fit_intercept and s.loss != Squared()
+        problem = Problem(self._Z, self._t, patterns, sample_weight=self._weight, **options)
         largest = problem.lambda_max
-        gates = None if patterns.is_complete else patterns.gates
-        choice = self._choice(largest, gates=gates, formulation=s.formulation)
+        # Of the squared loss growth chooses over all patterns.
+        grows = patterns.is_complete and s.loss == Squared() and s.formulation == "relu"
+        options["gates"] = None if grows else patterns.gates
+        choice = self._choice(largest, **({} if grows else options))
         lam = self._lam(largest, choice)
         solution = solve(
             problem, lam, tol=s.tol, time_limit=self._deadline.left(), callback=s.callback
@@ -435,9 +493,7 @@ class _Work:
             callback=s.callback,
         )
 
-    def _choice(
-        self, largest: float, *, gates: Array | None = None, formulation: str = "relu"
-    ) -> LamChoice | None:
+    def _choice(self, largest: float, **options: Any) -> LamChoice | None:
         """What the folds say, where they are asked and anything can be learned."""
         s = self._settings
         if self._folds is None or not self._is_learnable(largest):
@@ -452,12 +508,11 @@ class _Work:
                 rule=s.rule,
                 lams=None if lams is None else decreasing_lams(lams),
                 sample_weight=self._weight,
-                gates=gates,
-                formulation=formulation,
                 n_jobs=s.n_jobs,
                 rng=self._rng,
                 time_limit=None if left is None else _CHOICE_SHARE * left,
                 callback=s.callback,
+                **options,
             )
         except _core.LimitExceeded:
             return None

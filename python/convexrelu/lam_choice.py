@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convexrelu import _core, _validate
 from convexrelu.global_path import decreasing_lams, largest_lam
 from convexrelu.global_solver import solve_global
+from convexrelu.losses import Logistic, Loss, Squared, as_loss
 from convexrelu.network import Network, to_network
 from convexrelu.patterns import patterns_from_gates
 from convexrelu.problem import Problem
@@ -91,7 +92,8 @@ class LamChoice:
         their number.
         """
         folds = len(self._errors)
-        error: Array = self._errors.std(axis=0, ddof=1) / np.sqrt(folds)
+        with np.errstate(over="ignore"):  # squares of errors that float64 just holds
+            error: Array = self._errors.std(axis=0, ddof=1) / np.sqrt(folds)
         return error
 
     @property
@@ -171,6 +173,8 @@ def choose_lam(
     sample_weight: Any = None,
     gates: Any = None,
     formulation: str = "relu",
+    loss: str | Loss = "squared",
+    fit_intercept: bool = False,
     tol: float = 0.5,
     n_jobs: int | None = None,
     rng: Any = None,
@@ -202,8 +206,9 @@ def choose_lam(
     gates : (d, p) array, optional
         For networks whose patterns are those of these gates, in the place of any: the problems of
         `solve`.
-    formulation : "relu" or "gated"
-        Of these problems.
+    formulation, loss, fit_intercept
+        Of these problems, as in `Problem`; without gates the loss is squared. With another one the
+        errors are mean losses.
     tol : float
         How far each network is grown, as in `solve_global`; without ``lams``, in steps that are
         small, by two rounds of growth at the most. More choose nearly the same lam:
@@ -267,11 +272,19 @@ def choose_lam(
     _validate.choice(formulation, "formulation", _validate.FORMULATIONS)
     fit: _Fit = partial(_grown, max_rounds=ROUNDS if lams is None else inf)
     largest = partial(largest_lam, X, y, weight, generator, 1)
+    loss = as_loss(loss)
+    fit_intercept = _validate.boolean(fit_intercept, "fit_intercept")
     if gates is not None:
-        fit = partial(_solved, gates=gates, formulation=formulation)
-        largest = partial(_largest_lam_of_gates, X, y, weight, gates, formulation)
-    elif formulation == "gated":
-        raise ValueError("gates must be given where formulation is 'gated'")
+        options = {"formulation": formulation, "loss": loss, "fit_intercept": fit_intercept}
+        fit = partial(_solved, gates=gates, options=options)
+        largest = partial(_largest_lam_of_gates, X, y, weight, gates, options)
+    elif formulation == "gated" or fit_intercept or loss != Squared():
+        raise ValueError(
+            "gates must be given where formulation is 'gated', the loss is not squared or there "
+            "is an intercept"
+        )
+    for fold in folds:
+        fold.loss = loss
     search = _Search(folds, len(X), tol, n_jobs, limit, began, callback, fit)
     if lams is None:
         search.explore(largest())
@@ -292,6 +305,7 @@ class _Fold:
         if weight is not None and not (weight[train].any() and weight[test].any()):
             raise ValueError("each fold of cv must have training and test rows of positive weight")
         self.seed = seed
+        self.loss: Loss = Squared()
         self.networks: dict[float, Network] = {}
 
     def start(self, lam: float) -> Network | None:
@@ -300,10 +314,14 @@ class _Fold:
         return self.networks[min(above)] if above else None
 
     def test_network(self, network: Network) -> tuple[float, Array]:
-        """The mean squared error on the rows left out, and what is predicted for them."""
+        """The mean error on the rows left out, and what is predicted for them."""
         X, y, weight = self.test
         predictions = network.predict(X)
-        return float(np.average((predictions - y) ** 2, weights=weight)), predictions
+        if self.loss == Squared():
+            error = float(np.average((predictions - y) ** 2, weights=weight))
+        else:
+            error = network.objective(X, y, 0.0, sample_weight=weight, loss=self.loss)
+        return error, predictions
 
 
 def growth_alone(tol: float, max_rounds: float = inf) -> Callable[[_core.Progress], bool]:
@@ -357,22 +375,23 @@ def _solved(
     seconds: float | None,
     *,
     gates: Any,
-    formulation: str,
+    options: dict[str, Any],
 ) -> tuple[Network, bool]:
     """The same over the patterns of given gates."""
     del start, seed  # the optimum depends on neither
     X, y, weight = data
-    patterns = patterns_from_gates(X, gates)
-    problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weight)
+    if options["loss"] == Logistic() and options["fit_intercept"] and np.ptp(y) == 0:
+        # One class alone has no finite intercept; it is taken as if one of each had been there too.
+        y = (y * len(y) + 1) / (len(y) + 2)
+    problem = Problem(X, y, patterns_from_gates(X, gates), sample_weight=weight, **options)
     solution = solve(problem, lam, tol=min(tol, _SOLVED), time_limit=seconds)
     return to_network(solution), solution.status != "time_limit"
 
 
 def _largest_lam_of_gates(
-    X: Array, y: Array, weight: Array | None, gates: Any, formulation: str
+    X: Array, y: Array, weight: Array | None, gates: Any, options: dict[str, Any]
 ) -> float:
-    patterns = patterns_from_gates(X, gates)
-    problem = Problem(X, y, patterns, formulation=formulation, sample_weight=weight)
+    problem = Problem(X, y, patterns_from_gates(X, gates), sample_weight=weight, **options)
     if not problem.lambda_max > 0.0:
         raise ValueError("the optimum is zero at every lam, as y, X or the patterns are; pass lams")
     return problem.lambda_max
@@ -463,7 +482,8 @@ class _Search:
         best = np.array(self._errors[min(self._errors, key=self._mean)])
         rises = [np.array(self._errors[lam]) - best for lam in sorted(self._errors)[:_RISES]]
         root = np.sqrt(len(self._folds))
-        return all(rise.mean() > rise.std(ddof=1) / root for rise in rises)
+        with np.errstate(over="ignore"):
+            return all(rise.mean() > rise.std(ddof=1) / root for rise in rises)
 
     def choice(self, rule: str) -> LamChoice:
         """What was found."""

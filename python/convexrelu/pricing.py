@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexrelu import _core, _validate
+from convexrelu.losses import Loss
+from convexrelu.patterns import patterns_from_gates
+from convexrelu.problem import Problem
 
 _MAX_CONES = 1000  # of `lambda_max` without a time limit: a proof where one is near
 
@@ -140,14 +143,18 @@ def lambda_max(
     y: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    loss: str | Loss = "squared",
+    fit_intercept: bool = False,
+    offset: ArrayLike | None = None,
     time_limit: float | None = None,
     rng: _validate.Seed = None,
 ) -> Pricing:
     """The smallest lam at which the best network of any width is zero: ``lambda_max(X, y).value``.
 
     From there on down the network grows, so lam is best thought of as a share of it. It is the
-    value of `price_patterns` at ``residual = y``. `Problem.lambda_max` is that over the patterns of
-    a problem, which is smaller where these are not all.
+    value of `price_patterns` at ``residual = y``; of another loss, with an intercept or an offset
+    at what `Solution.residual` is where the network is zero. `Problem.lambda_max` is that over the
+    patterns of a problem, which is smaller where these are not all.
 
     Parameters
     ----------
@@ -157,6 +164,8 @@ def lambda_max(
         The targets.
     sample_weight : (n,) array, optional
         Non-negative weights v. The loss becomes ``1/(2 sum v) sum_k v_k (f(x_k) - y_k)^2``.
+    loss, fit_intercept, offset
+        Those of `Problem`.
     time_limit : float, optional
         Seconds of wall clock for the proof that no pattern has a larger value. By default it ends
         after a number of cones, with the same result on every machine.
@@ -194,10 +203,20 @@ def lambda_max(
     [0, 2]
     """
     X = _validate.matrix(X, "X")
-    y = _validate.vector(y, "y", size=X.shape[0])
-    return price_patterns(
+    any_pattern = patterns_from_gates(X, np.zeros((X.shape[1], 1)))
+    null = Problem(
         X,
         y,
+        any_pattern,
+        formulation="gated",
+        sample_weight=sample_weight,
+        loss=loss,
+        fit_intercept=fit_intercept,
+        offset=offset,
+    )
+    return price_patterns(
+        X,
+        null._core.null_residual,
         sample_weight=sample_weight,
         max_cones=_MAX_CONES if time_limit is None else None,
         time_limit=time_limit,

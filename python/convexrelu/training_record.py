@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-FACTS = ("lam", "objective", "lower_bound", "global_lower_bound", "n_rows")
+FACTS = ("lam", "objective", "lower_bound", "global_lower_bound", "n_rows", "is_searched")
 CURVE = ("network", "lam", "mean_error", "standard_error", "n_neurons")
 
 
@@ -18,9 +18,10 @@ class TrainingRecord:
 
     Parameters
     ----------
-    facts : (k, 5) array
+    facts : (k, 6) array
         For each network: lam, objective, lower bounds over its patterns and over all (nan where
-        nothing is proven), rows it was trained on.
+        nothing is proven), rows it was trained on, and 1 where a search over all patterns came to
+        its end, else 0.
     curve : (m, 5) array
         For each lam that was tried: of which network, lam, mean squared error on rows left out and
         its standard error in the units of the target, mean number of neurons. Empty where lam was
@@ -34,7 +35,7 @@ class TrainingRecord:
     Examples
     --------
     >>> from convexrelu import TrainingRecord
-    >>> record = TrainingRecord([[0.1, 2.0, 1.999, 1.0, 50]], [])
+    >>> record = TrainingRecord([[0.1, 2.0, 1.999, 1.0, 50, 1]], [])
     >>> round(record.gap(0), 6), record.global_gap(0)
     (0.0005, 0.5)
     """
@@ -46,7 +47,7 @@ class TrainingRecord:
         self._curve = _table(curve, "curve", len(CURVE))
         if not len(self._facts):
             raise ValueError("facts must have a row")
-        known = self._facts[:, [0, 1, 2, 4]]
+        known = self._facts[:, [0, 1, 2, 4, 5]]
         if not (np.isfinite(known).all() and (known[:, 0] > 0).all()):
             raise ValueError("facts must be finite, but for bounds over all patterns, and lam > 0")
         if not np.isin(self._curve[:, 0], np.arange(len(self._facts))).all():
@@ -54,7 +55,7 @@ class TrainingRecord:
 
     @property
     def facts(self) -> Array:
-        """A row for each network (k, 5), read-only."""
+        """A row for each network (k, 6), read-only."""
         return self._facts
 
     @property

@@ -34,6 +34,10 @@ void bind_problem(py::module_& m) {
       .def_property_readonly(
           "offset", [](const Problem& problem) -> const Vector& { return problem.model().offset; },
           py::return_value_policy::reference_internal)
+      // -l' (n) where the network is zero.
+      .def_property_readonly(
+          "null_residual",
+          [](const Problem& problem) { return problem.scaled().from_scaled(problem.scaled().y()); })
       .def_property_readonly("n_blocks", &Problem::n_blocks)
       .def_property_readonly("is_complete", &Problem::is_complete)
       .def("lambda_max", [](const Problem& problem) {

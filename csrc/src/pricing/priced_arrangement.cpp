@@ -20,6 +20,21 @@ int exponent_of_largest(const double* entries, Index size) {
   return largest > 0.0 ? std::ilogb(largest) : 0;
 }
 
+// Where the answer needs all of the work: Ctrl-C ends it, a limit shows at the next check().
+void look(Monitor& monitor) {
+  try {
+    monitor.check();
+  } catch (const Stopped&) {
+  }
+}
+
+// ||x_k|| (n), column by column as X lies in memory.
+Vector row_lengths(const Matrix& X) {
+  Vector squares = Vector::Zero(X.rows());
+  for (Index j = 0; j < X.cols(); ++j) squares += X.col(j).cwiseAbs2();
+  return squares.cwiseSqrt();
+}
+
 // sum_k |w_k| |x_k.u| <= sqrt(sum |w_k| ||x_k|| . u'(sum |w_k| x_k x_k' / ||x_k||) u), over rows of one sign.
 double bound_of_one_sign(const ScaledData& data, double sign, Monitor& monitor) {
   const Index d = data.X.cols();
@@ -43,17 +58,26 @@ double bound_of_one_sign(const ScaledData& data, double sign, Monitor& monitor) 
 
 }  // namespace
 
-ScaledData::ScaledData(ConstMatrixRef X_in, ConstVectorRef r_in) : X(X_in), r(r_in) {
+ScaledData::ScaledData(ConstMatrixRef X_in, ConstVectorRef r_in, Monitor& monitor)
+    : X(X_in), r(r_in) {
+  constexpr Index kColumns = 64;
+  look(monitor);
   const int x = exponent_of_largest(X.data(), X.size());
   const int y = exponent_of_largest(r.data(), r.size());
-  for (double& entry : X.reshaped()) entry = std::ldexp(entry, -x);
+  // By two factors, as one may be out of range.
+  const double first = std::ldexp(1.0, -x / 2), second = std::ldexp(1.0, -x - -x / 2);
+  for (Index j = 0; j < X.cols(); ++j) {
+    if (j % kColumns == 0) look(monitor);
+    X.col(j) = (X.col(j) * first).eval() * second;
+  }
+  look(monitor);
   for (double& entry : r) entry = std::ldexp(entry, -y) / static_cast<double>(X.rows());
   exponent = x + y;
-  total = r.cwiseAbs().dot(X.rowwise().norm());
+  total = r.cwiseAbs().dot(row_lengths(X));
 }
 
 std::array<double, 2> crude_bounds(const ScaledData& data) {
-  const Vector lengths = data.X.rowwise().norm();
+  const Vector lengths = row_lengths(data.X);
   return {data.r.cwiseMax(0.0).dot(lengths), (-data.r).cwiseMax(0.0).dot(lengths)};
 }
 

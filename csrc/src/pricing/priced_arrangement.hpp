@@ -24,7 +24,7 @@ struct ScaledData {
   int exponent;
   double total;  // sum_k |r_k| ||x_k||
 
-  ScaledData(ConstMatrixRef X_in, ConstVectorRef r_in);
+  ScaledData(ConstMatrixRef X_in, ConstVectorRef r_in, Monitor& monitor);
 
   double to_caller(double value) const { return std::ldexp(value, exponent); }
   // Cut off far above and below what F can be.

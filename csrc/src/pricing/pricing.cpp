@@ -119,7 +119,7 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
   require_finite(options.starts, "starts");
   require_not_negative(options.tol, "tol");
   require_not_negative(options.threshold, "threshold");
-  const ScaledData data(X, r);
+  const ScaledData data(X, r, monitor);
   Incumbent best = search_locally(data, options, monitor);
   std::array<double, 2> bounds = crude_bounds(data);
   double formula = std::max(bounds[0], bounds[1]);
@@ -158,7 +158,7 @@ Pricing price_patterns(ConstMatrixRef X, ConstVectorRef r, const PricingOptions&
 
 double price_bound(ConstMatrixRef X, ConstVectorRef r, Monitor& monitor) {
   check(X, r);
-  const ScaledData data(X, r);
+  const ScaledData data(X, r, monitor);
   std::array<double, 2> bounds = crude_bounds(data);
   try {
     bounds = global_bounds(data, monitor);
@@ -172,7 +172,7 @@ PricedCells cells_above(ConstMatrixRef X, ConstVectorRef r, double threshold, do
   check(X, r);
   if (!(threshold > 0.0))
     throw_invalid("threshold must be positive, got " + std::to_string(threshold));
-  const ScaledData data(X, r);
+  const ScaledData data(X, r, monitor);
   const PricedArrangement arrangement(data, monitor);
   if (arrangement.rank() > kMaxPricedRank) {
     throw_invalid("X must have rank " + std::to_string(kMaxPricedRank) + " at most, got more");

@@ -19,10 +19,13 @@ class SampledLoss final : public Loss {
  public:
   // nu (n) > 0.
   SampledLoss(std::vector<Sample> samples, Vector nu)
-      : samples_(std::move(samples)), nu_(std::move(nu)), o_(Vector::Zero(nu_.size())) {}
+      : samples_(std::move(samples)), nu_(std::move(nu)), o_(Vector::Zero(nu_.size())), size_(o_) {}
 
   Index n_samples() const override { return nu_.size(); }
-  void add_offset(const Vector& offset) override { o_ += offset; }
+  void add_offset(const Vector& offset) override {
+    o_ += offset;
+    size_ += offset.cwiseAbs();
+  }
   bool is_strictly_convex() const override { return Sample::kStrictlyConvex; }
   double largest_bend() const override { return Sample::kLargestBend; }
 
@@ -134,7 +137,7 @@ class SampledLoss final : public Loss {
       return nu_(k) * sample(k).conjugate(kappa * g(k) / nu_(k)) + o_(k) * kappa * g(k);
     });
     if (std::abs(value) > kTiny) return value;
-    const double cancelled = mean([&](Index k) { return std::abs(o_(k) * g(k)); });
+    const double cancelled = mean([&](Index k) { return std::abs(size_(k) * g(k)); });
     const double floor = std::max(4.0 * kEpsilon * cancelled, rounding(Vector::Zero(g.size())));
     return value > floor ? value : std::min(value, 0.0);
   }
@@ -143,7 +146,7 @@ class SampledLoss final : public Loss {
   static constexpr double kTiny = 1e-24;
   double rounding(const Vector& u) const {
     return mean([&](Index k) {
-      const double error = 2.0 * kEpsilon * (std::abs(o_(k)) + std::abs(u(k)));
+      const double error = 2.0 * kEpsilon * (size_(k) + std::abs(u(k)));
       return 0.5 * nu_(k) * sample(k).bend(o_(k) + u(k)) * error * error;
     });
   }
@@ -155,6 +158,7 @@ class SampledLoss final : public Loss {
 
   std::vector<Sample> samples_;
   Vector nu_, o_;
+  Vector size_;  // of the parts of o, which may cancel
 };
 
 }  // namespace program

@@ -15,13 +15,13 @@ inline namespace program {
 class SquaredLoss final : public Loss {
  public:
   explicit SquaredLoss(Vector y)
-      : y_(std::move(y)), o_(Vector::Zero(y_.size())), n_(static_cast<double>(y_.size())) {}
+      : y_(std::move(y)), size_(Vector::Zero(y_.size())), n_(static_cast<double>(y_.size())) {}
 
   Index n_samples() const override { return y_.size(); }
   void add_offset(const Vector& offset) override {
     y_ -= offset;
-    o_ += offset;
-    floor_ = (2.0 * kEpsilon * o_).squaredNorm() / (2.0 * n_);
+    size_ += offset.cwiseAbs();
+    floor_ = (2.0 * kEpsilon * size_).squaredNorm() / (2.0 * n_);
   }
   bool is_squared() const override { return true; }
   double largest_bend() const override { return 1.0; }
@@ -65,7 +65,8 @@ class SquaredLoss final : public Loss {
   // What the rounding of o alone makes of a perfect fit is 0.
   double above_floor(double value) const { return value > floor_ ? value : 0.0; }
 
-  Vector y_, o_;
+  Vector y_;
+  Vector size_;  // of the parts of o, which may cancel
   double n_;
   double floor_ = 0.0;
 };

@@ -489,6 +489,7 @@ class Solver {
   // does not widen the gap over the working set.
   bool proximal_step() {
     const FitPoint start = x_;
+    if (!loss_.is_squared()) loss_.move_to(start.u, x_);  // g may be another solution's
     start_step();
     phi_.evaluate(x_, at_);
     if (carried_.g.size() > 0) {

@@ -29,6 +29,7 @@ from convexrelu._training import (
 from convexrelu._training import train as train_output
 from convexrelu.global_path import GlobalPath
 from convexrelu.lam_choice import RULES, parallel
+from convexrelu.losses import Loss, Squared, as_loss
 from convexrelu.optimal_set import OptimalSet, find_optimal_set
 from convexrelu.path import Path
 from convexrelu.patterns import Patterns
@@ -88,6 +89,7 @@ class ConvexReLU(BaseEstimator):
     _trainings: list[Training]
     _is_single: bool  # whether there is one output, so that attributes are no arrays
     preprocessor_: Preprocessor
+    _losses: tuple[type[Loss], ...] = (Squared,)  # that it takes
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -212,7 +214,10 @@ class ConvexReLU(BaseEstimator):
             if isinstance(self.alpha, str):
                 raise ValueError(f"alpha must be 'cv' or a positive number, got {self.alpha!r:.60}")
             alpha = _validate.lam(self.alpha, "alpha")
-        _validate.choice(self.loss, "loss", ("squared",))
+        loss = self.loss if isinstance(self.loss, self._losses) else as_loss(self.loss)
+        if not isinstance(loss, self._losses):
+            names = " or ".join(repr(kind.name) for kind in self._losses)
+            raise ValueError(f"loss must be {names}, got {self.loss!r:.60}")
         _validate.choice(self.rule, "rule", RULES)
         formulation = _validate.choice(self.formulation, "formulation", _validate.FORMULATIONS)
         patterns = self.patterns
@@ -230,6 +235,7 @@ class ConvexReLU(BaseEstimator):
             alphas=self.alphas,
             patterns=patterns,
             formulation=formulation,
+            loss=loss,
             fit_intercept=_validate.boolean(self.fit_intercept, "fit_intercept"),
             standardize=_validate.boolean(self.standardize, "standardize"),
             rule=self.rule,
@@ -355,7 +361,7 @@ class ConvexReLU(BaseEstimator):
             ]
         )
         self.cv_results_ = listed(
-            [_results(c, t.standardizer.y_scale) for c, t in zip(choices, trainings, strict=True)]
+            [_results(c, t.error_scale) for c, t in zip(choices, trainings, strict=True)]
         )
         self.gap_ = each([t.solution.gap for t in trainings])
         self.objective_ = each([t.solution.objective for t in trainings])
@@ -367,9 +373,9 @@ class ConvexReLU(BaseEstimator):
         worst = max(t.solution.gap for t in trainings)
         if not worst <= self.tol:
             warnings.warn(
-                f"the network is not certified to tol = {self.tol:g}: its objective may be "
-                f"{100 * worst:.2g} % above the best of its patterns (gap_); more time_limit or a "
-                "larger alpha helps",
+                f"the network is not certified to tol = {self.tol:g}: as far as is proven, its "
+                f"objective may be {100 * worst:.2g} % too large for its patterns (gap_); more "
+                "time_limit or a larger alpha helps",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -427,14 +433,14 @@ def _status(training: Training) -> str:
 
 
 def _results(choice: Any, scale: float) -> dict[str, Array] | None:
-    """The curve of cross-validation, in the units of the target."""
+    """The curve of cross-validation: squared errors in the units of the target, or mean losses."""
     if choice is None:
         return None
     return {
         "alpha": choice.lams.copy(),
-        "mean_squared_error": scale**2 * choice.mean_errors,
-        "standard_error": scale**2 * choice.standard_errors,
-        "fold_errors": scale**2 * choice.fold_errors.T,
+        "mean_error": scale * choice.mean_errors,
+        "standard_error": scale * choice.standard_errors,
+        "fold_errors": scale * choice.fold_errors.T,
         "n_neurons": choice.n_neurons.copy(),
     }
 

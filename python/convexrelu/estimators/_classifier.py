@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from convexrelu._training import class_targets, fit_sigmoids
 from convexrelu.class_network import ClassNetwork, probabilities
 from convexrelu.estimators._base import ConvexReLU
+from convexrelu.losses import Logistic, Squared
 
 Array = NDArray[np.float64]
 
@@ -21,11 +22,11 @@ Array = NDArray[np.float64]
 class ConvexReLUClassifier(ClassifierMixin, ConvexReLU):
     """Two-layer ReLU networks that tell classes, with a certificate of optimality.
 
-    Each network is trained with the **squared** loss on targets +1 and -1: one for two classes, one
-    for each class against all others where there are more. Probabilities come from a sigmoid of the
-    score that is fitted to predictions for rows that the networks had not seen (those of the folds
-    that choose ``alpha``). That gives honest probabilities, but is not the same as training with
-    the logistic loss.
+    There is one network for two classes, and one for each class against all others where there are
+    more. By default each is trained with the **squared** loss on targets +1 and -1, and
+    probabilities come from a sigmoid of the score that is fitted to predictions for rows that the
+    networks had not seen (those of the folds that choose ``alpha``). That gives honest
+    probabilities, but is not the same as training with the logistic loss, for which see ``loss``.
 
     Parameters
     ----------
@@ -44,8 +45,10 @@ class ConvexReLUClassifier(ClassifierMixin, ConvexReLU):
         As in `ConvexReLURegressor`.
     formulation : "relu" or "gated"
         Gated networks have fixed gates, so patterns must be given.
-    loss : "squared"
-        The loss.
+    loss : "squared" or "logistic"
+        With "logistic" the scores are log-odds and there are no sigmoids. Growth does not know it:
+        where no patterns are given they are those that the squared loss grows, over which the
+        logistic problem is then solved, at an ``alpha`` of its own.
     fit_intercept : bool
         Whether neurons have a bias and the targets are centred.
     standardize : bool
@@ -134,6 +137,8 @@ status_, n_neurons_, n_iter_
         )
         self.class_weight = class_weight
 
+    _losses = (Squared, Logistic)
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
         """Trains.
 
@@ -183,6 +188,8 @@ status_, n_neurons_, n_iter_
             if not (weight > 0).all():
                 raise ValueError("class_weight must be positive")
         targets = class_targets(codes, len(self.classes_))
+        if self._settings().loss == Logistic():
+            targets = (targets + 1) / 2
         rows = self._train(features, targets, weight, folds, codes)
         self.slopes_, self.offsets_ = fit_sigmoids(self._trainings, rows)
         return self
@@ -238,7 +245,7 @@ status_, n_neurons_, n_iter_
 
     def _codes(self) -> Array:
         targets = self._rows.Y
-        codes = targets[:, 0] > 0 if self._is_single else np.argmax(targets, axis=1)
+        codes = targets[:, 0] == 1 if self._is_single else np.argmax(targets, axis=1)
         as_numbers: Array = codes.astype(np.float64)
         return as_numbers
 

@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from convexrelu.estimators._base import ConvexReLU
+from convexrelu.losses import Huber, Squared
 
 Array = NDArray[np.float64]
 
@@ -40,8 +41,9 @@ class ConvexReLURegressor(RegressorMixin, ConvexReLU):
         standardised columns and the column of ones.
     formulation : "relu" or "gated"
         Gated networks have fixed gates, so patterns must be given.
-    loss : "squared"
-        The loss.
+    loss : "squared", "huber" or losses.Huber
+        "huber" has its ``delta`` in standard deviations of the targets, and is solved over the
+        patterns that the squared loss grows where none are given.
     fit_intercept : bool
         Whether neurons have a bias and the targets are centred.
     standardize : bool
@@ -71,7 +73,8 @@ class ConvexReLURegressor(RegressorMixin, ConvexReLU):
     solution_ : Solution
         Of the convex program on the standardised, distinct rows.
     alpha_, alphas_, cv_results_ : float, (m,) array, dict or None
-        The strength taken, those tried, and their errors.
+        The strength taken, those tried, and the errors of the folds: squares in the units of the
+        target, with "huber" mean losses.
     gap_ : float
         The certified relative gap over the patterns of the network.
     global_lower_bound_, global_gap_ : float
@@ -102,6 +105,8 @@ class ConvexReLURegressor(RegressorMixin, ConvexReLU):
     >>> bool((low <= high).all())
     True
     """
+
+    _losses = (Squared, Huber)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
         """Trains.

@@ -55,7 +55,8 @@ def parts_of(model: Any) -> Parts:
     if isinstance(model, Network):
         _refuse_gates(model)
         zero = np.zeros(model.n_neurons)
-        return Parts(model.hidden.T.copy(), zero, model.output[:, None].copy(), np.zeros(1))
+        bias = np.array([model.intercept])
+        return Parts(model.hidden.T.copy(), zero, model.output[:, None].copy(), bias)
     if isinstance(model, StandardizedNetwork):
         return _folded(model)
     parts = [_folded(network) for network in model.networks]
@@ -76,7 +77,8 @@ def _folded(model: StandardizedNetwork) -> Parts:
     inner = network.hidden[:, :-1] / scale.x_scale
     bias = network.hidden[:, -1] - inner @ scale.x_mean
     outer = scale.y_scale * network.output[:, None]
-    return Parts(inner.T.copy(), bias, outer, np.array([scale.y_mean]))
+    constant = scale.y_mean + scale.y_scale * network.intercept
+    return Parts(inner.T.copy(), bias, outer, np.array([constant]))
 
 
 def _refuse_gates(network: Network) -> None:

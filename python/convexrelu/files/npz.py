@@ -267,8 +267,11 @@ def _make_table_network(network: Any, preprocessor: Any, target: Any, record: An
 
 
 def _make_record(facts: Any, curve: Any) -> TrainingRecord:
-    facts, curve = _array(facts, "facts", "f", (None, 5)), _array(curve, "curve", "f", (None, 5))
+    facts, curve = _array(facts, "facts", "f", (None, 6)), _array(curve, "curve", "f", (None, 5))
     return TrainingRecord(facts, curve)
+
+
+_PER_NETWORK = ("intercepts", "x_mean", "x_scale", "y_mean", "y_scale")
 
 
 def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
@@ -282,6 +285,7 @@ def _take_class_network(model: ClassNetwork) -> dict[str, Any]:
         "hidden": np.concatenate([network.hidden for network in inner]),
         "output": np.concatenate([network.output for network in inner]),
         "gates": gates,
+        "intercepts": np.array([network.intercept for network in inner]),
         "n_neurons": np.array([network.n_neurons for network in inner]),
         "x_mean": np.array([scale.x_mean for scale in scales]),
         "x_scale": np.array([scale.x_scale for scale in scales]),
@@ -297,6 +301,7 @@ def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "hidden": ("f", (None, None)),
         "output": ("f", (None,)),
+        "intercepts": ("f", (None,)),
         "n_neurons": ("i", (None,)),
         "x_mean": ("f", (None, None)),
         "x_scale": ("f", (None, None)),
@@ -311,7 +316,7 @@ def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork
         gates = _array(gates, "gates", "f", hidden.shape)
     if (sizes < 0).any() or sizes.sum() != len(hidden) or len(a["output"]) != len(hidden):
         raise ValueError("n_neurons must be those of hidden and output")
-    if any(len(a[name]) != len(sizes) for name in ("x_mean", "x_scale", "y_mean", "y_scale")):
+    if any(len(a[name]) != len(sizes) for name in _PER_NETWORK):
         raise ValueError("there must be one scale for each network")
     ends = np.cumsum(sizes)
     networks = [
@@ -320,6 +325,7 @@ def _make_class_network(gates: Any, classes: Any, **arrays: Any) -> ClassNetwork
                 hidden[end - size : end],
                 a["output"][end - size : end],
                 None if gates is None else gates[end - size : end],
+                intercept=a["intercepts"][k],
             ),
             Standardizer(a["x_mean"][k], a["x_scale"][k], a["y_mean"][k], a["y_scale"][k]),
         )
@@ -493,6 +499,7 @@ _KINDS = {
                 "hidden",
                 "output",
                 "gates",
+                "intercepts",
                 "n_neurons",
                 "x_mean",
                 "x_scale",

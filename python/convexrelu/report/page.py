@@ -137,7 +137,7 @@ def _certificate(subject: Subject, optima: Any) -> str:
         return "<p>The model was saved without the facts of its training.</p>"
     head = ("", "regularisation", "objective", "bound, these patterns", "bound, any width", "rows")
     rows = []
-    for name, (lam, objective, low, lowest, n) in zip(subject.names, record.facts, strict=True):
+    for name, (lam, objective, low, lowest, n, _) in zip(subject.names, record.facts, strict=True):
         bound = f"{lowest:.6g}" if np.isfinite(lowest) else "none"
         rows.append((name, f"{lam:.4g}", f"{objective:.8g}", f"{low:.8g}", bound, f"{n:.0f}"))
     return table(head, rows) + (

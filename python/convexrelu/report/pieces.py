@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convexrelu.training_record import TrainingRecord
 
 _ROUNDING = 1e-12  # what a relative gap can mean in float64
-_SMALL = 1e-3  # a gap that is said to be none
+_SMALL, _LARGE = 1e-3, 1e-2  # a gap that is said to be none, and one that is said not to be
 _POINTS = 500
 _NEURONS = 20
 _COLUMNS = 24
@@ -118,15 +118,21 @@ def verdict_of(n_neurons: int, record: TrainingRecord | None) -> str:
     accuracy = "to rounding" if gap <= _ROUNDING else f"to {gap:.0e}"
     lead = f"{size}: no better weights exist for the activation patterns of {which} "
     lead += f"(proven {accuracy})."
+    if gap > _LARGE:
+        lead = f"{size}, not certified: as far as is proven, the objective may be "
+        lead += f"{100 * gap:.0f} % too large for the activation patterns of {which}."
     proven = [record.global_gap(j) for j in range(k)]
     if not np.isfinite(proven).all():
         return f"{lead} Of other patterns nothing is proven."
     worst = max(proven)
     if worst <= _SMALL:
         return f"{lead} Nor is there a better network of any width (proven to {worst:.0e})."
+    searched = "The search over all patterns was not over"
+    if record.facts[:, 5].all():
+        searched = "A search over all patterns found nothing much better"
     return (
-        f"{lead} A search over all patterns found nothing much better; proven is that no network "
-        f"of any width has an objective more than {100 * worst:.0f} % lower."
+        f"{lead} {searched}; proven is that no network of any width has an objective more than "
+        f"{100 * worst:.0f} % lower."
     )
 
 

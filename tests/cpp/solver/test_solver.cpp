@@ -71,21 +71,26 @@ void proximal_objective_and_its_gradient() {
     set.weights = Matrix::Zero(4, set.size());
     ProximalObjective phi(scaled, lam, 1, monitor);
     ProximalObjective::Point at, ahead, behind;
-    phi.start(set, 3.0);
+    phi.start(set, {3.0, 1.0}, Vector());
     int n_active = 0;
     for (int trial = 0; trial < 20; ++trial) {
       Vector r = scaled.y(), direction(r.size());
       for (double& entry : direction) entry = normal(rng);
       r += 0.3 * direction;
       const double h = 1e-5;
-      phi.evaluate(r, at);
-      phi.evaluate(r + h * direction, ahead);
-      phi.evaluate(r - h * direction, behind);
+      const auto point = [&](double t) {
+        const Vector g = r + t * direction;
+        return FitPoint{scaled.y() - g, g};
+      };
+      const FitPoint here = point(0.0);
+      phi.evaluate(here, at);
+      phi.evaluate(point(h), ahead);
+      phi.evaluate(point(-h), behind);
       const double slope = at.gradient.dot(direction) / static_cast<double>(r.size());
       CHECK(std::abs((ahead.value - behind.value) / (2.0 * h) - slope) <=
             1e-6 * (1.0 + std::abs(slope)));
       n_active += static_cast<int>((at.shrink.array() < 1.0).count());
-      CHECK(allocations([&] { phi.evaluate(r, at); }).count == 0);
+      CHECK(allocations([&] { phi.evaluate(here, at); }).count == 0);
     }
     CHECK(n_active > 20);
   }
@@ -110,7 +115,7 @@ void newton_on_the_optimality_conditions() {
     for (double& entry : r) entry += 1e-6 * normal(rng);
     KktSystem system(scaled);
     OptimalityNewton newton(scaled, scaled.scaled_lam(lam), 1, monitor);
-    newton.start(set, r, false);
+    newton.start(set, {scaled.y() - r, r}, false);
     CHECK(newton.evaluate() > 1e-8);
     for (int i = 0; i < 4; ++i) {
       CHECK(system.factor(newton.members(0.0), 1, monitor));
