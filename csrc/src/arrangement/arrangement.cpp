@@ -32,7 +32,7 @@ struct BalancedMatrix {
     for (Index j = 0; j < X.cols(); ++j) {
       const int exponent = exponent_of(X.col(j).cwiseAbs().maxCoeff());
       for (double& x : X.col(j)) x = std::ldexp(x, -exponent);
-      column_exponents[static_cast<std::size_t>(j)] = exponent;
+      column_exponents[j] = exponent;
     }
   }
 
@@ -89,12 +89,10 @@ Arrangement arrange(ConstMatrixRef X, Index max_rank, bool counted, Monitor* mon
   // The rows themselves, not their unit normals: integers stay integers.
   Matrix rows(r, planes.size());
   for (Index j = 0; j < r; ++j) {
-    const std::size_t column =
-        static_cast<std::size_t>(arrangement.columns[static_cast<std::size_t>(j)]);
+    const std::size_t column = static_cast<std::size_t>(arrangement.columns[j]);
     arrangement.column_exponents.push_back(balanced.column_exponents[column]);
     for (Index l = 0; l < planes.size(); ++l) {
-      const std::size_t first =
-          static_cast<std::size_t>(planes.offsets[static_cast<std::size_t>(l)]);
+      const std::size_t first = static_cast<std::size_t>(planes.offsets[l]);
       rows(j, l) = balanced.X(planes.samples[first], static_cast<Index>(column));
     }
   }

@@ -105,7 +105,7 @@ class CellVisitor {
       // A conflict is fixed again below.
       const int first = block * Lanes::kSize, end = std::min(n, first + Lanes::kSize);
       for (int i = first; i < end; ++i) {
-        fix({}, candidates[static_cast<std::size_t>(i)], positive >> (i - first) & 1);
+        fix({}, candidates[i], positive >> (i - first) & 1);
       }
     }
   }
@@ -173,7 +173,7 @@ class CellWriter : public CellVisitor {
       if (conflicts.size() == 0) write_pattern();
       conflicts.for_each([&](int i) {  // one: both cells at once, their geometry is not needed
         for (const bool positive : {true, false}) {
-          bits_.write(write_pattern(), candidates[static_cast<std::size_t>(i)], positive);
+          bits_.write(write_pattern(), candidates[i], positive);
         }
       });
     }
@@ -192,8 +192,8 @@ class CellWriter : public CellVisitor {
     for (unsigned quadrant = 4; quadrant-- > 0;) {
       if ((quadrants >> quadrant & 1) == 0) continue;
       Word* const pattern = write_pattern();
-      bits_.write(pattern, candidates[static_cast<std::size_t>(first)], quadrant >> 1 != 0);
-      bits_.write(pattern, candidates[static_cast<std::size_t>(second)], (quadrant & 1) != 0);
+      bits_.write(pattern, candidates[first], quadrant >> 1 != 0);
+      bits_.write(pattern, candidates[second], (quadrant & 1) != 0);
     }
     return quadrants != 0;
   }
@@ -264,7 +264,7 @@ class Enumeration : public CellVisitor {
       const std::uint64_t negative = i << 1;
       const RootCone root(roots_, negative, kOutput == Output::points);
       for (int j = 0; j < rank_; ++j) {
-        fix({}, roots_.base[static_cast<std::size_t>(j)], RootCone::is_positive(negative, j));
+        fix({}, roots_.base[j], RootCone::is_positive(negative, j));
       }
       conflicts.clear(static_cast<int>(root.candidates().size()));
       if (examine(root.cone(), root.candidates(), {}, conflicts)) {
@@ -293,7 +293,7 @@ class Enumeration : public CellVisitor {
     parallel_for(n_threads_, n_threads_, [&](Index w) {
       for (std::size_t i; (i = next++) < round_.size();) {
         written_[i].clear();
-        writers_[static_cast<std::size_t>(w)]->write(round_[i], written_[i]);
+        writers_[w]->write(round_[i], written_[i]);
       }
     });
     std::vector<Value*> place;
@@ -305,8 +305,8 @@ class Enumeration : public CellVisitor {
       end += written_[i].size();
     }
     parallel_for(static_cast<Index>(round_.size()), n_threads_, [&](Index i) {
-      const Buffer<Value>& part = written_[static_cast<std::size_t>(i)];
-      std::copy_n(part.data(), part.size(), place[static_cast<std::size_t>(i)]);
+      const Buffer<Value>& part = written_[i];
+      std::copy_n(part.data(), part.size(), place[i]);
     });
     round_.clear();
     census_.report();
@@ -417,9 +417,8 @@ class RaySampler {
     Index k = 0;
     for (Index i = 0; i < h && k < r - 1; ++i) {
       monitor_.check();
-      std::swap(order_[static_cast<std::size_t>(i)],
-                order_[static_cast<std::size_t>(i + random_.below(h - i))]);
-      const Vector normal = normals_.col(order_[static_cast<std::size_t>(i)]);
+      std::swap(order_[i], order_[i + random_.below(h - i)]);
+      const Vector normal = normals_.col(order_[i]);
       Vector coefficients;
       const Vector rest = orthogonal_part(normal, k, coefficients);
       if (rest.norm() <= kDependent * normal.norm()) continue;

@@ -95,21 +95,21 @@ class Conflicts {
   }
 
   void set(int block, Lanes::Mask cuts, Lanes score) {
-    masks_[static_cast<std::size_t>(block)] = cuts;
+    masks_[block] = cuts;
     score.store(scores_.data() + block * Lanes::kSize);
     size_ += count_bits(cuts);
   }
 
   int size() const { return size_; }
-  Lanes::Mask mask(int block) const { return masks_[static_cast<std::size_t>(block)]; }
-  double score(int position) const { return scores_[static_cast<std::size_t>(position)]; }
+  Lanes::Mask mask(int block) const { return masks_[block]; }
+  double score(int position) const { return scores_[position]; }
 
   // Calls visit(position) for all conflicts, in ascending order.
   template <typename Visit>
   void for_each(const Visit& visit) const {
     int n_left = size_;
     for (int block = 0; n_left > 0; ++block) {
-      for (unsigned mask = masks_[static_cast<std::size_t>(block)]; mask != 0; mask &= mask - 1) {
+      for (unsigned mask = masks_[block]; mask != 0; mask &= mask - 1) {
         visit(block * Lanes::kSize + lowest_bit(mask));
         --n_left;
       }
@@ -126,8 +126,7 @@ class Conflicts {
   }
 
   void remove(int position) {
-    masks_[static_cast<std::size_t>(position / Lanes::kSize)] &=
-        static_cast<Lanes::Mask>(~(1U << position % Lanes::kSize));
+    masks_[position / Lanes::kSize] &= static_cast<Lanes::Mask>(~(1U << position % Lanes::kSize));
     --size_;
   }
 
@@ -230,7 +229,7 @@ class StoredNode {
     });
     std::vector<double> scores;
     conflicts.for_each([&](int i) {
-      store_.candidates.push_back(candidates[static_cast<std::size_t>(i)]);
+      store_.candidates.push_back(candidates[i]);
       scores.push_back(conflicts.score(i));
     });
     conflicts_.clear(conflicts.size());
@@ -285,7 +284,7 @@ class CellWalk {
     conflicts_ = conflicts;
     push(cone, candidates, state);
     while (depth_ > 0) {
-      Level& level = *levels_[static_cast<std::size_t>(depth_ - 1)];
+      Level& level = *levels_[depth_ - 1];
       if (level.n_visited == 2) {
         --depth_;
         continue;
@@ -317,7 +316,7 @@ class CellWalk {
 
     ConeView child(bool positive) {
       if (Visitor::kNeedsFacets) {
-        store.facets[static_cast<std::size_t>(slot)] = 2 * hyperplane + positive;
+        store.facets[slot] = 2 * hyperplane + positive;
       }
       return positive ? store.view(0, n_positive + n_shared)
                       : store.view(n_positive, n_shared + n_negative);
@@ -327,23 +326,22 @@ class CellWalk {
   // Splits a cone by the best of conflicts_.
   void push(const ConeView& cone, const std::vector<int>& candidates, const State& state) {
     if (static_cast<int>(levels_.size()) == depth_) levels_.push_back(std::make_unique<Level>());
-    Level& level = *levels_[static_cast<std::size_t>(depth_++)];
+    Level& level = *levels_[depth_++];
     ConeStore& store = level.store;
     level.state = state;
     level.n_visited = 0;
 
     const int split = conflicts_.best();
-    level.hyperplane = candidates[static_cast<std::size_t>(split)];
+    level.hyperplane = candidates[split];
     conflicts_.remove(split);
     store.candidates.clear();
-    conflicts_.for_each(
-        [&](int i) { store.candidates.push_back(candidates[static_cast<std::size_t>(i)]); });
+    conflicts_.for_each([&](int i) { store.candidates.push_back(candidates[i]); });
 
     ConeStore::grow(split_values_, cone.n_rays);
     level.neglected = 0.0;
     for (int j = 0; j < cone.n_rays; ++j) {
       const double value = cone.values_of(j)[split];
-      split_values_[static_cast<std::size_t>(j)] = value;
+      split_values_[j] = value;
       if (std::abs(value) <= tol_) level.neglected = std::max(level.neglected, std::abs(value));
     }
     splitter_.split(split_values_.data(), cone.incidence, cone.n_words, cone.n_rays, tol_);

@@ -96,7 +96,7 @@ void ConeSplitter::gather_negative(const Word* incidence, int n_words) {
   if (negative_incidence_.size() < size) negative_incidence_.resize(2 * size);
   Word* out = negative_incidence_.data();
   for (int n = 0; n < n_negative_; ++n) {
-    const Word* b = incidence + negative_[static_cast<std::size_t>(n)] * n_words;
+    const Word* b = incidence + negative_[n] * n_words;
     for (int w = 0; w < n_words; ++w) *out++ = b[w];
   }
 }
@@ -108,12 +108,12 @@ void ConeSplitter::find_edges(const double* values, const Word* incidence, int n
                               int n_rays) {
   const Slots<kWords> slots{n_words};
   for (int p = 0; p < n_positive_; ++p) {
-    const int i = positive_[static_cast<std::size_t>(p)];
+    const int i = positive_[p];
     const Word* a = slots.of(incidence, i);
     const bool is_simple = slots.count(a) < rank_;
     const int n_sharing = kWords == 1 ? find_sharing(*a) : find_sharing(a, n_words);
     for (int n = 0; n < n_sharing; ++n) {
-      const int j = sharing_[static_cast<std::size_t>(n)];
+      const int j = sharing_[n];
       if (!is_simple && slots.count(slots.of(incidence, j)) >= rank_ &&
           !spans_edge(slots, incidence, n_rays, i, j)) {
         continue;
@@ -180,7 +180,7 @@ int ConeSplitter::find_sharing(const Word* a, int n_words) {
     const Word* b = negative_incidence_.data() + n * n_words;
     int n_common = 0;
     for (int w = 0; w < n_words; ++w) n_common += count_bits(a[w] & b[w]);
-    sharing_[static_cast<std::size_t>(n_found)] = negative_[static_cast<std::size_t>(n)];
+    sharing_[n_found] = negative_[n];
     n_found += n_common >= rank_ - 2;
   }
   return n_found;

@@ -54,7 +54,7 @@ void split(const Group& group, const Vector& values, std::vector<Group>& parts, 
     };
     watched_sort(order.begin(), order.end(), less, monitor);
   }
-  const auto value = [&](Index place) { return values(order[static_cast<std::size_t>(place)]); };
+  const auto value = [&](Index place) { return values(order[place]); };
   for (Index begin = 0, end; begin < size; begin = end) {
     const double tolerance = kRelative * std::abs(value(begin)) + kAbsolute;
     double widest = -1.0;
@@ -67,7 +67,7 @@ void split(const Group& group, const Vector& values, std::vector<Group>& parts, 
     }
     Group& part = parts.emplace_back();
     for (Index i = begin; i < end; ++i) {
-      part.push_back(group[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
+      part.push_back(group[order[i]]);
     }
   }
 }
@@ -83,7 +83,7 @@ Vector sides_of(const Matrix& units, const Group& group, Monitor* monitor) {
   Group rest(group.size());
   std::iota(rest.begin(), rest.end(), Index{0});
   for (Index j = 0; j < d && !rest.empty(); ++j) {
-    const auto coordinate = [&](Index i) { return units(j, group[static_cast<std::size_t>(i)]); };
+    const auto coordinate = [&](Index i) { return units(j, group[i]); };
     std::vector<double> magnitudes{t, 2.0 * t};
     for (const Index i : rest) {
       const double magnitude = std::abs(coordinate(i));
@@ -142,7 +142,7 @@ Clusters cluster(const Matrix& units, Monitor* monitor) {
     Group near(begin, end);
     const Vector sides = sides_of(units, near, monitor);
     for (std::size_t i = 0; i < near.size(); ++i) {
-      clusters.side[static_cast<std::size_t>(near[i])] = sides(static_cast<Index>(i)) > 0 ? 1 : -1;
+      clusters.side[near[i]] = sides(static_cast<Index>(i)) > 0 ? 1 : -1;
     }
     std::vector<Group> parts{std::move(near)}, finer;
     for (Index j = 0; j < units.rows() && !parts.empty(); ++j) {
@@ -150,8 +150,7 @@ Clusters cluster(const Matrix& units, Monitor* monitor) {
         Vector values(static_cast<Index>(part.size()));
         for (std::size_t i = 0; i < part.size(); ++i) {
           const Index column = part[i];
-          values(static_cast<Index>(i)) =
-              clusters.side[static_cast<std::size_t>(column)] * units(j, column);
+          values(static_cast<Index>(i)) = clusters.side[column] * units(j, column);
         }
         split(part, values, finer, monitor);
       }
@@ -163,7 +162,7 @@ Clusters cluster(const Matrix& units, Monitor* monitor) {
     }
     for (const Group& part : parts) {
       const Index first = *std::min_element(part.begin(), part.end());
-      for (const Index i : part) clusters.first[static_cast<std::size_t>(i)] = first;
+      for (const Index i : part) clusters.first[i] = first;
     }
   }
   return clusters;
@@ -203,7 +202,7 @@ Hyperplanes find_hyperplanes(ConstMatrixRef X, const std::vector<Index>& rows, M
   Matrix units(d, m);
   for (Index i = 0; i < m; ++i) {
     if (i % kRows == 0) keep_going(monitor);
-    units.col(i) = X.row(sample[static_cast<std::size_t>(i)]).transpose();
+    units.col(i) = X.row(sample[i]).transpose();
     normalise(units.col(i));
   }
 
@@ -211,16 +210,14 @@ Hyperplanes find_hyperplanes(ConstMatrixRef X, const std::vector<Index>& rows, M
   std::vector<Index> plane_of(static_cast<std::size_t>(m), -1);  // of the first of every cluster
   std::vector<Index> first;                                      // column of units of every plane
   for (Index i = 0; i < m; ++i) {
-    const std::size_t leader =
-        static_cast<std::size_t>(clusters.first[static_cast<std::size_t>(i)]);
+    const std::size_t leader = static_cast<std::size_t>(clusters.first[i]);
     if (plane_of[leader] < 0) {
       plane_of[leader] = static_cast<Index>(first.size());
       first.push_back(i);
     }
-    const std::size_t k = static_cast<std::size_t>(sample[static_cast<std::size_t>(i)]);
+    const std::size_t k = static_cast<std::size_t>(sample[i]);
     planes.plane[k] = plane_of[leader];
-    planes.orientation[k] = static_cast<std::int8_t>(clusters.side[static_cast<std::size_t>(i)] *
-                                                     clusters.side[leader]);
+    planes.orientation[k] = static_cast<std::int8_t>(clusters.side[i] * clusters.side[leader]);
   }
 
   const std::size_t h = first.size();
@@ -230,14 +227,14 @@ Hyperplanes find_hyperplanes(ConstMatrixRef X, const std::vector<Index>& rows, M
   }
   planes.offsets.assign(h + 1, 0);
   for (const Index k : sample) {
-    ++planes.offsets[static_cast<std::size_t>(planes.plane[static_cast<std::size_t>(k)]) + 1];
+    ++planes.offsets[static_cast<std::size_t>(planes.plane[k]) + 1];
   }
   std::partial_sum(planes.offsets.begin(), planes.offsets.end(), planes.offsets.begin());
   planes.samples.resize(sample.size());
   std::vector<Index> next(planes.offsets.begin(), planes.offsets.end() - 1);
   for (const Index k : sample) {
-    const std::size_t l = static_cast<std::size_t>(planes.plane[static_cast<std::size_t>(k)]);
-    planes.samples[static_cast<std::size_t>(next[l]++)] = k;
+    const std::size_t l = static_cast<std::size_t>(planes.plane[k]);
+    planes.samples[next[l]++] = k;
   }
   return planes;
 }
@@ -248,8 +245,7 @@ std::vector<Index> pivot_columns(ConstMatrixRef X, const Hyperplanes& planes, do
   Matrix raw(h, d);
   for (Index l = 0; l < h; ++l) {
     if (l % kRows == 0) keep_going(monitor);
-    raw.row(l) = X.row(
-        planes.samples[static_cast<std::size_t>(planes.offsets[static_cast<std::size_t>(l)])]);
+    raw.row(l) = X.row(planes.samples[planes.offsets[l]]);
   }
   for (Index j = 0; j < d; ++j) normalise(raw.col(j));
   for (Index l = 0; l < h; ++l) {

@@ -213,7 +213,7 @@ Patterns distinct_patterns_from_gates(ConstMatrixRef X, ConstMatrixRef gates, in
   Matrix kept_gates(gates.rows(), masks.n_cols());
   for (Index i = 0; i < masks.n_cols(); ++i) {
     if (i % kColumns == 0) keep_going(monitor);
-    const Index from = kept[static_cast<std::size_t>(i)];
+    const Index from = kept[i];
     std::copy_n(all.col(from), masks.words_per_col(), masks.col(i));
     kept_gates.col(i) = gates.col(from);
   }

@@ -24,11 +24,9 @@ RootCone::RootCone(const RootCones& roots, std::uint64_t negative, bool has_coor
     if (has_coordinates) {
       Eigen::Map<Vector>(store_.coordinates.data() + j * rank_, rank_) = sign * roots.rays.col(j);
     }
-    store_.facets[static_cast<std::size_t>(j)] =
-        2 * roots.base[static_cast<std::size_t>(j)] + is_positive(negative, j);
+    store_.facets[j] = 2 * roots.base[j] + is_positive(negative, j);
     for (int i = 0; i < rank_; ++i) {
-      ConeView::Word& word =
-          store_.incidence[static_cast<std::size_t>(i * store_.n_words + j / kWordBits)];
+      ConeView::Word& word = store_.incidence[i * store_.n_words + j / kWordBits];
       if (i != j) word |= ConeView::Word{1} << (j % kWordBits);
     }
   }
@@ -62,8 +60,7 @@ RootCones find_root_cones(const Matrix& rows, Monitor* monitor) {
   }
   cones.values = solve_accurately(base, rows, monitor);
   cones.rays = solve_accurately(base.transpose(), Matrix::Identity(r, r), monitor);
-  for (Index j = 0; j < r; ++j)
-    cones.values.col(cones.base[static_cast<std::size_t>(j)]).setUnit(j);
+  for (Index j = 0; j < r; ++j) cones.values.col(cones.base[j]).setUnit(j);
   for (int l = 0; l < rows.cols(); ++l) {
     const bool in_base = std::find(cones.base.begin(), cones.base.end(), l) != cones.base.end();
     if (!in_base) cones.others.push_back(l);

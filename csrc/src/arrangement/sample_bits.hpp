@@ -22,15 +22,15 @@ class SampleBits {
         constant_(static_cast<std::size_t>(n_words_ + kPadding), 0) {
     for (Index k = 0; k < n_samples; ++k) {
       valid_[word_of(k)] |= bit_of(k);
-      if (planes.plane[static_cast<std::size_t>(k)] < 0) constant_[word_of(k)] |= bit_of(k);
+      if (planes.plane[k] < 0) constant_[word_of(k)] |= bit_of(k);
     }
     const std::size_t h = static_cast<std::size_t>(planes.size());
     first_.assign(h, Entry{});
     for (std::size_t l = 0; l < h; ++l) {
       first_[l].more_begin = static_cast<int>(more_.size());
       for (Index i = planes.offsets[l]; i < planes.offsets[l + 1]; ++i) {
-        const Index k = planes.samples[static_cast<std::size_t>(i)];
-        const bool is_along = planes.orientation[static_cast<std::size_t>(k)] > 0;
+        const Index k = planes.samples[i];
+        const bool is_along = planes.orientation[k] > 0;
         Entry& entry = entry_of(l, static_cast<int>(word_of(k)), i == planes.offsets[l]);
         (is_along ? entry.along : entry.against) |= bit_of(k);
       }
@@ -44,10 +44,10 @@ class SampleBits {
   const std::vector<Word>& constant() const { return constant_; }
 
   void write(Word* pattern, int hyperplane, bool positive) const {
-    const Entry& entry = first_[static_cast<std::size_t>(hyperplane)];
+    const Entry& entry = first_[hyperplane];
     write(pattern, entry, positive);
     for (int i = entry.more_begin; i < entry.more_end; ++i) {
-      write(pattern, more_[static_cast<std::size_t>(i)], positive);
+      write(pattern, more_[i], positive);
     }
   }
 

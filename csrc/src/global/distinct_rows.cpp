@@ -30,7 +30,7 @@ DistinctRows::DistinctRows(const Matrix& X_all, const Vector& y_all, const Vecto
   std::vector<Index> first;
   for (const Index k : order) {
     if (first.empty() || compare(first.back(), k) != 0) first.push_back(k);
-    group[static_cast<std::size_t>(k)] = static_cast<Index>(first.size()) - 1;
+    group[k] = static_cast<Index>(first.size()) - 1;
   }
 
   const Index n = n_rows = static_cast<Index>(first.size());
@@ -40,27 +40,27 @@ DistinctRows::DistinctRows(const Matrix& X_all, const Vector& y_all, const Vecto
   Vector total = Vector::Zero(n), mean = Vector::Zero(n);
   for (Index i = 0; i < n; ++i) {
     if (i % kRows == 0) keep_going(monitor);
-    X.row(i) = X_all.row(first[static_cast<std::size_t>(i)]);
+    X.row(i) = X_all.row(first[i]);
   }
   for (const Index k : order) {
-    const Index i = group[static_cast<std::size_t>(k)];
+    const Index i = group[k];
     total(i) += weight_of(k) / v_unit;
     mean(i) += weight_of(k) / v_unit * (y_all(k) / y_unit);
   }
   mean = mean.cwiseQuotient(total);
   double spread = 0.0;
   for (const Index k : order) {
-    const double deviation = y_all(k) / y_unit - mean(group[static_cast<std::size_t>(k)]);
+    const double deviation = y_all(k) / y_unit - mean(group[k]);
     spread += weight_of(k) / v_unit * deviation * deviation;
   }
   // Alone in its row a target is itself to the last bit.
   std::vector<Index> sizes(first.size(), 0);
   for (const Index k : order) {
-    ++sizes[static_cast<std::size_t>(group[static_cast<std::size_t>(k)])];
+    ++sizes[group[k]];
   }
   y = mean * y_unit;
   for (Index i = 0; i < n; ++i) {
-    if (sizes[static_cast<std::size_t>(i)] == 1) y(i) = y_all(first[static_cast<std::size_t>(i)]);
+    if (sizes[i] == 1) y(i) = y_all(first[i]);
   }
   spread_root = std::sqrt(spread / (2.0 * total.sum())) * y_unit;
   if (n > 0 && total.minCoeff() < total.maxCoeff()) weight = total;

@@ -187,7 +187,7 @@ class GlobalSolver {
     std::iota(rows.begin(), rows.end(), Index{0});
     for (Index i = 0; i < size; ++i) {  // Fisher & Yates
       const std::uint64_t others = static_cast<std::uint64_t>(n - i);
-      std::swap(rows[static_cast<std::size_t>(i)],
+      std::swap(rows[i],
                 rows[static_cast<std::size_t>(i) + static_cast<std::size_t>(engine_() % others)]);
     }
     rows.resize(static_cast<std::size_t>(size));
@@ -422,7 +422,7 @@ class GlobalSolver {
     std::vector<LocalMaximum> found = search_->maximise(r, starts, options, monitor_);
     pool_.resize(d, std::min<Index>(60, static_cast<Index>(found.size())));
     for (Index j = 0; j < pool_.cols(); ++j) {
-      pool_.col(j) = found[static_cast<std::size_t>(j)].direction;
+      pool_.col(j) = found[j].direction;
     }
     return found;
   }
@@ -532,7 +532,7 @@ class GlobalSolver {
   NetworkBlocks blocks_of(const Matrix& weights, const std::vector<int>& signs,
                           const Matrix& X) const {
     Vector output(weights.cols());
-    for (Index j = 0; j < output.size(); ++j) output(j) = signs[static_cast<std::size_t>(j)];
+    for (Index j = 0; j < output.size(); ++j) output(j) = signs[j];
     return to_blocks(Network((weights * scaled_.weight_unit()).transpose(), output), X, &monitor_);
   }
 
@@ -596,7 +596,7 @@ class GlobalSolver {
                           &monitor_);
     Vector dual = Vector::Zero(y_.size());
     for (Index k = 0; k < dual.size() && status != Status::numerical_failure; ++k) {
-      const Index i = rows_.group[static_cast<std::size_t>(k)];
+      const Index i = rows_.group[k];
       if (i < 0) continue;
       dual(k) =
           best_.dual(i) / scaled_.row_factors()(i) * scaled_.y_unit() + (y_(k) - problem_.y()(i));

@@ -18,7 +18,6 @@ constexpr double kSmallestDamping = 1e-6, kLargestDamping = 1e3;
 constexpr double kSufficientDecrease = 1e-4, kBacktrack = 0.4, kSmallestStep = 1e-4;
 constexpr double kShortStep = 0.45, kLargestStep = 8.0;
 
-std::size_t at(Index j) { return static_cast<std::size_t>(j); }
 Vector norms(const Matrix& W) { return W.colwise().norm().transpose(); }
 
 // Where steps are cut short kinks further away are seen, all in the end, and then all is damped; after full
@@ -53,15 +52,15 @@ void GrowingNetwork::merge(double cosine) {
   std::vector<int> signs;
   std::vector<char> gone(s_.size(), 0);
   for (Index i = 0; i < size(); ++i) {
-    if (gone[at(i)]) continue;
+    if (gone[i]) continue;
     Vector sum = W_.col(i);
     for (Index j = i + 1; j < size(); ++j) {
-      if (gone[at(j)] || s_[at(i)] != s_[at(j)] || !(cosines(i, j) > cosine)) continue;
+      if (gone[j] || s_[i] != s_[j] || !(cosines(i, j) > cosine)) continue;
       sum += W_.col(j);
-      gone[at(j)] = 1;
+      gone[j] = 1;
     }
     W.col(static_cast<Index>(signs.size())) = sum;
-    signs.push_back(s_[at(i)]);
+    signs.push_back(s_[i]);
   }
   if (signs.size() == s_.size()) return;
   W.conservativeResize(Eigen::NoChange, static_cast<Index>(signs.size()));
@@ -112,7 +111,7 @@ GrowingNetwork::Point GrowingNetwork::evaluated(Matrix W, std::vector<int> signs
   problem_.for_rows(W.cols(), [&](Index first, Index count) {
     const Matrix Z = problem_.X.middleRows(first, count) * W;
     for (Index j = 0; j < W.cols(); ++j) {
-      residual.segment(first, count) -= static_cast<double>(signs[at(j)]) * Z.col(j).cwiseMax(0.0);
+      residual.segment(first, count) -= static_cast<double>(signs[j]) * Z.col(j).cwiseMax(0.0);
     }
   });
   const double objective = problem_.loss(residual) + problem_.lam * W.colwise().norm().sum();
@@ -136,7 +135,7 @@ void GrowingNetwork::fit(const Matrix& W, const std::vector<int>& signs) {
   Vector b = Vector::Constant(m, -problem_.lam);
   problem_.for_rows(m, [&](Index first, Index count) {
     Matrix A = (problem_.X.middleRows(first, count) * U).cwiseMax(0.0);
-    for (Index j = 0; j < m; ++j) A.col(j) *= signs[at(j)];
+    for (Index j = 0; j < m; ++j) A.col(j) *= signs[j];
     G.selfadjointView<Eigen::Lower>().rankUpdate(A.transpose(), 1.0 / problem_.n);
     b.noalias() += A.transpose() * problem_.y.segment(first, count) / problem_.n;
   });
@@ -152,7 +151,7 @@ void GrowingNetwork::fit(const Matrix& W, const std::vector<int>& signs) {
   for (Index j = 0; j < m; ++j) {
     if (!(amplitudes(j) > dead)) continue;
     weights.col(static_cast<Index>(kept.size())) = amplitudes(j) * U.col(j);
-    kept.push_back(signs[at(j)]);
+    kept.push_back(signs[j]);
   }
   weights.conservativeResize(Eigen::NoChange, static_cast<Index>(kept.size()));
   Point point = evaluated(std::move(weights), std::move(kept));
@@ -168,7 +167,7 @@ void GrowingNetwork::keep_living(Matrix W) {
     if (!(norm(j) > dead)) continue;
     const Index place = static_cast<Index>(signs.size());
     if (place != j) W.col(place) = W.col(j);
-    signs.push_back(s_[at(j)]);
+    signs.push_back(s_[j]);
   }
   W.conservativeResize(Eigen::NoChange, static_cast<Index>(signs.size()));
   set(std::move(W), std::move(signs));

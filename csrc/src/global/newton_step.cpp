@@ -22,8 +22,6 @@ constexpr float kNegligible = 0.1F;     // of Gauss-Newton's curvature over that
 constexpr float kRounding = 1e-5F;      // of the square of an amplitude, in float32
 constexpr Index kEntries = 16'000'000;  // of J at once
 
-std::size_t at(Index j) { return static_cast<std::size_t>(j); }
-
 // Coordinates (t, a) in which B (d, d) is diagonal, w = S t + v a with S'BS = I, S'Bv = 0,
 // v'Bv = delta: basis [S v], v = u + S(..) close to the neuron's direction u.
 bool simplify(const Matrix& B, const Vector& u, double floor, Eigen::Ref<Matrix> basis,
@@ -99,12 +97,12 @@ bool NewtonStep::coordinates(const SmoothedNetwork& network, const Point& here,
   c.basis.resize(d, d * m);
   c.delta.resize(m);
   c.x.resize(d * m);
-  std::vector<char> simple(at(m), 0);
+  std::vector<char> simple(static_cast<std::size_t>(m), 0);
   watched_for(m, problem_.n_threads, problem_.monitor, [&](Index j, const auto&) {
     auto own = c.basis.middleCols(j * d, d);
     const Matrix B = own_block(network, here, j, caution);
     const double floor = caution.damping * problem_.lam / here.norm(j);
-    simple[at(j)] = simplify(B, here.W.col(j) / here.norm(j), floor, own, c.delta(j)) ? 1 : 0;
+    simple[j] = simplify(B, here.W.col(j) / here.norm(j), floor, own, c.delta(j)) ? 1 : 0;
     c.x.segment(j * d, d).noalias() = -own.transpose() * gradient.col(j);
   });
   return std::all_of(simple.begin(), simple.end(), [](char is) { return is != 0; });
@@ -175,12 +173,12 @@ bool NewtonStep::solve_primal(const SmoothedNetwork& network, const Point& here,
       derivative(network, here, c, first, std::min(block, n - first), shapes_, amplitudes_);
     }
     MatrixF Jt(k + m, shapes_.rows());
-    for (Index i = 0; i < k; ++i) Jt.row(i) = shapes_.col(kept[at(i)]).transpose();
+    for (Index i = 0; i < k; ++i) Jt.row(i) = shapes_.col(kept[i]).transpose();
     Jt.bottomRows(m) = amplitudes_.transpose();
     add_square(Jt, product_);
   }
   VectorF x(k + m);
-  const auto place = [&](Index i) { return kept[at(i)] / (d - 1) * d + kept[at(i)] % (d - 1); };
+  const auto place = [&](Index i) { return kept[i] / (d - 1) * d + kept[i] % (d - 1); };
   for (Index i = 0; i < k; ++i) {
     product_(i, i) += 1.0F;
     x(i) = static_cast<float>(c.x(place(i)));
@@ -202,9 +200,9 @@ bool NewtonStep::solve_primal(const SmoothedNetwork& network, const Point& here,
 // diag(delta) + A'T^-1 A, A = amplitudes.
 bool NewtonStep::solve_dual(const std::vector<Index>& kept, Coordinates& c) {
   const Index m = amplitudes_.cols(), d = c.x.size() / m, k = static_cast<Index>(kept.size());
-  const auto place = [&](Index i) { return kept[at(i)] / (d - 1) * d + kept[at(i)] % (d - 1); };
+  const auto place = [&](Index i) { return kept[i] / (d - 1) * d + kept[i] % (d - 1); };
   for (Index i = 0; i < k; ++i) {
-    if (kept[at(i)] != i) shapes_.col(i) = shapes_.col(kept[at(i)]);
+    if (kept[i] != i) shapes_.col(i) = shapes_.col(kept[i]);
   }
   const auto shapes = shapes_.leftCols(k);
   product_.setZero(problem_.X.rows(), problem_.X.rows());

@@ -29,7 +29,7 @@ class SmoothedNetwork {
       : problem_(problem), signs_(signs), widths_(std::move(widths)) {}
 
   const TrainingProblem& problem() const { return problem_; }
-  double sign(Index j) const { return signs_[static_cast<std::size_t>(j)]; }
+  double sign(Index j) const { return signs_[j]; }
 
   Point at(Matrix W) const;               // 2 n d m flops
   Matrix gradient(const Point& p) const;  // (d, m), 2 n d m flops

@@ -21,8 +21,6 @@ inline namespace global {
 
 namespace {
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 using Words = std::vector<BitMatrix::Word>;
 
 Words words_of(const BitMatrix& masks, Index i) {
@@ -60,8 +58,8 @@ class PatternList {
     BitMatrix masks(n_samples_, static_cast<Index>(words_.size()));
     Matrix gates(n_features, masks.n_cols());
     for (Index i = 0; i < masks.n_cols(); ++i) {
-      std::copy(words_[at(i)].begin(), words_[at(i)].end(), masks.col(i));
-      gates.col(i) = gates_[at(i)];
+      std::copy(words_[i].begin(), words_[i].end(), masks.col(i));
+      gates.col(i) = gates_[i];
     }
     return Patterns(std::move(masks), std::move(gates));
   }
@@ -96,17 +94,17 @@ class TightPlanes {
     const auto R = qr.matrixR().topLeftCorner(rank, rank).triangularView<Eigen::Upper>();
     const Matrix coefficients = R.solve(qr.matrixR().topRightCorner(rank, k - rank));
     const auto plane = [&](Index i) { return qr.colsPermutation().indices()[i]; };
-    std::vector<Index> set(at(k));
+    std::vector<Index> set(static_cast<std::size_t>(k));
     std::iota(set.begin(), set.end(), Index{0});
     for (Index j = rank; j < k; ++j) {
       for (Index i = 0; i < rank; ++i) {
-        const Index old = set[at(plane(i))], joined = set[at(plane(j))];
+        const Index old = set[plane(i)], joined = set[plane(j)];
         if (old == joined || std::abs(coefficients(i, j - rank)) <= kNoCombination) continue;
         std::replace(set.begin(), set.end(), old, joined);
       }
     }
     std::map<Index, std::vector<Index>> members;
-    for (Index l = 0; l < k; ++l) members[set[at(l)]].push_back(l);
+    for (Index l = 0; l < k; ++l) members[set[l]].push_back(l);
     std::vector<std::vector<Index>> components;
     for (auto& [name, positions] : members) components.push_back(std::move(positions));
     return components;
@@ -151,7 +149,7 @@ Surroundings surroundings(ConstMatrixRef X, const Hyperplanes& planes,
   // The rows of X themselves, so that integers stay integers.
   Matrix rows(k, X.cols());
   for (Index i = 0; i < k; ++i) {
-    rows.row(i) = X.row(planes.samples[at(planes.offsets[at(tight[at(i)])])]);
+    rows.row(i) = X.row(planes.samples[planes.offsets[tight[i]]]);
   }
   EnumerationOptions options;
   options.max_patterns = max_cells;
@@ -179,11 +177,11 @@ Matrix across_each(const Vector& sides) {
 }
 
 void set_side(Words& words, const Hyperplanes& planes, Index l, bool positive) {
-  for (Index i = planes.offsets[at(l)]; i < planes.offsets[at(l) + 1]; ++i) {
-    const Index k = planes.samples[at(i)];
+  for (Index i = planes.offsets[l]; i < planes.offsets[l + 1]; ++i) {
+    const Index k = planes.samples[i];
     const BitMatrix::Word bit = BitMatrix::Word{1} << (k % BitMatrix::kWordBits);
-    BitMatrix::Word& word = words[at(k / BitMatrix::kWordBits)];
-    word = (planes.orientation[at(k)] > 0) == positive ? word | bit : word & ~bit;
+    BitMatrix::Word& word = words[k / BitMatrix::kWordBits];
+    word = (planes.orientation[k] > 0) == positive ? word | bit : word & ~bit;
   }
 }
 
@@ -202,19 +200,19 @@ bool add_sides(ConstMatrixRef X, const Hyperplanes& planes, const Vector& w, dou
   // One cell of each component, that of w itself if it is one; then those of one after the other.
   Words here = words_of(patterns_from_gates(X, w).masks(), 0);
   Vector values(static_cast<Index>(tight.size()));
-  for (Index i = 0; i < values.size(); ++i) values(i) = slacks(tight[at(i)]) < 0.0 ? -1.0 : 1.0;
+  for (Index i = 0; i < values.size(); ++i) values(i) = slacks(tight[i]) < 0.0 ? -1.0 : 1.0;
   const std::vector<std::vector<Index>> components = around.components();
   std::vector<Matrix> cells;
   const auto enter = [&](Words& words, Vector& off, const std::vector<Index>& component,
                          ConstVectorRef cell) {
     for (std::size_t i = 0; i < component.size(); ++i) {
       off(component[i]) = cell(static_cast<Index>(i));
-      set_side(words, planes, tight[at(component[i])], off(component[i]) > 0.0);
+      set_side(words, planes, tight[component[i]], off(component[i]) > 0.0);
     }
   };
   for (const std::vector<Index>& component : components) {
     std::vector<Index> members;
-    for (const Index i : component) members.push_back(tight[at(i)]);
+    for (const Index i : component) members.push_back(tight[i]);
     const Vector sides = values(component);
     Surroundings found = surroundings(X, planes, members, max_sides, monitor);
     if (!found.is_complete) {

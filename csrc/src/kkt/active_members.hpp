@@ -45,7 +45,7 @@ class ActiveMembers {
   const std::vector<Index>& patterns() const { return patterns_; }  // of the blocks
   std::vector<Slot>& slots() { return slots_; }
   const std::vector<Slot>& slots() const { return slots_; }
-  const Slot& slot(Index b) const { return slots_[static_cast<std::size_t>(b)]; }
+  const Slot& slot(Index b) const { return slots_[b]; }
 
   // S, empty where it is the identity.
   const Vector& row_scale() const { return row_scale_; }

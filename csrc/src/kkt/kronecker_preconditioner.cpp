@@ -69,7 +69,7 @@ Matrix KroneckerPreconditioner::weighted_overlaps(const std::vector<Index>& patt
   Matrix masks(row_scale.size(), k);
   for (Index j = 0; j < k; ++j) {
     masks.col(j) = row_scale;
-    problem_.apply_mask({patterns[static_cast<std::size_t>(j)], +1}, masks.col(j));
+    problem_.apply_mask({patterns[j], +1}, masks.col(j));
   }
   Matrix result = Matrix::Zero(k, k);
   const double total = row_scale.squaredNorm();
@@ -87,8 +87,7 @@ Matrix KroneckerPreconditioner::between_directions(int n_threads, Monitor& monit
     for (Index j = share; j < k && keep_going(); j += n_shares) {
       weighted =
           inverse_.col(j).cwiseSqrt().asDiagonal() * rotated_directions_ * T_.col(j).asDiagonal();
-      sums[static_cast<std::size_t>(share)].selfadjointView<Eigen::Lower>().rankUpdate(
-          weighted.transpose());
+      sums[share].selfadjointView<Eigen::Lower>().rankUpdate(weighted.transpose());
     }
   });
   for (std::size_t share = 1; share < sums.size(); ++share) sums.front() += sums[share];
@@ -111,8 +110,7 @@ void KroneckerPreconditioner::update_top(const std::vector<Index>& patterns, int
   std::vector<std::pair<Index, Index>> kept;  // place here, place there
   std::vector<Index> fresh;
   for (Index b = 0; b < k; ++b) {
-    const auto found =
-        std::find(known_.begin(), known_.end(), patterns[static_cast<std::size_t>(b)]);
+    const auto found = std::find(known_.begin(), known_.end(), patterns[b]);
     if (found == known_.end()) {
       fresh.push_back(b);
     } else {
@@ -131,17 +129,17 @@ void KroneckerPreconditioner::update_top(const std::vector<Index>& patterns, int
   const Index n_fresh = static_cast<Index>(fresh.size());
   fresh_z_.resize(problem_.n_samples(), s * n_fresh);
   for (Index j = 0; j < n_fresh; ++j) {
-    const Index b = fresh[static_cast<std::size_t>(j)];
+    const Index b = fresh[j];
     auto columns = fresh_z_.middleCols(start(j), s);
     columns = top_X_;
-    problem_.apply_mask({patterns[static_cast<std::size_t>(b)], +1}, columns);
+    problem_.apply_mask({patterns[b], +1}, columns);
     spare_z_.middleCols(start(b), s) = columns;
   }
   fresh_gram_.resize(s * k, s * n_fresh);
   transposed_product(spare_z_, fresh_z_, 1.0 / static_cast<double>(problem_.n_samples()),
                      fresh_gram_, n_threads, monitor);
   for (Index j = 0; j < n_fresh; ++j) {
-    const Index b = fresh[static_cast<std::size_t>(j)];
+    const Index b = fresh[j];
     const auto products = fresh_gram_.middleCols(start(j), s);
     spare_gram_.middleCols(start(b), s) = products;
     spare_gram_.middleRows(start(b), s) = products.transpose();

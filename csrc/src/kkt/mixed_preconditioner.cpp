@@ -21,7 +21,7 @@ bool MixedPreconditioner::factor(const std::vector<Index>& patterns, const Vecto
   Matrix column(n, 1);
   for (Index j = 0; j < k; ++j) {
     column.setConstant(std::sqrt(alpha(j)));
-    problem_.apply_mask({patterns[static_cast<std::size_t>(j)], +1}, column);
+    problem_.apply_mask({patterns[j], +1}, column);
     if (row_scale.size() > 0) column.array() *= row_scale.array();
     masks.col(j) = column.cast<float>();
   }

@@ -22,8 +22,6 @@ constexpr double kCandidateCut = 0.6;
 // A projection from nothing takes some 4 steps per feature.
 constexpr long kStepsPerFeature = 20;
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 double violation_of(double slack, std::int8_t sigma) {
   return sigma == 0 ? std::abs(slack) : -sigma * slack;
 }
@@ -56,8 +54,8 @@ void Face::reserve(Index d, Index n_rows) {
   const Index capacity = std::min(d, std::max<Index>(n_rows, 2 * q_.cols()));
   q_.conservativeResize(d, capacity);
   r_.conservativeResize(capacity, capacity);
-  rows_.reserve(at(capacity));
-  rotations_.resize(at(capacity));
+  rows_.reserve(static_cast<std::size_t>(capacity));
+  rotations_.resize(static_cast<std::size_t>(capacity));
 }
 
 void Face::append(Index row, ConstVectorRef coordinates, ConstVectorRef remainder, double length) {
@@ -78,10 +76,10 @@ void Face::remove(Index position, VectorRef coordinates) {
   for (Index j = position; j + 1 < k; ++j) {
     double* const column = r_.col(j).data();
     std::copy_n(r_.col(j + 1).data(), j + 2, column);
-    for (Index i = position; i < j; ++i) rotate(rotations_[at(i)], column[i], column[i + 1]);
+    for (Index i = position; i < j; ++i) rotate(rotations_[i], column[i], column[i + 1]);
     const double length = std::sqrt(column[j] * column[j] + column[j + 1] * column[j + 1]);
     const Rotation rotation{column[j] / length, column[j + 1] / length};
-    rotations_[at(j)] = rotation;
+    rotations_[j] = rotation;
     column[j] = length;
     rotate(rotation, coordinates[j], coordinates[j + 1]);
     double* const first = q_.col(j).data();
@@ -100,10 +98,10 @@ ConeProjector::ConeProjector(const Matrix& normals)
   }
   slack_.setZero(h);
   violation_.setZero(h);
-  candidates_.reserve(at(h));
-  rows_.reserve(at(d));
-  tau_.reserve(at(d));
-  result_.multipliers.reserve(at(d));
+  candidates_.reserve(static_cast<std::size_t>(h));
+  rows_.reserve(static_cast<std::size_t>(d));
+  tau_.reserve(static_cast<std::size_t>(d));
+  result_.multipliers.reserve(static_cast<std::size_t>(d));
 }
 
 const Projection& ConeProjector::project(ConstVectorRef c, const std::int8_t* sigma,
@@ -219,9 +217,9 @@ void ConeProjector::restore_signs(const std::int8_t* sigma, Face& face) {
     Index worst = -1;
     double lowest = -rounding;
     for (Index j = 0; j < face.size(); ++j) {
-      const std::int8_t side = sigma[face.rows_[at(j)]];
-      if (side != 0 && side * tau_[at(j)] <= lowest) {
-        lowest = side * tau_[at(j)];
+      const std::int8_t side = sigma[face.rows_[j]];
+      if (side != 0 && side * tau_[j] <= lowest) {
+        lowest = side * tau_[j];
         worst = j;
       }
     }
@@ -305,10 +303,10 @@ bool ConeProjector::enter(Index row, const std::int8_t* sigma, Face& face) {
     double step = depends ? kInfinity : std::max(violation, 0.0) / (length_ * length_);
     Index leaving = -1;
     for (Index j = 0; j < k; ++j) {
-      const std::int8_t face_side = sigma[face.rows_[at(j)]];
+      const std::int8_t face_side = sigma[face.rows_[j]];
       const double rate = face_side * side * solution_[j];
       if (rate <= kEpsilon) continue;
-      const double limit = std::max(face_side * tau_[at(j)], 0.0) / rate;
+      const double limit = std::max(face_side * tau_[j], 0.0) / rate;
       if (limit < step) {
         step = limit;
         leaving = j;
@@ -316,7 +314,7 @@ bool ConeProjector::enter(Index row, const std::int8_t* sigma, Face& face) {
     }
     if (step == kInfinity) return false;
 
-    for (Index j = 0; j < k; ++j) tau_[at(j)] -= step * side * solution_[j];
+    for (Index j = 0; j < k; ++j) tau_[j] -= step * side * solution_[j];
     multiplier += step;
     if (!depends) {
       q_ += step * side * remainder_;
@@ -378,10 +376,10 @@ double ConeProjector::measure_kkt_error(const std::int8_t* sigma, const Face& fa
   double wrong_side = largest_violation_, wrong_sign = 0.0, total = c_norm_;
   scratch_ = q_ - c_;
   for (Index j = 0; j < face.size(); ++j) {
-    const Index row = face.rows_[at(j)];
-    scratch_ -= tau_[at(j)] * normals_.col(row);
-    total += std::abs(tau_[at(j)]);
-    wrong_sign = std::max(wrong_sign, -sigma[row] * tau_[at(j)]);
+    const Index row = face.rows_[j];
+    scratch_ -= tau_[j] * normals_.col(row);
+    total += std::abs(tau_[j]);
+    wrong_sign = std::max(wrong_sign, -sigma[row] * tau_[j]);
     wrong_side = std::max(wrong_side, std::abs(slack_[row]));
   }
   return std::max(std::max(scratch_.norm(), wrong_sign) / total,

@@ -49,8 +49,6 @@ class CriticalCones {
   CriticalCone after(const CriticalCone& cone, ConstVectorRef dc) const;
 
  private:
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
   // Holds the loose rows that vanish on the whole cone: those left when all that are positive at some
   // point of it are taken out, one at least each time. The projection of their sum vanishes iff all of them do.
   void settle(CriticalCone& cone) const;

@@ -23,14 +23,14 @@ Vector NonnegativeQuadratic::solve(const Vector& start) {
     Vector gradient = b_ - G_ * a;
     for (const Index j : passive_) gradient(j) = 0.0;
     for (Index j = 0; j < m; ++j) {
-      if (refused[static_cast<std::size_t>(j)]) gradient(j) = 0.0;
+      if (refused[j]) gradient(j) = 0.0;
     }
     Index best = 0;
     if (m == 0 || !(gradient.maxCoeff(&best) > tolerance)) break;
     // One that cannot rise, in spite of its gradient, is there to within rounding.
     if (!enter(best) || !(passive_solution()(size() - 1) > 0.0)) {
       if (size() > 0 && passive_.back() == best) leave(size() - 1);
-      refused[static_cast<std::size_t>(best)] = 1;
+      refused[best] = 1;
     }
   }
   return a;
@@ -41,17 +41,17 @@ void NonnegativeQuadratic::descend(Vector& a) {
     const Vector target = passive_solution();
     double step = 1.0;
     for (Index i = 0; i < size(); ++i) {
-      const double from = a(passive_[static_cast<std::size_t>(i)]);
+      const double from = a(passive_[i]);
       if (target(i) <= 0.0) step = std::min(step, from / (from - target(i)));
     }
     for (Index i = 0; i < size(); ++i) {
-      double& value = a(passive_[static_cast<std::size_t>(i)]);
+      double& value = a(passive_[i]);
       value += step * (target(i) - value);
     }
     if (step == 1.0 && target.minCoeff() > 0.0) return;
     bool left = false;
     for (Index i = size() - 1; i >= 0; --i) {
-      double& value = a(passive_[static_cast<std::size_t>(i)]);
+      double& value = a(passive_[i]);
       if (target(i) > 0.0 || value > kEpsilon * a.maxCoeff()) continue;
       value = 0.0;
       leave(i);
@@ -63,7 +63,7 @@ void NonnegativeQuadratic::descend(Vector& a) {
 
 Vector NonnegativeQuadratic::passive_solution() const {
   Vector x(size());
-  for (Index i = 0; i < size(); ++i) x(i) = b_(passive_[static_cast<std::size_t>(i)]);
+  for (Index i = 0; i < size(); ++i) x(i) = b_(passive_[i]);
   const auto R = factor_.topLeftCorner(size(), size()).template triangularView<Eigen::Upper>();
   R.transpose().solveInPlace(x);
   R.solveInPlace(x);
@@ -73,7 +73,7 @@ Vector NonnegativeQuadratic::passive_solution() const {
 bool NonnegativeQuadratic::enter(Index j) {
   const Index k = size();
   Vector column(k);
-  for (Index i = 0; i < k; ++i) column(i) = G_(passive_[static_cast<std::size_t>(i)], j);
+  for (Index i = 0; i < k; ++i) column(i) = G_(passive_[i], j);
   factor_.topLeftCorner(k, k).template triangularView<Eigen::Upper>().transpose().solveInPlace(
       column);
   const double pivot = G_(j, j) - column.squaredNorm();

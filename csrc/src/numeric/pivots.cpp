@@ -39,7 +39,7 @@ PivotedQr factor_pivoted_qr(Matrix& A, double tolerance, Index most, Monitor* mo
     pivot += k;
     A.col(k).swap(A.col(pivot));
     norms(pivot) = norms(k);
-    std::swap(order[static_cast<std::size_t>(k)], order[static_cast<std::size_t>(pivot)]);
+    std::swap(order[k], order[pivot]);
     const Index below = m - k - 1;
     reflector.resize(below);
     double tau = 0.0, beta = 0.0;

@@ -36,14 +36,14 @@ double ShortestMajorant::stretch(const double* delta) {
   evaluate();
   double s = 1.0;
   for (int j = 0; j < n_rays_; ++j) {
-    const double value = values_[static_cast<std::size_t>(j)], wanted = f_[j] - delta[j];
+    const double value = values_[j], wanted = f_[j] - delta[j];
     if (wanted <= value) continue;
     if (!(value > 0.0) || !(wanted / value < kInfinity)) return kInfinity;
     s = std::max(s, wanted / value);
   }
   // Stretching lowers p where it is negative.
   for (int j = 0; j < n_rays_ && s > 1.0; ++j) {
-    const double value = values_[static_cast<std::size_t>(j)];
+    const double value = values_[j];
     if (value < 0.0 && !(f_[j] - delta[j] <= s * value)) return kInfinity;
   }
   return s;
@@ -59,8 +59,8 @@ void ShortestMajorant::evaluate() {
   std::fill_n(values_.data(), n_rays_, 0.0);
   for (int c = 0; c < rank_; ++c) {
     const double* along = rays_ + c * stride_;
-    const double x = p_[static_cast<std::size_t>(c)];
-    for (int j = 0; j < n_rays_; ++j) values_[static_cast<std::size_t>(j)] += x * along[j];
+    const double x = p_[c];
+    for (int j = 0; j < n_rays_; ++j) values_[j] += x * along[j];
   }
 }
 
@@ -69,7 +69,7 @@ int ShortestMajorant::find_most_violated(const double* delta) {
   int worst = -1;
   double largest = 0.0;
   for (int j = 0; j < n_rays_; ++j) {
-    const double violation = f_[j] - values_[static_cast<std::size_t>(j)] - delta[j];
+    const double violation = f_[j] - values_[j] - delta[j];
     if (violation > largest) {
       largest = violation;
       worst = j;
@@ -83,14 +83,14 @@ bool ShortestMajorant::enter(int j) {
   for (int round = 0; round < 2 * rank_ + 2; ++round) {
     const double length = split(j);
     double gap = f_[j];
-    for (int c = 0; c < rank_; ++c) gap -= p_[static_cast<std::size_t>(c)] * ray(j, c);
+    for (int c = 0; c < rank_; ++c) gap -= p_[c] * ray(j, c);
     const bool is_independent = size() < rank_ && length > kDependent;
     double t = is_independent ? gap / (length * length) : kInfinity;
     int blocking = -1;
     for (int i = 0; i < size(); ++i) {
-      const double direction = step_[static_cast<std::size_t>(i)];
+      const double direction = step_[i];
       if (direction <= 0.0) continue;
-      const double limit = weights_[static_cast<std::size_t>(i)] / direction;
+      const double limit = weights_[i] / direction;
       if (limit < t) {
         t = limit;
         blocking = i;
@@ -98,12 +98,12 @@ bool ShortestMajorant::enter(int j) {
     }
     if (t == kInfinity) return false;
     for (int i = 0; i < size(); ++i) {
-      weights_[static_cast<std::size_t>(i)] -= t * step_[static_cast<std::size_t>(i)];
+      weights_[i] -= t * step_[i];
     }
     weight += t;
     if (is_independent) {
       for (int c = 0; c < rank_; ++c) {
-        p_[static_cast<std::size_t>(c)] += t * rest_[static_cast<std::size_t>(c)];
+        p_[c] += t * rest_[c];
       }
     }
     if (blocking < 0) {
@@ -117,21 +117,21 @@ bool ShortestMajorant::enter(int j) {
 
 double ShortestMajorant::split(int j) {
   const int k = size();
-  for (int c = 0; c < rank_; ++c) rest_[static_cast<std::size_t>(c)] = ray(j, c);
+  for (int c = 0; c < rank_; ++c) rest_[c] = ray(j, c);
   std::fill(coordinates_.begin(), coordinates_.end(), 0.0);
   for (int pass = 0; pass < 2; ++pass) {
     for (int i = 0; i < k; ++i) {
       const double* q = column(i);
       double dot = 0.0;
-      for (int c = 0; c < rank_; ++c) dot += q[c] * rest_[static_cast<std::size_t>(c)];
-      for (int c = 0; c < rank_; ++c) rest_[static_cast<std::size_t>(c)] -= dot * q[c];
-      coordinates_[static_cast<std::size_t>(i)] += dot;
+      for (int c = 0; c < rank_; ++c) dot += q[c] * rest_[c];
+      for (int c = 0; c < rank_; ++c) rest_[c] -= dot * q[c];
+      coordinates_[i] += dot;
     }
   }
   for (int i = k - 1; i >= 0; --i) {
-    double x = coordinates_[static_cast<std::size_t>(i)];
-    for (int l = i + 1; l < k; ++l) x -= r(i, l) * step_[static_cast<std::size_t>(l)];
-    step_[static_cast<std::size_t>(i)] = x / r(i, i);
+    double x = coordinates_[i];
+    for (int l = i + 1; l < k; ++l) x -= r(i, l) * step_[l];
+    step_[i] = x / r(i, i);
   }
   double squares = 0.0;
   for (const double x : rest_) squares += x * x;
@@ -140,8 +140,8 @@ double ShortestMajorant::split(int j) {
 
 void ShortestMajorant::append(int j, double weight, double length) {
   const int k = size();
-  for (int c = 0; c < rank_; ++c) column(k)[c] = rest_[static_cast<std::size_t>(c)] / length;
-  for (int i = 0; i < k; ++i) r(i, k) = coordinates_[static_cast<std::size_t>(i)];
+  for (int c = 0; c < rank_; ++c) column(k)[c] = rest_[c] / length;
+  for (int i = 0; i < k; ++i) r(i, k) = coordinates_[i];
   r(k, k) = length;
   active_.push_back(j);
   weights_.push_back(weight);

@@ -44,7 +44,7 @@ class ShortestMajorant {
   int size() const { return static_cast<int>(active_.size()); }
   double ray(int j, int c) const { return rays_[c * stride_ + j]; }
   double* column(int i) { return q_.data() + i * rank_; }
-  double& r(int i, int j) { return r_[static_cast<std::size_t>(j * rank_ + i)]; }
+  double& r(int i, int j) { return r_[j * rank_ + i]; }
 
   // values_: p.v_j
   void evaluate();

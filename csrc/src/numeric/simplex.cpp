@@ -102,7 +102,7 @@ void Simplex::set_order(std::vector<Index> order, Monitor* monitor) {
   order_ = std::move(order);
   position_.resize(order_.size());
   for (std::size_t p = 0; p < order_.size(); ++p) {
-    position_[static_cast<std::size_t>(order_[p])] = static_cast<Index>(p);
+    position_[order_[p]] = static_cast<Index>(p);
   }
   refresh(x_other_.size(), monitor);
 }
@@ -147,10 +147,9 @@ void Simplex::pivot(Index row, Index column, Index n_columns, Monitor* monitor) 
   const double pivot = T_(row, column);
   const double largest = T_.col(column).lpNorm<Eigen::Infinity>();
   std::swap(x_basic_(row), x_other_(column));
-  Index& leaving = order_[static_cast<std::size_t>(row)];
-  Index& entering = order_[static_cast<std::size_t>(rank() + column)];
-  std::swap(position_[static_cast<std::size_t>(leaving)],
-            position_[static_cast<std::size_t>(entering)]);
+  Index& leaving = order_[row];
+  Index& entering = order_[rank() + column];
+  std::swap(position_[leaving], position_[entering]);
   std::swap(leaving, entering);
   if (++n_updates_ >= kMaxUpdates || std::abs(pivot) < kSmallPivot * largest) {
     refresh(n_columns, monitor);
@@ -343,7 +342,7 @@ double Simplex::noise() const {
 
 void Simplex::close(Index variable) {
   if (closed_.empty()) closed_.assign(static_cast<std::size_t>(size()), 0);
-  closed_[static_cast<std::size_t>(variable)] = 1;
+  closed_[variable] = 1;
   const Index row = position(variable);
   if (row >= rank()) return;
   // It leaves the basis for a column that may move. Where none can, the row is zero and x_j stays.
@@ -378,9 +377,9 @@ bool Simplex::for_each_vertex(const std::function<bool(const Simplex&)>& visit,
     std::vector<Index> order = std::move(open.front());
     open.pop_front();
     std::vector<bool> in_basis(static_cast<std::size_t>(size()), false);
-    for (const Index variable : order) in_basis[static_cast<std::size_t>(variable)] = true;
+    for (const Index variable : order) in_basis[variable] = true;
     for (Index j = 0; j < size(); ++j) {
-      if (!in_basis[static_cast<std::size_t>(j)]) order.push_back(j);
+      if (!in_basis[j]) order.push_back(j);
     }
     walk.set_order(std::move(order), &monitor);
     if (r > 0 && walk.x_basic_.minCoeff() < -kInfeasible * tol_) {
@@ -396,7 +395,7 @@ bool Simplex::for_each_vertex(const std::function<bool(const Simplex&)>& visit,
       const Index row = walk.leaving_row(j);
       if (row < 0) throw_invalid("the polyhedron is unbounded: it has more than its vertices");
       std::vector<Index> neighbour = walk.basis();
-      neighbour[static_cast<std::size_t>(row)] = walk.other(j);
+      neighbour[row] = walk.other(j);
       std::sort(neighbour.begin(), neighbour.end());
       if (seen.insert(neighbour).second) open.push_back(std::move(neighbour));
     }

@@ -26,7 +26,6 @@ class LuFactors {
 
  private:
   static constexpr Index kPanel = 48, kStripe = 128;
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
   Matrix factors_;
   std::vector<Index> swaps_;

@@ -35,8 +35,7 @@ Solution with_patterns(const Solution& solution, const Patterns& more, int n_thr
     gates.col(to) = from.gates().col(i);
   };
   for (Index i = 0; i < own.size(); ++i) place(own, i, i);
-  for (Index i = own.size(); i < masks.n_cols(); ++i)
-    place(more, added[static_cast<std::size_t>(i - own.size())], i);
+  for (Index i = own.size(); i < masks.n_cols(); ++i) place(more, added[i - own.size()], i);
   const Problem wider(problem.X(), problem.y(), Patterns(std::move(masks), std::move(gates)),
                       problem.formulation(), problem.sample_weight());
   Solution same =

@@ -100,7 +100,7 @@ Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vector a, 
     gradient.array() -= c;
     for (const Index j : passive) gradient(j) = 0.0;
     for (Index j = 0; j < m; ++j) {
-      if (refused[static_cast<std::size_t>(j)]) gradient(j) = 0.0;
+      if (refused[j]) gradient(j) = 0.0;
     }
     Index best = 0;
     if (m == 0 || !(gradient.maxCoeff(&best) > tolerance)) break;
@@ -112,18 +112,16 @@ Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vector a, 
       Index first = -1;
       for (Index i = 0; i < t.size(); ++i) {
         if (!(t(i) > 0.0)) continue;
-        if (first < 0 || a(passive[static_cast<std::size_t>(i)]) * t(first) <
-                             a(passive[static_cast<std::size_t>(first)]) * t(i))
-          first = i;
+        if (first < 0 || a(passive[i]) * t(first) < a(passive[first]) * t(i)) first = i;
       }
       if (first < 0) {
-        refused[static_cast<std::size_t>(best)] = 1;
+        refused[best] = 1;
         continue;
       }
       const std::size_t leaves = static_cast<std::size_t>(first);
       const double rise = a(passive[leaves]) / t(first);
       for (Index i = 0; i < t.size(); ++i) {
-        double& value = a(passive[static_cast<std::size_t>(i)]);
+        double& value = a(passive[i]);
         value = i == first ? 0.0 : std::max(0.0, value - rise * t(i));
       }
       a(best) = rise;
@@ -134,7 +132,7 @@ Vector nonnegative_shares(const Matrix& Z, const Vector& y, double c, Vector a, 
     const Vector target = minimum();
     if (target(target.size() - 1) > 0.0) continue;
     passive.pop_back();  // it is there to within rounding
-    refused[static_cast<std::size_t>(best)] = 1;
+    refused[best] = 1;
   }
   return a;
 }
@@ -168,8 +166,7 @@ Solution refine_directions(const Solution& start, const OptimalSetOptions& optio
   const double unit = problem.weight_unit();
   for (Index j = 0; j < start.weights.cols(); ++j) {
     const Vector w = start.weights.col(j) / unit;
-    if (w.norm() > 0.0)
-      add(start.active_set[static_cast<std::size_t>(j)], w.normalized(), w.norm());
+    if (w.norm() > 0.0) add(start.active_set[j], w.normalized(), w.norm());
   }
   const auto residual = [&] {
     Vector r = problem.y();
@@ -212,14 +209,14 @@ Solution refine_directions(const Solution& start, const OptimalSetOptions& optio
     Matrix Z(problem.n_samples(), m);
     Vector share(m);
     for (Index j = 0; j < m; ++j) {
-      Z.col(j) = atoms[static_cast<std::size_t>(j)].activation;
-      share(j) = atoms[static_cast<std::size_t>(j)].share;
+      Z.col(j) = atoms[j].activation;
+      share(j) = atoms[j].share;
     }
     share = nonnegative_shares(Z, problem.y(), n * lam, std::move(share), monitor);
     std::vector<Atom> kept;
     for (Index j = 0; j < m; ++j) {
       if (!(share(j) > 0.0)) continue;
-      kept.push_back(std::move(atoms[static_cast<std::size_t>(j)]));
+      kept.push_back(std::move(atoms[j]));
       kept.back().share = share(j);
     }
     atoms = std::move(kept);

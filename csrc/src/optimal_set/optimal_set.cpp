@@ -40,8 +40,6 @@ constexpr double kFit = 1e-8;
 // Entries of a point up to this, relative to its largest, are zero.
 constexpr double kNegligible = 1e-9;
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 // Vertices are the points whose support holds that of no other: near ties can leave one with a trace of a
 // neuron that another does without. O(v^2 k)
 void keep_minimal(std::vector<Vector>& points, Monitor& monitor) {
@@ -174,7 +172,7 @@ void OptimalSet::find_neurons(const Equicorrelation& active, double tight, Monit
   directions_.conservativeResize(Eigen::NoChange, k);
   // Alpha in the caller's units has to multiply these columns.
   scaled_Q_ = scaled.X() * directions_;
-  for (Index j = 0; j < k; ++j) scaled.apply_mask(blocks_[at(j)], scaled_Q_.col(j));
+  for (Index j = 0; j < k; ++j) scaled.apply_mask(blocks_[j], scaled_Q_.col(j));
   scaled_Q_ *= scaled.lam_unit() / scaled.weight_unit();
   directions_ *= scaled.lam_unit();
 }
@@ -187,7 +185,7 @@ void OptimalSet::find_support(Monitor& monitor) {
   for (Index j = 0; j < solution_.weights.cols(); ++j) {
     for (std::size_t b = 0; b < merged_.size(); ++b) {
       const std::vector<Block>& blocks = merged_[b];
-      if (std::find(blocks.begin(), blocks.end(), solution_.active_set[at(j)]) == blocks.end()) {
+      if (std::find(blocks.begin(), blocks.end(), solution_.active_set[j]) == blocks.end()) {
         continue;
       }
       const auto q = directions_.col(static_cast<Index>(b)) / lam();
@@ -241,15 +239,15 @@ void OptimalSet::find_support(Monitor& monitor) {
   Simplex walk(polytope_);
   for (Index b = 0; b < s; ++b) {
     monitor.check();
-    if (!can_be_zero[at(b)] && dimension() > 0) walk.minimize(Vector::Unit(s, b), &monitor);
+    if (!can_be_zero[b] && dimension() > 0) walk.minimize(Vector::Unit(s, b), &monitor);
     const Vector point = vertex_of(walk, support_Q_);
     misfit_ = std::max(misfit_, misfit(from_support(point)));
     for (Index j = 0; j < s; ++j) {
-      if (point(j) <= 0.0) can_be_zero[at(j)] = true;
+      if (point(j) <= 0.0) can_be_zero[j] = true;
     }
   }
   for (Index b = 0; b < s; ++b) {
-    if (!can_be_zero[at(b)]) necessary_.push_back(support_[at(b)]);
+    if (!can_be_zero[b]) necessary_.push_back(support_[b]);
   }
 }
 
@@ -309,14 +307,14 @@ Vector OptimalSet::vertex(const Simplex& walk, const Matrix& columns, Monitor& m
 Matrix OptimalSet::Q() const {
   Matrix Q(problem().n_samples(), size());
   for (Index j = 0; j < size(); ++j) {
-    Q.col(j) = fitted_values(problem(), {blocks_[at(j)]}, directions_.col(j));
+    Q.col(j) = fitted_values(problem(), {blocks_[j]}, directions_.col(j));
   }
   return Q;
 }
 
 bool OptimalSet::is_unique() const {
   return dimension() == 0 && std::all_of(support_.begin(), support_.end(),
-                                         [&](Index b) { return merged_[at(b)].size() == 1; });
+                                         [&](Index b) { return merged_[b].size() == 1; });
 }
 
 Vector OptimalSet::on_support(ConstVectorRef v) const { return v(support_); }
@@ -443,7 +441,7 @@ Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) cons
     while (images.size() > 1) {
       const Index c = static_cast<Index>(images.size()) - 1;
       Matrix apart(F.rows(), c);
-      for (Index i = 0; i < c; ++i) apart.col(i) = images[at(i + 1)] - images[0];
+      for (Index i = 0; i < c; ++i) apart.col(i) = images[i + 1] - images[0];
       const Vector coefficients = least_squares(apart, -images[0], &monitor);
       Vector least_shares(c + 1);
       least_shares << 1.0 - coefficients.sum(), coefficients;
@@ -451,14 +449,14 @@ Vector OptimalSet::nearest_point(Matrix F, Vector target, Monitor& monitor) cons
       Index leaves = -1;
       for (Index i = 0; i <= c; ++i) {
         if (least_shares(i) > 0.0) continue;
-        const double falls = share[at(i)] - least_shares(i);
-        const double until = falls > 0.0 ? share[at(i)] / falls : 0.0;
+        const double falls = share[i] - least_shares(i);
+        const double until = falls > 0.0 ? share[i] / falls : 0.0;
         if (leaves >= 0 && !(until < step)) continue;
         step = std::min(until, 1.0);
         leaves = i;
       }
       for (Index i = 0; i <= c; ++i)
-        share[at(i)] = std::max(0.0, share[at(i)] + step * (least_shares(i) - share[at(i)]));
+        share[i] = std::max(0.0, share[i] + step * (least_shares(i) - share[i]));
       if (leaves < 0) break;
       vertices.erase(vertices.begin() + leaves);
       images.erase(images.begin() + leaves);
@@ -556,7 +554,7 @@ Matrix OptimalSet::outputs(ConstMatrixRef X_new, Monitor& monitor) const {
     const Matrix& all = problem().patterns().gates(monitor);
     Matrix gates(X_new.cols(), size());
     for (Index j = 0; j < size(); ++j) {
-      gates.col(j) = all.col(blocks_[at(j)].pattern);
+      gates.col(j) = all.col(blocks_[j].pattern);
     }
     const Patterns active = patterns_from_gates(X_new, gates, 1, &monitor);
     for (Index j = 0; j < size(); ++j) {
@@ -565,7 +563,7 @@ Matrix OptimalSet::outputs(ConstMatrixRef X_new, Monitor& monitor) const {
       }
     }
   }
-  for (Index j = 0; j < size(); ++j) F.col(j) *= blocks_[at(j)].sign;
+  for (Index j = 0; j < size(); ++j) F.col(j) *= blocks_[j].sign;
   return F;
 }
 
@@ -606,11 +604,11 @@ Solution OptimalSet::solution_at(ConstVectorRef alpha) const {
     if (alpha(j) > 0.0) order.push_back(j);
   }
   std::sort(order.begin(), order.end(),
-            [&](Index a, Index b) { return comes_before(blocks_[at(a)], blocks_[at(b)]); });
+            [&](Index a, Index b) { return comes_before(blocks_[a], blocks_[b]); });
   std::vector<Block> active_set;
   Matrix weights(directions_.rows(), static_cast<Index>(order.size()));
   for (std::size_t j = 0; j < order.size(); ++j) {
-    active_set.push_back(blocks_[at(order[j])]);
+    active_set.push_back(blocks_[order[j]]);
     weights.col(static_cast<Index>(j)) = alpha(order[j]) * directions_.col(order[j]);
   }
   Solution member =
@@ -629,13 +627,13 @@ Vector OptimalSet::coordinates(const Solution& other, double& off) const {
   Vector alpha = Vector::Zero(size());
   off = 0.0;
   for (Index j = 0; j < other.weights.cols(); ++j) {
-    const Block block = other.active_set[at(j)];
+    const Block block = other.active_set[j];
     const auto w = other.weights.col(j);
     Index nearest = -1;
     double distance = w.norm();
     for (Index b = 0; b < size(); ++b) {
-      if (blocks_[at(b)].sign != block.sign) continue;
-      if (is_gated && there.gates().col(block.pattern) != here.gates().col(blocks_[at(b)].pattern))
+      if (blocks_[b].sign != block.sign) continue;
+      if (is_gated && there.gates().col(block.pattern) != here.gates().col(blocks_[b].pattern))
         continue;
       const double away = (w - w.norm() / lam() * directions_.col(b)).norm();
       if (away < distance) {

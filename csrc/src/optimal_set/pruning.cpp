@@ -18,15 +18,13 @@ inline namespace optimal_set {
 
 namespace {
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 // S (k, k) with S S' = (U'U + a little I)^-1, U (any, k) columns of unit length; a little, so that it
 // exists for dependent ones too. The distance of column j from the span of the others is
 // 1 / ||S_j||, S_j row j, and their coefficients in it are -S S_j' / ||S_j||^2.
 class InverseFactor {
  public:
   InverseFactor(Matrix U, Monitor& monitor)
-      : U_(std::move(U)), monitor_(monitor), columns_(at(U_.cols())) {
+      : U_(std::move(U)), monitor_(monitor), columns_(static_cast<std::size_t>(U_.cols())) {
     std::iota(columns_.begin(), columns_.end(), Index{0});
     factor();
   }
@@ -61,7 +59,7 @@ class InverseFactor {
     columns_.erase(columns_.begin() + j);
     lengths_.erase(lengths_.begin() + j);
     for (Index i = 0; i < last; ++i) {
-      if (std::sqrt(left(i)) < kCancelled * lengths_[at(i)]) return factor();
+      if (std::sqrt(left(i)) < kCancelled * lengths_[i]) return factor();
     }
   }
 
@@ -114,7 +112,7 @@ class Pruner {
     product(problem.X(), weights_, activations_, 1, monitor);
     for (Index b = 0; b < beta_.size(); ++b) {
       monitor.check();
-      problem_.apply_mask(blocks_[at(b)], activations_.col(b));
+      problem_.apply_mask(blocks_[b], activations_.col(b));
     }
     norms_ = activations_.colwise().norm();
     loss_ = loss();
@@ -197,20 +195,19 @@ class Pruner {
       if (options_.correct) {
         // u_lowest in terms of the others, at unit length; then of the activations.
         Vector nu = factor->dependence(lowest);
-        for (Index i = 0; i < nu.size(); ++i)
-          nu(i) *= length(active[at(lowest)]) / length(active[at(i)]);
+        for (Index i = 0; i < nu.size(); ++i) nu(i) *= length(active[lowest]) / length(active[i]);
         Index largest = 0;
         nu.cwiseAbs().maxCoeff(&largest);
         nu /= nu(largest);
         for (Index i = 0; i < nu.size(); ++i) {
-          beta(active[at(i)]) *= i == largest ? 0.0 : std::max(0.0, 1.0 - nu(i));
+          beta(active[i]) *= i == largest ? 0.0 : std::max(0.0, 1.0 - nu(i));
         }
       } else {
-        beta(active[at(lowest)]) = 0.0;
+        beta(active[lowest]) = 0.0;
       }
       set_beta(std::move(beta), false);
       for (Index i = static_cast<Index>(active.size()) - 1; i >= 0; --i) {
-        if (beta_(active[at(i)]) > 0.0) continue;
+        if (beta_(active[i]) > 0.0) continue;
         active.erase(active.begin() + i);
         if (factor) factor->remove(i);
       }
@@ -233,7 +230,7 @@ class Pruner {
   Matrix unit_activations(const std::vector<Index>& neurons) const {
     Matrix unit = activations_(Eigen::all, neurons);
     for (Index i = 0; i < unit.cols(); ++i) {
-      const double norm = norms_(neurons[at(i)]);
+      const double norm = norms_(neurons[i]);
       if (norm > 0.0) unit.col(i) /= norm;
     }
     if (unit.rows() <= unit.cols()) return unit;
@@ -245,7 +242,7 @@ class Pruner {
     const Vector r = options_.score == PruningScore::gradient ? residual() : Vector();
     for (Index i = 0; i < scores.size(); ++i) {
       monitor_.check();
-      const Index b = active[at(i)];
+      const Index b = active[i];
       switch (options_.score) {
         case PruningScore::magnitude:
           scores(i) = beta_(b) * weights_.col(b).norm();
@@ -255,7 +252,7 @@ class Pruner {
           break;
         case PruningScore::gradient: {
           Matrix masked = r;
-          problem_.apply_mask(blocks_[at(b)], masked);
+          problem_.apply_mask(blocks_[b], masked);
           const Vector gradient = problem_.X().transpose() * masked;
           scores(i) = (beta_(b) * weights_.col(b)).cwiseProduct(gradient).squaredNorm();
           break;
@@ -322,7 +319,7 @@ PrunedSolution prune(const Solution& solution, const PruningOptions& options, Mo
   for (Index b = 0; b < weights.cols(); ++b) {
     if (!(pruner.beta()(b) > 0.0)) continue;
     kept.col(static_cast<Index>(active_set.size())) = pruner.beta()(b) * solution.weights.col(b);
-    active_set.push_back(solution.active_set[at(b)]);
+    active_set.push_back(solution.active_set[b]);
   }
   kept.conservativeResize(Eigen::NoChange, static_cast<Index>(active_set.size()));
   Solution pruned = make_bounded_solution(solution.problem, solution.lam,

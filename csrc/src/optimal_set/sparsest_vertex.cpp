@@ -28,7 +28,7 @@ void SparsestVertex::search(Monitor& monitor) {
     }
     Node closed = node;
     closed.walk.minimize(Vector::Unit(high_.size(), branch), &monitor);
-    node.counted[static_cast<std::size_t>(branch)] = 1;
+    node.counted[branch] = 1;
     if (closed.walk.point()(branch) > 0.0) continue;
     closed.walk.close(branch);
     open_.push_back(std::move(closed));
@@ -46,7 +46,7 @@ Index SparsestVertex::examine(Node& node, Monitor& monitor) {
   Vector cost(k);
   Index n_counted = 0;
   for (Index j = 0; j < k; ++j) {
-    const bool is_counted = node.counted[static_cast<std::size_t>(j)] != 0;
+    const bool is_counted = node.counted[j] != 0;
     n_counted += is_counted ? 1 : 0;
     cost(j) = is_counted || !(high_(j) > 0.0) ? 0.0 : 1.0 / high_(j);
   }

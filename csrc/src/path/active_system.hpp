@@ -59,8 +59,8 @@ class ActiveSystem {
   double mu() const { return mu_; }
   const Vector& z() const { return z_; }
   const std::vector<Member>& members() const { return members_; }
-  const Member& member(Index b) const { return members_[static_cast<std::size_t>(b)]; }
-  Member& member(Index b) { return members_[static_cast<std::size_t>(b)]; }
+  const Member& member(Index b) const { return members_[b]; }
+  Member& member(Index b) { return members_[b]; }
   Index size() const { return static_cast<Index>(members_.size()); }
 
   const Matrix& c() const { return c_; }  // (d, k)

@@ -74,7 +74,7 @@ void EventFinder::binds(const Series& s, Index b, double reach, const Vector& po
   const Matrix p = s.p.block(b * d_, 0, d_, columns) * powers.asDiagonal();
   const Matrix slack = transposed_normals_ * p;
   for (Index row = 0; row < slack.rows(); ++row) {
-    const double side = sides[static_cast<std::size_t>(row)];
+    const double side = sides[row];
     if (side == 0.0 || holds(m.face, row)) continue;
     double lower = side * slack(row, 0);
     for (Index k = 1; k < columns; ++k) lower -= std::abs(slack(row, k));
@@ -90,8 +90,8 @@ void EventFinder::releases(const Series& s, Index b, double reach, const Vector&
   const Matrix c = s.c.block(b * d_, 0, d_, s.order + 1) * powers.asDiagonal();
   const Matrix tau = multipliers(m.face, c);
   for (Index j = 0; j < m.face.size(); ++j) {
-    const Index row = m.face.rows()[static_cast<std::size_t>(j)];
-    const double side = sides[static_cast<std::size_t>(row)];
+    const Index row = m.face.rows()[j];
+    const double side = sides[row];
     if (side == 0.0) continue;
     earliest.note(Event::release, root_of(side * tau.row(j).transpose()), reach, b, row);
   }
@@ -248,7 +248,7 @@ double EventFinder::exchange(Block block, const Matrix& c, double x) {
   const std::vector<std::int8_t>& sides = sides_of(block.pattern);
   double first = FirstRoot::kNone;
   for (Index j = 0; j < face.size(); ++j) {
-    const double side = sides[static_cast<std::size_t>(face.rows()[static_cast<std::size_t>(j)])];
+    const double side = sides[face.rows()[j]];
     if (side == 0.0) continue;
     const double root = root_of(side * tau.row(j).transpose());
     if (root >= std::min(first, x)) continue;

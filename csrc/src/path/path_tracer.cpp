@@ -277,10 +277,7 @@ double PathTracer::full_gap() {
 
 void PathTracer::record(EventKind kind, Block block, Index row) {
   const Hyperplanes& planes = problem_.hyperplanes();
-  const Index sample =
-      row < 0 ? -1
-              : problem_.rows()[static_cast<std::size_t>(planes.samples[static_cast<std::size_t>(
-                    planes.offsets[static_cast<std::size_t>(row)])])];
+  const Index sample = row < 0 ? -1 : problem_.rows()[planes.samples[planes.offsets[row]]];
   const double lam = segments.empty() ? lam_max : segments.back().lam_end;
   events.push_back({kind, lam, block, sample});
 }

@@ -156,8 +156,7 @@ bool PieceSelection::change_members(const Vector& alpha, double scale, const Vec
     if (alpha(b) > at_.tight() * scale || !(alpha1(b) <= still)) continue;
     if (at_.member(b).block == by_contact_ && alpha1(b) >= -still) continue;
     const Block block = at_.member(b).block;
-    if (leaving < 0 ||
-        comes_before(block, at_.members()[static_cast<std::size_t>(leaving)].block)) {
+    if (leaving < 0 || comes_before(block, at_.members()[leaving].block)) {
       leaving = b;
     }
   }
@@ -183,9 +182,9 @@ bool PieceSelection::change_members(const Vector& alpha, double scale, const Vec
     }
   }
   if (leaving < 0 && entering == events_.near().size()) return false;
-  if (leaving >= 0 && (entering == events_.near().size() ||
-                       comes_before(at_.members()[static_cast<std::size_t>(leaving)].block,
-                                    events_.near()[entering].block))) {
+  if (leaving >= 0 &&
+      (entering == events_.near().size() ||
+       comes_before(at_.members()[leaving].block, events_.near()[entering].block))) {
     remove(leaving);
   } else {
     failed = !enter(entering, is_tied());
@@ -242,8 +241,8 @@ bool PieceSelection::directional_face(Block block, const Face& face, const Vecto
   std::vector<Index> strong, tight;
   bool weak = false;
   for (Index j = 0; j < face.size(); ++j) {
-    const Index row = face.rows()[static_cast<std::size_t>(j)];
-    const double side = signs_[static_cast<std::size_t>(row)];
+    const Index row = face.rows()[j];
+    const double side = signs_[row];
     if (side == 0.0 || side * tau(j, 0) > at_.tight()) {
       strong.push_back(row);
     } else {
@@ -252,7 +251,7 @@ bool PieceSelection::directional_face(Block block, const Face& face, const Vecto
     }
   }
   for (Index row = 0; row < slack.size(); ++row) {
-    const double side = signs_[static_cast<std::size_t>(row)];
+    const double side = signs_[row];
     if (side == 0.0 || side * slack(row) > at_.tight() || holds(face, row)) continue;
     tight.push_back(row);
     weak = weak || !spans(face, row);
@@ -269,14 +268,14 @@ bool PieceSelection::directional_face(Block block, const Face& face, const Vecto
     if (j < strong.size()) {
       guess.push_back(static_cast<Index>(j));
     } else {
-      local_signs[j] = signs_[static_cast<std::size_t>(rows[j])];
+      local_signs[j] = signs_[rows[j]];
     }
   }
   ConeProjector critical(local);
   const Vector moved = dc + p * (dc.norm() - p.dot(dc));
   critical.project(moved, local_signs.data(), guess);
   result.clear();
-  for (const Index j : guess) result.push_back(rows[static_cast<std::size_t>(j)]);
+  for (const Index j : guess) result.push_back(rows[j]);
   return true;
 }
 

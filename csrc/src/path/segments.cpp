@@ -50,11 +50,11 @@ PathPoint point_of(const ScaledProblem& problem, const PathSegment& segment, dou
   Index used = 0;
   for (Index b = 0; b < k; ++b) {
     if (!(alpha(b) > 0.0)) continue;
-    const Block block = segment.blocks[static_cast<std::size_t>(b)];
+    const Block block = segment.blocks[b];
     Matrix p = c.col(b).reshaped(d, 2) *
                (block.sign / static_cast<double>(problem.n_samples()));  // and dp/dh
     Face face;
-    cones.factor(segment.faces[static_cast<std::size_t>(b)], face);
+    cones.factor(segment.faces[b], face);
     project_out(face, p.leftCols(2));
     point.active_set.push_back(block);
     point.weights.col(used) = p.col(0) * (alpha(b) * scaled_lam * problem.weight_unit());

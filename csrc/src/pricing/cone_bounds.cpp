@@ -24,7 +24,7 @@ void ConeBounds::find_conflicts(const ConeView& cone, const std::vector<int>& ca
     const auto [low, high] = cone.extent(block);
     const Lanes depth = zero - low;
     const Lanes::Mask cuts = (depth > tol) & (high > tol), positive = high > depth;
-    cuts_[static_cast<std::size_t>(block)] = cuts;
+    cuts_[block] = cuts;
     n_conflicts_ += count_bits(cuts);
     min(depth, high).store(balance_.data() + block * Lanes::kSize);
     const int first = block * Lanes::kSize;
@@ -32,17 +32,16 @@ void ConeBounds::find_conflicts(const ConeView& cone, const std::vector<int>& ca
     alignas(64) double w[Lanes::kSize] = {};
     for (unsigned mask = cuts; mask != 0; mask &= mask - 1) {
       const int lane = lowest_bit(mask);
-      w[lane] = arrangement_.weights(candidates[static_cast<std::size_t>(first + lane)]);
+      w[lane] = arrangement_.weights(candidates[first + lane]);
     }
     const unsigned fixed = ~unsigned{cuts} & ((1U << n_here) - 1);
     const unsigned neglected = (depth > zero) & (high > zero);
     for (unsigned mask = fixed & neglected; mask != 0; mask &= mask - 1) {
       const int at = first + lowest_bit(mask);
-      neglect(state, candidates[static_cast<std::size_t>(at)],
-              balance_[static_cast<std::size_t>(at)]);
+      neglect(state, candidates[at], balance_[at]);
     }
     for (unsigned mask = fixed & positive; mask != 0; mask &= mask - 1) {
-      fix(state, candidates[static_cast<std::size_t>(first + lowest_bit(mask))], true);
+      fix(state, candidates[first + lowest_bit(mask)], true);
     }
     const Lanes weight = Lanes::load(w), minus = zero - weight;
     max(weight, zero).store(convex_[0].data() + first);
@@ -68,13 +67,13 @@ void ConeBounds::load_rays(const ConeView& cone) {
       double x = 0.0;
       for (int l = 0; l < rank_; ++l) x += arrangement_.rays(i, l) * c[l];
       squares += x * x;
-      rays_[static_cast<std::size_t>(i * ray_stride_ + j)] = x;
+      rays_[i * ray_stride_ + j] = x;
     }
     const double length = std::sqrt(squares);
-    lengths_[static_cast<std::size_t>(j)] = length;
+    lengths_[j] = length;
     for (int i = 0; i < rank_; ++i) {
-      rays_[static_cast<std::size_t>(i * ray_stride_ + j)] /= length;
-      roots_[static_cast<std::size_t>(i * ray_stride_ + j)] = c[i] / length;
+      rays_[i * ray_stride_ + j] /= length;
+      roots_[i * ray_stride_ + j] = c[i] / length;
     }
   }
   find_delta(arrangement_.loads.data(), delta_.data());
@@ -112,8 +111,7 @@ void ConeBounds::find_majorant(const ConeView& cone, const ConeState& state, int
       const std::size_t at = static_cast<std::size_t>(j + k);
       double fixed = 0.0;
       for (int c = 0; c < rank_; ++c) {
-        fixed += state.c[static_cast<std::size_t>(c)] *
-                 roots_[static_cast<std::size_t>(c * ray_stride_ + j + k)];
+        fixed += state.c[c] * roots_[c * ray_stride_ + j + k];
       }
       majorant_[s][at] = (sign == 0 ? fixed : -fixed) + sum[k].sum() / lengths_[at];
     }
@@ -121,18 +119,17 @@ void ConeBounds::find_majorant(const ConeView& cone, const ConeState& state, int
 }
 
 double ConeBounds::solve(int sign, double neglected) {
-  ShortestMajorant& solver = solvers_[static_cast<std::size_t>(sign)];
-  solver.solve(rays_.data(), ray_stride_, n_rays_, majorant_[static_cast<std::size_t>(sign)].data(),
-               delta_.data());
+  ShortestMajorant& solver = solvers_[sign];
+  solver.solve(rays_.data(), ray_stride_, n_rays_, majorant_[sign].data(), delta_.data());
   std::array<double, kMaxPricedRank> scale;
   double noise = 0.0;
   for (int i = 0; i < rank_; ++i) {
     double pi = 0.0;
     for (int l = 0; l < rank_; ++l) {
-      pi += std::abs(arrangement_.rays(l, i) * solver.point()[static_cast<std::size_t>(l)]);
+      pi += std::abs(arrangement_.rays(l, i) * solver.point()[l]);
     }
     noise += (kUnitRounding * pi + neglected) * arrangement_.base_norms(i);
-    scale[static_cast<std::size_t>(i)] = arrangement_.loads(i) + pi;
+    scale[i] = arrangement_.loads(i) + pi;
   }
   find_delta(scale.data(), noise_.data());
   const double bound = solver.stretch(noise_.data()) * (solver.norm() + noise);
@@ -147,7 +144,7 @@ double ConeBounds::evaluate_at_point(const ConeView& cone, const ConeState& stat
   std::fill_n(point.data(), blocks * Lanes::kSize, 0.0);
   for (std::size_t i = 0; i < solver.support().size(); ++i) {
     const int j = solver.support()[i];
-    const Lanes weight = Lanes::all(solver.weights()[i] / lengths_[static_cast<std::size_t>(j)]);
+    const Lanes weight = Lanes::all(solver.weights()[i] / lengths_[j]);
     const double* v = cone.values_of(j);
     for (int block = 0; block < blocks; ++block) {
       double* out = point.data() + block * Lanes::kSize;
@@ -158,8 +155,7 @@ double ConeBounds::evaluate_at_point(const ConeView& cone, const ConeState& stat
   for (std::size_t i = 0; i < solver.support().size(); ++i) {
     const int j = solver.support()[i];
     for (int c = 0; c < rank_; ++c) {
-      value += solver.weights()[i] * state.c[static_cast<std::size_t>(c)] *
-               roots_[static_cast<std::size_t>(c * ray_stride_ + j)];
+      value += solver.weights()[i] * state.c[c] * roots_[c * ray_stride_ + j];
     }
   }
   if (sign == 1) value = -value;
@@ -195,7 +191,7 @@ bool ConeBounds::move_linear_parts(const ConeView& cone, int sign) {
     const double* v = cone.values_of(j);
     double sum = 0.0;
     for (const auto& [i, change] : moved_) sum += change * v[i];
-    majorant_[s][static_cast<std::size_t>(j)] -= sum / lengths_[static_cast<std::size_t>(j)];
+    majorant_[s][j] -= sum / lengths_[j];
   }
   return true;
 }
@@ -209,7 +205,7 @@ void ConeBounds::find_scores(const ConeView& cone, int sign) {
   const Lanes zero = Lanes::all(0.0);
   for (std::size_t i = 0; i < solver.support().size(); ++i) {
     const int j = solver.support()[i];
-    const double a = solver.weights()[i] / lengths_[static_cast<std::size_t>(j)];
+    const double a = solver.weights()[i] / lengths_[j];
     total += a;
     const double* v = cone.values_of(j);
     for (int block = 0; block < blocks; ++block) {
@@ -231,8 +227,7 @@ void ConeBounds::find_scores(const ConeView& cone, int sign) {
 
 void ConeBounds::set_conflicts(Conflicts& conflicts) const {
   for (int block = 0; block < n_blocks(n_candidates_); ++block) {
-    conflicts.set(block, cuts_[static_cast<std::size_t>(block)],
-                  Lanes::load(score_.data() + block * Lanes::kSize));
+    conflicts.set(block, cuts_[block], Lanes::load(score_.data() + block * Lanes::kSize));
   }
 }
 

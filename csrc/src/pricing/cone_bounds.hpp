@@ -38,7 +38,7 @@ class ConeBounds {
     if (!positive) return;
     const double w = arrangement_.weights(hyperplane);
     const double* values = arrangement_.cells.roots.values.col(hyperplane).data();
-    for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] += w * values[i];
+    for (int i = 0; i < rank_; ++i) state.c[i] += w * values[i];
   }
 
   // Rays of the walk have sum_i |c_i| = 1, so that on the unit ball the row is wrong by this times

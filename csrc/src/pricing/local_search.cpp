@@ -68,7 +68,7 @@ class LocalSearch::Target {
   Target(const LocalSearch& search, ConstVectorRef r)
       : rho(Vector::Zero(search.normals_.cols())), slope(Vector::Zero(search.d_)) {
     for (Index k = 0; k < r.size(); ++k) {
-      const Index l = search.plane_[static_cast<std::size_t>(k)];
+      const Index l = search.plane_[k];
       if (l < 0) continue;
       rho(l) += r(k) * std::abs(search.length_(k));
       if (search.length_(k) < 0.0) slope += (r(k) * search.length_(k)) * search.normals_.col(l);
@@ -159,7 +159,7 @@ class LocalSearch::Chunk {
     }
     trial_values_ = trial_slopes_.cwiseProduct(trial_).rowwise().sum();
     for (Index j = 0; j < trial_.rows(); ++j) {
-      const float sign = signs_(live_[static_cast<std::size_t>(j)]);
+      const float sign = signs_(live_[j]);
       trial_slopes_.row(j) *= sign;
       trial_values_(j) *= sign;
     }
@@ -231,7 +231,7 @@ class LocalSearch::Polisher {
     columns_.resize(q.size(), k);
     tau_.resize(k);
     for (Index i = 0; i < k; ++i) {
-      const Index l = near_[static_cast<std::size_t>(i)];
+      const Index l = near_[i];
       columns_.col(i) = search_.normals_.col(l);
       tau_(i) = z(l) > 0.0 ? 1.0 : 0.0;
     }
@@ -239,7 +239,7 @@ class LocalSearch::Polisher {
     for (int sweep = 0; sweep < n_sweeps && keep_going(); ++sweep) {
       double largest = 0.0;
       for (Index i = 0; i < k; ++i) {
-        const double weight = sign_ * target_.rho(near_[static_cast<std::size_t>(i)]);
+        const double weight = sign_ * target_.rho(near_[i]);
         const double next = std::clamp(tau_(i) - columns_.col(i).dot(q) / weight, 0.0, 1.0);
         const double change = next - tau_(i);
         if (change == 0.0) continue;
@@ -276,7 +276,7 @@ LocalSearch::LocalSearch(ConstMatrixRef X, Monitor* monitor)
         std::find_if(normal.begin(), normal.end(), [](double v) { return v != 0.0; });
     if (*first > 0.0) continue;
     oriented.col(l) *= -1.0;
-    side[static_cast<std::size_t>(l)] = -1;
+    side[l] = -1;
   }
   std::vector<Index> order(static_cast<std::size_t>(h));
   std::iota(order.begin(), order.end(), Index{0});
@@ -287,7 +287,7 @@ LocalSearch::LocalSearch(ConstMatrixRef X, Monitor* monitor)
   normals_.resize(d_, h);
   for (std::size_t l = 0; l < order.size(); ++l) {
     normals_.col(static_cast<Index>(l)) = oriented.col(order[l]);
-    place[static_cast<std::size_t>(order[l])] = static_cast<Index>(l);
+    place[order[l]] = static_cast<Index>(l);
   }
   for (Index k = 0; k < n_; ++k) {
     if (k % kPlanesAtOnce == 0) keep_going(monitor);
@@ -322,8 +322,7 @@ std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef
   Eigen::MatrixXf points = Eigen::MatrixXf::Zero(normals32_.rows(), 2 * m);
   Eigen::VectorXf signs(2 * m), values(2 * m);
   for (Index j = 0; j < m; ++j) {
-    points.col(j).head(d_) =
-        starts.col(used[static_cast<std::size_t>(j)]).stableNormalized().cast<float>();
+    points.col(j).head(d_) = starts.col(used[j]).stableNormalized().cast<float>();
     points.col(m + j) = points.col(j);
     signs(j) = 1.0F;
     signs(m + j) = -1.0F;
@@ -359,12 +358,11 @@ std::vector<LocalMaximum> LocalSearch::maximise(ConstVectorRef r, ConstMatrixRef
   watched_for(static_cast<Index>(chosen.size()), options.n_threads, monitor,
               [&](Index i, const auto& keep_going) {
                 Polisher polisher(*this, target);
-                const Index j = chosen[static_cast<std::size_t>(i)];
+                const Index j = chosen[i];
                 const Vector u = points.col(j).head(d_).cast<double>().normalized();
                 const int sign = signs(j) > 0.0F ? 1 : -1;
-                maxima[static_cast<std::size_t>(i)] = options.n_polished > 0
-                                                          ? polisher.polished(u, sign, keep_going)
-                                                          : polisher.evaluated(u, sign);
+                maxima[i] = options.n_polished > 0 ? polisher.polished(u, sign, keep_going)
+                                                   : polisher.evaluated(u, sign);
               });
   for (LocalMaximum& maximum : maxima) {
     maximum.value *= target.unit / static_cast<double>(n_);

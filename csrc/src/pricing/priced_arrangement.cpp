@@ -110,8 +110,8 @@ PricedArrangement::PricedArrangement(const ScaledData& scaled, Monitor& monitor)
 
   // value_l = scale_l times the product with the first row of hyperplane l.
   const auto first = [&](Index l) {
-    const Index begin = cells.planes.offsets[static_cast<std::size_t>(l)];
-    return X.row(cells.planes.samples[static_cast<std::size_t>(begin)]);
+    const Index begin = cells.planes.offsets[l];
+    return X.row(cells.planes.samples[begin]);
   };
   Vector scales(h);
   for (Index l = 0; l < h; ++l) {
@@ -121,7 +121,7 @@ PricedArrangement::PricedArrangement(const ScaledData& scaled, Monitor& monitor)
   }
   Matrix base(rank, rank);
   for (Index i = 0; i < rank; ++i) {
-    const Index l = roots.base[static_cast<std::size_t>(i)];
+    const Index l = roots.base[i];
     base.col(i) = scales(l) * (basis.transpose() * first(l).transpose());
   }
   base_norms = base.colwise().norm();
@@ -133,12 +133,11 @@ PricedArrangement::PricedArrangement(const ScaledData& scaled, Monitor& monitor)
     const Hyperplanes& planes = cells.planes;
     const auto values = roots.values.col(l);
     const Vector row = basis * (base * values) / scales(l);
-    for (Index i = planes.offsets[static_cast<std::size_t>(l)];
-         i < planes.offsets[static_cast<std::size_t>(l) + 1]; ++i) {
-      const Index k = planes.samples[static_cast<std::size_t>(i)];
+    for (Index i = planes.offsets[l]; i < planes.offsets[l + 1]; ++i) {
+      const Index k = planes.samples[i];
       const double ratio = X.row(k).norm() / first(l).norm();
       const double w = data.r(k) * ratio / scales(l);
-      const double side = planes.orientation[static_cast<std::size_t>(k)];
+      const double side = planes.orientation[k];
       weights(l) += w;
       // (x.u)_+ = (-x.u)_+ + x.u
       if (side < 0) constant -= w * values;
@@ -150,9 +149,7 @@ PricedArrangement::PricedArrangement(const ScaledData& scaled, Monitor& monitor)
 
 Matrix PricedArrangement::expand(const Matrix& points, Index d) const {
   int largest = std::numeric_limits<int>::min();
-  const auto exponent = [&](Index j) {
-    return cells.column_exponents[static_cast<std::size_t>(j)];
-  };
+  const auto exponent = [&](Index j) { return cells.column_exponents[j]; };
   for (Index p = 0; p < points.cols(); ++p) {
     for (Index j = 0; j < points.rows(); ++j) {
       if (points(j, p) == 0.0) continue;
@@ -162,8 +159,7 @@ Matrix PricedArrangement::expand(const Matrix& points, Index d) const {
   Matrix vectors = Matrix::Zero(d, points.cols());
   for (Index p = 0; p < points.cols(); ++p) {
     for (Index j = 0; j < points.rows(); ++j) {
-      vectors(cells.columns[static_cast<std::size_t>(j)], p) =
-          std::ldexp(points(j, p), -exponent(j) - largest);
+      vectors(cells.columns[j], p) = std::ldexp(points(j, p), -exponent(j) - largest);
     }
   }
   return vectors;

@@ -86,9 +86,9 @@ class Searcher : public ConeBounds {
     ConeState state;
     state.bounds = bounds;
     state.neglected = 0.0;
-    for (int i = 0; i < rank_; ++i) state.c[static_cast<std::size_t>(i)] = arrangement_.constant(i);
+    for (int i = 0; i < rank_; ++i) state.c[i] = arrangement_.constant(i);
     for (int j = 0; j < rank_; ++j) {
-      fix(state, roots.base[static_cast<std::size_t>(j)], RootCone::is_positive(task.root, j));
+      fix(state, roots.base[j], RootCone::is_positive(task.root, j));
     }
     Conflicts conflicts;
     conflicts.clear(static_cast<int>(root.candidates().size()));
@@ -105,7 +105,7 @@ class Searcher : public ConeBounds {
   bool is_open(const ConeState& state) const { return is_open(state.bound()); }
 
   void bound_sign(const ConeView& cone, ConeState& state, int sign) {
-    double& bound = state.bounds[static_cast<std::size_t>(sign)];
+    double& bound = state.bounds[sign];
     if (bound == 0.0) return;
     if (is_open(bound)) {
       find_majorant(cone, state, sign);
@@ -125,8 +125,7 @@ class Searcher : public ConeBounds {
   // another one by rounding, where rays are nearly opposite.
   void offer(double value, int sign) {
     if (is_listing_ || !(value > found_.best.value)) return;
-    const Eigen::Map<const Vector> point(solvers_[static_cast<std::size_t>(sign)].point().data(),
-                                         rank_);
+    const Eigen::Map<const Vector> point(solvers_[sign].point().data(), rank_);
     const Vector direction = arrangement_.basis * point.stableNormalized();
     value = std::abs(arrangement_.data.evaluate(direction));
     if (value > found_.best.value) found_.best = {value, direction};
@@ -135,11 +134,10 @@ class Searcher : public ConeBounds {
   void list(const ConeState& state) {
     Vector gate = Vector::Zero(rank_);
     for (int j = 0; j < n_rays_; ++j) {
-      for (int c = 0; c < rank_; ++c)
-        gate(c) += rays_[static_cast<std::size_t>(c * ray_stride_ + j)];
+      for (int c = 0; c < rank_; ++c) gate(c) += rays_[c * ray_stride_ + j];
     }
     for (int sign = 0; sign < 2; ++sign) {
-      const double norm = state.bounds[static_cast<std::size_t>(sign)];
+      const double norm = state.bounds[sign];
       if (norm > 0.0) found_.cells.push_back({gate, sign == 0 ? 1 : -1, norm});
     }
   }

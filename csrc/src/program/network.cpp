@@ -20,8 +20,6 @@ namespace {
 constexpr Index kRowBlock = 256;
 constexpr Index kNeuronBlock = 256;
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 // A neuron as s t^2 u: ||u|| = 1, t = sqrt(|a| ||W||), s the sign of a. Gated neurons have s = +1
 // and the sign of a in u, because a sign is no part of a gated block. Dead neurons have t = 0.
 // Neither |a| ||W|| nor ||W||^2 is formed: they may exceed the range where t does not.
@@ -34,7 +32,7 @@ struct Neuron {
 std::vector<Neuron> polar_form(const Network& network) {
   const bool gated = network.formulation() == Formulation::gated;
   std::vector<Neuron> neurons;
-  neurons.reserve(at(network.n_neurons()));
+  neurons.reserve(static_cast<std::size_t>(network.n_neurons()));
   for (Index j = 0; j < network.n_neurons(); ++j) {
     const Vector w = network.hidden().row(j);
     const double a = network.output()(j);
@@ -53,34 +51,34 @@ std::vector<Neuron> polar_form(const Network& network) {
 // be so too only costs comparisons.
 std::vector<Index> group_by_direction(const std::vector<Neuron>& neurons, double tol) {
   const Index m = static_cast<Index>(neurons.size());
-  std::vector<Index> leader(at(m), -1);
+  std::vector<Index> leader(static_cast<std::size_t>(m), -1);
   std::vector<Index> order;
   for (Index j = 0; j < m; ++j) {
-    if (neurons[at(j)].root > 0.0) order.push_back(j);
+    if (neurons[j].root > 0.0) order.push_back(j);
   }
   if (order.empty()) return leader;
 
   const Vector probe = Vector::LinSpaced(neurons.front().direction.size(), 1.0, 2.0);
   const double window = (tol + kEpsilon) * probe.lpNorm<1>();
-  std::vector<std::pair<int, double>> key(at(m));
+  std::vector<std::pair<int, double>> key(static_cast<std::size_t>(m));
   for (const Index j : order) {
-    key[at(j)] = {neurons[at(j)].sign, neurons[at(j)].direction.dot(probe)};
+    key[j] = {neurons[j].sign, neurons[j].direction.dot(probe)};
   }
   std::stable_sort(order.begin(), order.end(),
-                   [&key](Index i, Index j) { return key[at(i)] < key[at(j)]; });
+                   [&key](Index i, Index j) { return key[i] < key[j]; });
 
   std::vector<Index> leaders;
   for (const Index j : order) {
-    leader[at(j)] = j;
+    leader[j] = j;
     for (auto other = leaders.rbegin(); other != leaders.rend(); ++other) {
-      const auto [sign, position] = key[at(*other)];
-      if (sign != key[at(j)].first || key[at(j)].second - position > window) break;
-      if ((neurons[at(j)].direction - neurons[at(*other)].direction).norm() <= tol) {
-        leader[at(j)] = *other;
+      const auto [sign, position] = key[*other];
+      if (sign != key[j].first || key[j].second - position > window) break;
+      if ((neurons[j].direction - neurons[*other].direction).norm() <= tol) {
+        leader[j] = *other;
         break;
       }
     }
-    if (leader[at(j)] == j) leaders.push_back(j);
+    if (leader[j] == j) leaders.push_back(j);
   }
   return leader;
 }
@@ -90,9 +88,9 @@ std::vector<Index> group_by_gate(const std::vector<Neuron>& neurons, const Matri
   std::vector<Index> leader(neurons.size(), -1);
   std::map<std::vector<double>, Index> first;
   for (Index j = 0; j < gates.rows(); ++j) {
-    if (neurons[at(j)].root == 0.0) continue;
+    if (neurons[j].root == 0.0) continue;
     const Vector gate = gates.row(j);
-    leader[at(j)] = first.try_emplace({gate.begin(), gate.end()}, j).first->second;
+    leader[j] = first.try_emplace({gate.begin(), gate.end()}, j).first->second;
   }
   return leader;
 }
@@ -101,13 +99,13 @@ std::vector<Index> group_by_gate(const std::vector<Neuron>& neurons, const Matri
 Neuron sum(const std::vector<Neuron>& neurons, const std::vector<Index>& members) {
   Vector roots(static_cast<Index>(members.size()));
   for (std::size_t i = 0; i < members.size(); ++i) {
-    roots(static_cast<Index>(i)) = neurons[at(members[i])].root;
+    roots(static_cast<Index>(i)) = neurons[members[i]].root;
   }
   Neuron total{Vector::Zero(neurons.front().direction.size()), roots.stableNorm(),
-               neurons[at(members.front())].sign};
+               neurons[members.front()].sign};
   for (const Index j : members) {
-    const double share = neurons[at(j)].root / total.root;
-    total.direction += share * share * neurons[at(j)].direction;
+    const double share = neurons[j].root / total.root;
+    total.direction += share * share * neurons[j].direction;
   }
   return total;
 }
@@ -237,7 +235,7 @@ Network Network::balance() const {
   Vector output = Vector::Zero(n_neurons());
   const std::vector<Neuron> neurons = polar_form(*this);
   for (Index j = 0; j < n_neurons(); ++j) {
-    const Neuron& neuron = neurons[at(j)];
+    const Neuron& neuron = neurons[j];
     hidden.row(j) = neuron.root * neuron.direction;
     output(j) = neuron.sign * neuron.root;
   }
@@ -252,13 +250,13 @@ Network Network::merge(double tol) const {
   std::vector<std::vector<Index>> groups;  // in the order of their first members
   std::vector<Index> group_of_leader(neurons.size(), -1);
   for (Index j = 0; j < n_neurons(); ++j) {
-    if (leader[at(j)] < 0) continue;
-    Index& group = group_of_leader[at(leader[at(j)])];
+    if (leader[j] < 0) continue;
+    Index& group = group_of_leader[leader[j]];
     if (group < 0) {
       group = static_cast<Index>(groups.size());
       groups.emplace_back();
     }
-    groups[at(group)].push_back(j);
+    groups[group].push_back(j);
   }
 
   std::vector<Index> kept;
@@ -291,9 +289,9 @@ Network Network::split(Index neuron, const Vector& shares) const {
   }
   const Vector relative = shares / shares.maxCoeff();
   const double total = relative.sum();
-  std::vector<Index> source(at(n_neurons()));
+  std::vector<Index> source(static_cast<std::size_t>(n_neurons()));
   std::iota(source.begin(), source.end(), Index{0});
-  source.insert(source.begin() + neuron, at(shares.size() - 1), neuron);
+  source.insert(source.begin() + neuron, static_cast<std::size_t>(shares.size() - 1), neuron);
   Matrix hidden = select_rows(hidden_, source);
   Vector output = select_rows(output_, source);
   for (Index i = 0; i < shares.size(); ++i) {
@@ -321,7 +319,7 @@ Network to_network(const Solution& solution, Monitor* monitor) {
   for (Index j = 0; j < k; ++j) {
     const double root = std::sqrt(solution.weights.col(j).stableNorm());
     if (root > 0.0) hidden.row(j) = solution.weights.col(j) / root;
-    output(j) = solution.active_set[at(j)].sign * root;
+    output(j) = solution.active_set[j].sign * root;
   }
   if (problem.formulation() == Formulation::relu) {
     return {std::move(hidden), std::move(output), std::nullopt, solution.intercept};
@@ -330,11 +328,11 @@ Network to_network(const Solution& solution, Monitor* monitor) {
   const Patterns& patterns = problem.patterns();
   Matrix gates(problem.n_features(), k);
   const Matrix& all_gates = patterns.gates(monitor);
-  for (Index j = 0; j < k; ++j) gates.col(j) = all_gates.col(solution.active_set[at(j)].pattern);
+  for (Index j = 0; j < k; ++j) gates.col(j) = all_gates.col(solution.active_set[j].pattern);
   const Patterns made = patterns_from_gates(problem.X(), gates, 1, monitor);
   const BitMatrix& bits = made.masks();
   for (Index j = 0; j < k; ++j) {
-    const Index pattern = solution.active_set[at(j)].pattern;
+    const Index pattern = solution.active_set[j].pattern;
     if (!std::equal(bits.col(j), bits.col(j) + bits.words_per_col(),
                     patterns.masks().col(pattern))) {
       throw_invalid("the gate of pattern " + std::to_string(pattern) +
@@ -355,20 +353,20 @@ NetworkBlocks to_blocks(const Network& network, ConstMatrixRef X, Monitor* monit
   std::vector<Index> first;                                     // the first neuron of each pattern
   std::map<std::pair<Index, int>, std::vector<Index>> members;  // by pattern and -sign
   for (Index j = 0; j < network.n_neurons(); ++j) {
-    if (neurons[at(j)].root == 0.0) continue;
+    if (neurons[j].root == 0.0) continue;
     const BitMatrix::Word* words = bits.col(j);
     const auto [entry, is_new] = pattern_of.try_emplace({words, words + bits.words_per_col()},
                                                         static_cast<Index>(first.size()));
     if (is_new) first.push_back(j);
-    members[{entry->second, -neurons[at(j)].sign}].push_back(j);
+    members[{entry->second, -neurons[j].sign}].push_back(j);
   }
 
   const Index n_patterns = static_cast<Index>(first.size());
   BitMatrix masks(X.rows(), n_patterns);
   Matrix pattern_gates(network.n_features(), n_patterns);
   for (Index i = 0; i < n_patterns; ++i) {
-    std::copy_n(bits.col(first[at(i)]), bits.words_per_col(), masks.col(i));
-    pattern_gates.col(i) = gates.col(first[at(i)]);
+    std::copy_n(bits.col(first[i]), bits.words_per_col(), masks.col(i));
+    pattern_gates.col(i) = gates.col(first[i]);
   }
 
   std::vector<Block> active_set;

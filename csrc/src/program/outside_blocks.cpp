@@ -53,7 +53,7 @@ void OutsideBlocks::evaluate(Block block, const Vector& c, double level, std::ve
     near.push_back({block, bound, c, c, {}, {}, {}});
     return;
   }
-  Memory& memory = memory_[static_cast<std::size_t>(index(block))];
+  Memory& memory = memory_[index(block)];
   problem_.cone_signs(block.pattern, signs_.data());
   bound = std::min(bound, cones_.norm_bound(c, signs_.data(), memory.face, memory.multipliers));
   if (bound <= level) return;

@@ -60,7 +60,7 @@ ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sam
     const double total = (sample_weight / unit).sum();
     nu.resize(n_used);
     for (Index k = 0; k < n_used; ++k) {
-      const double v = sample_weight(rows_[static_cast<std::size_t>(k)]) / unit;
+      const double v = sample_weight(rows_[k]) / unit;
       nu(k) = v * static_cast<double>(n_used) / total;
     }
     if (is_squared) row_factors_ = nu.cwiseSqrt();
@@ -75,7 +75,7 @@ ScaledProblem::ScaledProblem(const Matrix& X, const Vector& y, const Vector& sam
   Vector scaled_y(n_used);
   for (Index k = 0; k < n_used; ++k) {
     if (k % kRows == 0) keep_going(monitor);
-    const Index row = rows_[static_cast<std::size_t>(k)];
+    const Index row = rows_[k];
     unweighted.row(k) = X.row(row) / X_unit_;
     scaled_y(k) = y(row) / y_unit_ * row_factors_(k);
   }
@@ -96,7 +96,7 @@ void ScaledProblem::make_base(const Model& model) {
   base_.setZero(n_samples());
   if (model.offset.size() > 0) {
     for (Index k = 0; k < n_samples(); ++k) {
-      base_(k) = model.offset(rows_[static_cast<std::size_t>(k)]) / y_unit_;
+      base_(k) = model.offset(rows_[k]) / y_unit_;
     }
     loss_->add_offset(base_.cwiseProduct(row_factors_));
   }
@@ -124,7 +124,7 @@ bool ScaledProblem::in_range() const {
 Vector ScaledProblem::to_scaled(const Vector& v) const {
   Vector scaled(n_samples());
   for (Index k = 0; k < scaled.size(); ++k) {
-    scaled(k) = v(rows_[static_cast<std::size_t>(k)]) / y_unit_ * g_factors_(k);
+    scaled(k) = v(rows_[k]) / y_unit_ * g_factors_(k);
   }
   return scaled;
 }
@@ -132,7 +132,7 @@ Vector ScaledProblem::to_scaled(const Vector& v) const {
 Vector ScaledProblem::from_scaled(const Vector& v) const {
   Vector result = Vector::Zero(n_callers_samples_);
   for (Index k = 0; k < v.size(); ++k) {
-    result(rows_[static_cast<std::size_t>(k)]) = v(k) / g_factors_(k) * y_unit_;
+    result(rows_[k]) = v(k) / g_factors_(k) * y_unit_;
   }
   return result;
 }
@@ -146,7 +146,7 @@ FitPoint ScaledProblem::to_point(const Vector& y, const Vector& f) const {
   }
   Vector u(n_samples());
   for (Index k = 0; k < u.size(); ++k) {
-    u(k) = f(rows_[static_cast<std::size_t>(k)]) / y_unit_ - base_(k);
+    u(k) = f(rows_[k]) / y_unit_ - base_(k);
   }
   FitPoint point;
   loss_->move_to(u, point);
@@ -186,9 +186,9 @@ Matrix ScaledProblem::overlaps(const std::vector<Index>& patterns, Monitor* moni
   Matrix result(k, k);
   for (Index a = 0; a < k; ++a) {
     keep_going(monitor);
-    const BitMatrix::Word* first = masks_.col(patterns[static_cast<std::size_t>(a)]);
+    const BitMatrix::Word* first = masks_.col(patterns[a]);
     for (Index b = 0; b <= a; ++b) {
-      const BitMatrix::Word* second = masks_.col(patterns[static_cast<std::size_t>(b)]);
+      const BitMatrix::Word* second = masks_.col(patterns[b]);
       int count = 0;
       for (Index word = 0; word < masks_.words_per_col(); ++word) {
         count += count_bits(first[word] & second[word]);
@@ -203,10 +203,9 @@ void ScaledProblem::cone_signs(Index pattern, std::int8_t* sigma) const {
   constexpr std::int8_t kUnset = 2;
   std::fill_n(sigma, hyperplanes_.size(), kUnset);
   for (Index k = 0; k < n_samples(); ++k) {
-    const Index plane = hyperplanes_.plane[static_cast<std::size_t>(k)];
+    const Index plane = hyperplanes_.plane[k];
     if (plane < 0) continue;
-    const bool positive =
-        masks_.test(k, pattern) == (hyperplanes_.orientation[static_cast<std::size_t>(k)] > 0);
+    const bool positive = masks_.test(k, pattern) == (hyperplanes_.orientation[k] > 0);
     const std::int8_t side = positive ? 1 : -1;
     sigma[plane] = sigma[plane] == kUnset || sigma[plane] == side ? side : std::int8_t{0};
   }
@@ -326,7 +325,7 @@ std::vector<BlockNorm> blocks_above(const ScaledProblem& problem, ConstVectorRef
       for (int sign = +1; sign >= last_sign(problem); sign -= 2) {
         const Block block{chunk.patterns[j], sign};
         const double norm = chunk.projector.norm_above(block, sign * chunk.c.col(j), floor);
-        if (norm > floor) found[static_cast<std::size_t>(chunk.index)].push_back({block, norm});
+        if (norm > floor) found[chunk.index].push_back({block, norm});
       }
     }
   });
@@ -342,7 +341,7 @@ double largest_norm(const ScaledProblem& problem, ConstVectorRef r, double floor
   const std::vector<Index> patterns = candidates(problem, r, floor, n_threads, monitor);
   std::vector<double> largest(n_chunks(patterns), floor);
   for_chunks(problem, patterns, r, n_threads, monitor, [&](Chunk& chunk, const auto& keep_going) {
-    double& here = largest[static_cast<std::size_t>(chunk.index)];
+    double& here = largest[chunk.index];
     std::vector<Index> order(static_cast<std::size_t>(chunk.c.cols()));
     std::iota(order.begin(), order.end(), Index{0});
     std::sort(order.begin(), order.end(), [&](Index a, Index b) {

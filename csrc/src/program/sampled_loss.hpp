@@ -118,7 +118,7 @@ class SampledLoss final : public Loss {
   }
 
  private:
-  const Sample& sample(Index k) const { return samples_[static_cast<std::size_t>(k)]; }
+  const Sample& sample(Index k) const { return samples_[k]; }
 
   void descent(const Vector& u, Vector& g) const {
     g.resize(u.size());

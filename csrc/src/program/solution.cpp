@@ -76,7 +76,7 @@ DualPoint dual_point(const ScaledProblem& problem, double lam, const std::vector
   Vector q(problem.n_features());
   for (Index j = 0; j < weights.cols(); ++j) {
     monitor.check();
-    const Block block = active_set[static_cast<std::size_t>(j)];
+    const Block block = active_set[j];
     Face face;
     projector.project(block, (block.sign / n) * c.col(j), face, q);
     const double defect = (q / lam - weights.col(j).stableNormalized()).norm();
@@ -96,12 +96,11 @@ double largest_cone_violation(const Problem& problem, const std::vector<Block>& 
   Vector slack(scaled.n_samples());
   for (Index j = 0; j < weights.cols(); ++j) {
     monitor.check();
-    const Index pattern = active_set[static_cast<std::size_t>(j)].pattern;
+    const Index pattern = active_set[j].pattern;
     slack.noalias() = scaled.X() * weights.col(j).stableNormalized();
     for (Index k = 0; k < slack.size(); ++k) {
       if (lengths(k) == 0.0) continue;
-      const bool on =
-          problem.patterns().masks().test(scaled.rows()[static_cast<std::size_t>(k)], pattern);
+      const bool on = problem.patterns().masks().test(scaled.rows()[k], pattern);
       violation = max_or_infinity(violation, (on ? -slack(k) : slack(k)) / lengths(k));
     }
   }
@@ -211,7 +210,7 @@ Vector fitted_values(const Problem& problem, const std::vector<Block>& active_se
     const auto rows = problem.X().middleRows(first, count);
     outputs.noalias() = rows * weights;
     for (Index j = 0; j < weights.cols(); ++j) {
-      const Block block = active_set[static_cast<std::size_t>(j)];
+      const Block block = active_set[j];
       for (Index k = 0; k < count; ++k) {
         const bool is_on = has_cones ? outputs(k, j) > 0.0 : masks.test(first + k, block.pattern);
         if (is_on) fitted(first + k) += block.sign * outputs(k, j);

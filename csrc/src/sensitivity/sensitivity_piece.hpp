@@ -18,8 +18,6 @@
 namespace convexrelu {
 inline namespace sensitivity {
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 // As messages say it.
 std::string name_of(Block block);
 

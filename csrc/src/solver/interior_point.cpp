@@ -165,14 +165,14 @@ class Iteration {
     weights_.setZero(d_, k_);
     for (Index b = 0; b < k_; ++b) {
       monitor_.check();
-      State& state = states_[static_cast<std::size_t>(b)];
-      const Block block = blocks_[static_cast<std::size_t>(b)];
+      State& state = states_[b];
+      const Block block = blocks_[b];
       state.place =
           std::lower_bound(patterns_.begin(), patterns_.end(), block.pattern) - patterns_.begin();
       state.sign = block.sign;
       problem_.cone_signs(block.pattern, sigma.data());
       state.side.resize(h_);
-      for (Index l = 0; l < h_; ++l) state.side(l) = sigma[static_cast<std::size_t>(l)];
+      for (Index l = 0; l < h_; ++l) state.side(l) = sigma[l];
       state.free = state.side.cwiseAbs();
       state.t = length;
       state.w.setZero(d_);
@@ -183,7 +183,7 @@ class Iteration {
     r_ = y * std::min(1.0, kInside * lam_ / std::max(largest, 1e-300));
     const Matrix c = correlate(r_);
     for (Index b = 0; b < k_; ++b) {
-      State& state = states_[static_cast<std::size_t>(b)];
+      State& state = states_[b];
       state.u = gradient(state, c);
       const double norm = state.u.norm();
       if (norm > 0.9 * lam_) state.u *= 0.9 * lam_ / norm;
@@ -219,9 +219,8 @@ class Iteration {
 
   template <typename Work>
   void for_blocks(const Work& work) {
-    watched_for(k_, n_threads_, monitor_, [&](Index b, const auto& keep_going) {
-      work(states_[static_cast<std::size_t>(b)], keep_going);
-    });
+    watched_for(k_, n_threads_, monitor_,
+                [&](Index b, const auto& keep_going) { work(states_[b], keep_going); });
   }
 
   // What the equations are off by. Returns the relative gap, as far as the cones are kept, plus how far
@@ -300,11 +299,11 @@ class Iteration {
     std::vector<Matrix> sums(static_cast<std::size_t>(p_), Matrix::Zero(d_, d_));
     for (const State& state : states_) {
       if (state.inverse.size() == 0) return false;
-      sums[static_cast<std::size_t>(state.place)] += state.inverse;
+      sums[state.place] += state.inverse;
     }
     factors_.resize(d_, p_ * d_);
     for (Index i = 0; i < p_; ++i) {
-      const Eigen::LLT<Matrix> cholesky(sums[static_cast<std::size_t>(i)]);
+      const Eigen::LLT<Matrix> cholesky(sums[i]);
       if (cholesky.info() != Eigen::Success) return false;
       factors_.middleCols(i * d_, d_) = cholesky.matrixL();
     }
@@ -312,7 +311,7 @@ class Iteration {
     Z.resize(n_, p_ * d_);
     watched_for(p_, n_threads_, monitor_, [&](Index i, const auto&) {
       Z.middleCols(i * d_, d_).noalias() = problem_.X() * factors_.middleCols(i * d_, d_);
-      problem_.apply_mask({patterns_[static_cast<std::size_t>(i)], +1}, Z.middleCols(i * d_, d_));
+      problem_.apply_mask({patterns_[i], +1}, Z.middleCols(i * d_, d_));
     });
     const double scale = 1.0 / static_cast<double>(n_);
     const Index size = by_samples_ ? n_ : p_ * d_;

@@ -25,8 +25,8 @@ void OptimalityNewton::start(const WorkingSet& set, const FitPoint& point, bool 
   for (Index j = 0; j < set.size(); ++j) {
     const double norm = set.weights.col(j).norm();
     if (norm == 0.0 && !all) continue;
-    set_.blocks.push_back(set.blocks[static_cast<std::size_t>(j)]);
-    set_.faces.push_back(set.faces[static_cast<std::size_t>(j)]);
+    set_.blocks.push_back(set.blocks[j]);
+    set_.faces.push_back(set.faces[j]);
     alpha_.push_back(norm / lam_);
   }
 }
@@ -44,13 +44,13 @@ double OptimalityNewton::evaluate() {
   f2_.resize(k + n_free);
   for (Index j = 0; j < k; ++j) {
     monitor_.check();
-    const Block block = set_.blocks[static_cast<std::size_t>(j)];
+    const Block block = set_.blocks[j];
     auto c = c_.col(j);
     c *= block.sign / n;
-    norms_(j) = projector_.project(block, c, set_.faces[static_cast<std::size_t>(j)], q_);
+    norms_(j) = projector_.project(block, c, set_.faces[j], q_);
     if (!(norms_(j) > 0.0)) return kInfinity;
     directions_.col(j) = q_ / norms_(j);
-    set_.weights.col(j) = alpha_[static_cast<std::size_t>(j)] * q_;
+    set_.weights.col(j) = alpha_[j] * q_;
     f2_(j) = n * (lam_ - norms_(j));
     c = block.sign * set_.weights.col(j);
   }
@@ -70,9 +70,8 @@ double OptimalityNewton::evaluate() {
 const std::vector<KktSystem::Member>& OptimalityNewton::members(double delta) {
   members_.clear();
   for (Index j = 0; j < set_.size(); ++j) {
-    members_.push_back({set_.blocks[static_cast<std::size_t>(j)],
-                        alpha_[static_cast<std::size_t>(j)], delta, directions_.col(j).data(),
-                        &set_.faces[static_cast<std::size_t>(j)]});
+    members_.push_back(
+        {set_.blocks[j], alpha_[j], delta, directions_.col(j).data(), &set_.faces[j]});
   }
   return members_;
 }
@@ -105,7 +104,7 @@ bool OptimalityNewton::step(const KktSystem& system, double accuracy) {
     point_.g += dg_;
   }
   for (Index j = 0; j < set_.size(); ++j) {
-    alpha_[static_cast<std::size_t>(j)] += dalpha_(j) / norms_(j);
+    alpha_[j] += dalpha_(j) / norms_(j);
   }
   if (problem_.has_intercept()) set_.intercept += dalpha_(set_.size());
   return true;

@@ -48,11 +48,11 @@ void ProximalObjective::evaluate(const FitPoint& x, Point& at) {
   if (smoothed) at.value += (x.u - fit_).dot(x.u + fit_) / (2.0 * steps_.tau * n);
   for (Index j = 0; j < k; ++j) {
     monitor_.check();
-    const Block block = set_->blocks[static_cast<std::size_t>(j)];
+    const Block block = set_->blocks[j];
     auto v = c_.col(j);
     v = set_->weights.col(j) + (sigma * block.sign / n) * v;
     if (v.norm() <= sigma * lam_) continue;
-    const double norm = projector_.project(block, v, set_->faces[static_cast<std::size_t>(j)], q_);
+    const double norm = projector_.project(block, v, set_->faces[j], q_);
     if (norm <= sigma * lam_) continue;
     at.shrink(j) = sigma * lam_ / norm;
     at.direction.col(j) = q_ / norm;
@@ -60,7 +60,7 @@ void ProximalObjective::evaluate(const FitPoint& x, Point& at) {
     at.value += at.prox.col(j).squaredNorm() / (2.0 * sigma);
   }
   c_ = at.prox;
-  for (Index j = 0; j < k; ++j) c_.col(j) *= set_->blocks[static_cast<std::size_t>(j)].sign;
+  for (Index j = 0; j < k; ++j) c_.col(j) *= set_->blocks[j].sign;
   at.gradient.resize(g.size());
   problem_.products().forward(patterns_, c_, at.gradient, n_threads_, &monitor_);
   at.intercept = set_->intercept;

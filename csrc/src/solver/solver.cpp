@@ -313,8 +313,7 @@ class Solver {
     set.faces.resize(set.blocks.size());
     for (Index j = 0; j < set.size(); ++j) {
       monitor_.check();
-      projector_.project(set.blocks[static_cast<std::size_t>(j)], weights.col(j),
-                         set.faces[static_cast<std::size_t>(j)], set.weights.col(j));
+      projector_.project(set.blocks[j], weights.col(j), set.faces[j], set.weights.col(j));
     }
     return set;
   }
@@ -394,9 +393,8 @@ class Solver {
     for (Index j = 0; j < set_.size(); ++j) {
       monitor_.check();
       if (set_.weights.col(j).norm() == 0.0) continue;
-      const Block block = set_.blocks[static_cast<std::size_t>(j)];
-      const double norm = projector_.project(block, (block.sign / n_) * c.col(j),
-                                             set_.faces[static_cast<std::size_t>(j)], q);
+      const Block block = set_.blocks[j];
+      const double norm = projector_.project(block, (block.sign / n_) * c.col(j), set_.faces[j], q);
       deviation = std::max(deviation, std::abs(norm / lam_ - 1.0));
     }
     return deviation;
@@ -444,7 +442,7 @@ class Solver {
   Vector fitted(const WorkingSet& set) const {
     Matrix signed_weights = set.weights;
     for (Index j = 0; j < set.size(); ++j) {
-      signed_weights.col(j) *= set.blocks[static_cast<std::size_t>(j)].sign;
+      signed_weights.col(j) *= set.blocks[j].sign;
     }
     Vector result(problem_.n_samples());
     problem_.products().forward(set.patterns(), signed_weights, result, options_.n_threads,
@@ -585,9 +583,8 @@ class Solver {
     for (Index j = 0; j < set_.size(); ++j) {
       const double shrink = at_.shrink(j);
       if (shrink >= 1.0) continue;
-      members_.push_back({set_.blocks[static_cast<std::size_t>(j)], sigma_ * (1.0 - shrink),
-                          n_ / (sigma_ * shrink), at_.direction.col(j).data(),
-                          &set_.faces[static_cast<std::size_t>(j)]});
+      members_.push_back({set_.blocks[j], sigma_ * (1.0 - shrink), n_ / (sigma_ * shrink),
+                          at_.direction.col(j).data(), &set_.faces[j]});
     }
     const bool is_scaled = !loss_.is_squared();
     if (is_scaled) {
@@ -695,7 +692,7 @@ class Solver {
     problem_.products().correlate(g, set_.patterns(), c, options_.n_threads, &monitor_);
     double largest = lam_;
     for (Index j = 0; j < set_.size(); ++j) {
-      const Block block = set_.blocks[static_cast<std::size_t>(j)];
+      const Block block = set_.blocks[j];
       monitor_.check();
       largest =
           std::max(largest, projector_.norm_above(block, (block.sign / n_) * c.col(j), largest));
@@ -766,7 +763,7 @@ Solution solve(const Problem& problem, double lam, const SolveOptions& options, 
   for (Index j = 0; j < set.size(); ++j) {
     if (set.weights.col(j).norm() > 0.0) order.push_back(j);
   }
-  const auto block = [&](Index j) { return set.blocks[static_cast<std::size_t>(j)]; };
+  const auto block = [&](Index j) { return set.blocks[j]; };
   std::sort(order.begin(), order.end(),
             [&](Index a, Index b) { return comes_before(block(a), block(b)); });
   std::vector<Block> active_set;

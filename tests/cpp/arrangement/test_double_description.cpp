@@ -99,12 +99,12 @@ std::vector<Cone> split(const Cone& cone, const Vector& normal) {
 
   std::vector<Vector> rays;
   splitter.for_each_ray(
-      [&](int j) { rays.push_back(cone.rays[static_cast<std::size_t>(j)]); },
+      [&](int j) { rays.push_back(cone.rays[j]); },
       [&](const ConeSplitter::Edge& edge) {
         CHECK(edge.positive_weight > 0.0 && edge.negative_weight > 0.0);
         CHECK(std::abs(edge.positive_weight + edge.negative_weight - 1.0) < 1e-15);
-        rays.push_back(edge.positive_weight * cone.rays[static_cast<std::size_t>(edge.positive)] +
-                       edge.negative_weight * cone.rays[static_cast<std::size_t>(edge.negative)]);
+        rays.push_back(edge.positive_weight * cone.rays[edge.positive] +
+                       edge.negative_weight * cone.rays[edge.negative]);
       });
   CHECK(static_cast<int>(rays.size()) == splitter.size());
   const std::size_t n_words = static_cast<std::size_t>(cone.n_words);

@@ -8,8 +8,6 @@ using namespace convexrelu;
 
 namespace {
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 Matrix integers(Index n, Index d, int bound, std::mt19937_64& rng) {
   Matrix X(n, d);
   for (double& entry : X.reshaped()) {
@@ -29,21 +27,21 @@ int proportion(const Matrix& X, Index a, Index b) {
 }
 
 void check_structure(const Hyperplanes& planes, Index n) {
-  CHECK(planes.plane.size() == at(n));
-  CHECK(planes.offsets.size() == at(planes.size() + 1));
+  CHECK(planes.plane.size() == static_cast<std::size_t>(n));
+  CHECK(planes.offsets.size() == static_cast<std::size_t>(planes.size() + 1));
   Index last_first = -1;
   for (Index l = 0; l < planes.size(); ++l) {
     CHECK(std::abs(planes.normals.col(l).norm() - 1.0) <= 4 * kEpsilon);
-    CHECK(planes.offsets[at(l)] < planes.offsets[at(l + 1)]);
+    CHECK(planes.offsets[l] < planes.offsets[l + 1]);
     Index previous = -1;
-    for (Index p = planes.offsets[at(l)]; p < planes.offsets[at(l + 1)]; ++p) {
-      const Index k = planes.samples[at(p)];
-      CHECK(planes.plane[at(k)] == l);
+    for (Index p = planes.offsets[l]; p < planes.offsets[l + 1]; ++p) {
+      const Index k = planes.samples[p];
+      CHECK(planes.plane[k] == l);
       CHECK(k > previous);
       previous = k;
     }
-    const Index first = planes.samples[at(planes.offsets[at(l)])];
-    CHECK(planes.orientation[at(first)] == 1);
+    const Index first = planes.samples[planes.offsets[l]];
+    CHECK(planes.orientation[first] == 1);
     CHECK(first > last_first);
     last_first = first;
   }
@@ -59,14 +57,14 @@ void integers_are_merged_exactly() {
     check_structure(planes, n);
     for (Index a = 0; a < n; ++a) {
       const bool zero = X.row(a).isZero(0.0);
-      CHECK((planes.plane[at(a)] < 0) == zero);
-      CHECK((planes.orientation[at(a)] == 0) == zero);
+      CHECK((planes.plane[a] < 0) == zero);
+      CHECK((planes.orientation[a] == 0) == zero);
       for (Index b = 0; b < a && !zero; ++b) {
-        if (planes.plane[at(b)] < 0) continue;
+        if (planes.plane[b] < 0) continue;
         const int expected = proportion(X, a, b);
-        CHECK((planes.plane[at(a)] == planes.plane[at(b)]) == (expected != 0));
+        CHECK((planes.plane[a] == planes.plane[b]) == (expected != 0));
         if (expected != 0) {
-          CHECK(planes.orientation[at(a)] * planes.orientation[at(b)] == expected);
+          CHECK(planes.orientation[a] * planes.orientation[b] == expected);
         }
       }
     }
@@ -121,26 +119,24 @@ void rows_can_be_left_out() {
 
 // Rank of an integer matrix by fraction-free elimination (Bareiss 1968).
 Index exact_rank(const Matrix& X) {
-  std::vector<std::vector<long long>> a(at(X.rows()));
+  std::vector<std::vector<long long>> a(static_cast<std::size_t>(X.rows()));
   for (Index i = 0; i < X.rows(); ++i) {
-    for (Index j = 0; j < X.cols(); ++j) a[at(i)].push_back(static_cast<long long>(X(i, j)));
+    for (Index j = 0; j < X.cols(); ++j) a[i].push_back(static_cast<long long>(X(i, j)));
   }
   Index rank = 0;
   long long previous = 1;
   for (Index j = 0; j < X.cols() && rank < X.rows(); ++j) {
     Index p = rank;
-    while (p < X.rows() && a[at(p)][at(j)] == 0) ++p;
+    while (p < X.rows() && a[p][j] == 0) ++p;
     if (p == X.rows()) continue;
-    std::swap(a[at(p)], a[at(rank)]);
+    std::swap(a[p], a[rank]);
     for (Index i = rank + 1; i < X.rows(); ++i) {
       for (Index l = j + 1; l < X.cols(); ++l) {
-        a[at(i)][at(l)] =
-            (a[at(rank)][at(j)] * a[at(i)][at(l)] - a[at(i)][at(j)] * a[at(rank)][at(l)]) /
-            previous;
+        a[i][l] = (a[rank][j] * a[i][l] - a[i][j] * a[rank][l]) / previous;
       }
-      a[at(i)][at(j)] = 0;
+      a[i][j] = 0;
     }
-    previous = a[at(rank)][at(j)];
+    previous = a[rank][j];
     ++rank;
   }
   return rank;
@@ -171,8 +167,8 @@ void many_rows() {
   twice << X, -3.0 * X;
   const Hyperplanes planes = find_hyperplanes(twice);
   for (Index k = 0; k < X.rows(); k += 997) {
-    CHECK(planes.plane[at(k)] == planes.plane[at(k + X.rows())]);
-    CHECK(planes.orientation[at(k)] == -planes.orientation[at(k + X.rows())]);
+    CHECK(planes.plane[k] == planes.plane[k + X.rows()]);
+    CHECK(planes.orientation[k] == -planes.orientation[k + X.rows()]);
   }
 }
 
@@ -191,13 +187,12 @@ void a_crowd_of_near_rows() {
     const Hyperplanes planes = find_hyperplanes(X);
     check_structure(planes, 2 * n);
     for (Index k = 0; k < n; ++k) {
-      const auto first = planes.samples[at(planes.offsets[at(planes.plane[at(k)])])];
+      const auto first = planes.samples[planes.offsets[planes.plane[k]]];
       const Vector here = X.row(k) / X(k, 0), there = X.row(first) / X(first, 0);
       CHECK((here - there).tail(4).lpNorm<Eigen::Infinity>() <= 1.1e-14);
       // Unless so many are within rounding of it that one of the cuts goes between.
-      if (width >= 1e-13) CHECK(planes.plane[at(k)] == planes.plane[at(n + k)]);
-      CHECK(planes.orientation[at(k)] * planes.orientation[at(first)] ==
-            (X(first, 0) > 0 ? 1 : -1));
+      if (width >= 1e-13) CHECK(planes.plane[k] == planes.plane[n + k]);
+      CHECK(planes.orientation[k] * planes.orientation[first] == (X(first, 0) > 0 ? 1 : -1));
     }
   }
 }
@@ -215,8 +210,8 @@ void sides_do_not_turn_with_rounding() {
     }
     const Hyperplanes planes = find_hyperplanes(both);
     for (Index k = 0; k < 30; ++k) {
-      CHECK(planes.plane[at(k)] == planes.plane[at(k + 30)]);
-      CHECK(planes.orientation[at(k)] == -planes.orientation[at(k + 30)]);
+      CHECK(planes.plane[k] == planes.plane[k + 30]);
+      CHECK(planes.orientation[k] == -planes.orientation[k + 30]);
     }
   }
 }

@@ -39,7 +39,7 @@ void every_chunk_runs_once() {
   for (const int n_threads : {1, 2, 3, 8}) {
     for (const Index n_chunks : {0, 1, 2, 7, 1000}) {
       std::vector<std::atomic<int>> visits(static_cast<std::size_t>(n_chunks));
-      parallel_for(n_chunks, n_threads, [&](Index c) { ++visits[static_cast<std::size_t>(c)]; });
+      parallel_for(n_chunks, n_threads, [&](Index c) { ++visits[c]; });
       for (const std::atomic<int>& count : visits) CHECK(count == 1);
     }
   }

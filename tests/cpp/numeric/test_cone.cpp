@@ -14,8 +14,6 @@ namespace {
 using Signs = std::vector<std::int8_t>;
 using Random = std::mt19937_64;
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
 Index between(Index low, Index high, Random& rng) {
   return low + static_cast<Index>(rng() % static_cast<std::uint64_t>(high - low + 1));
 }
@@ -109,7 +107,7 @@ Vector random_point(const Matrix& normals, const Signs& sigma, Random& rng) {
       break;
     default:
       for (Index l = 0; l < normals.cols(); ++l) {
-        if (sigma[at(l)] > 0) c += integer(1, rng) * normals.col(l);
+        if (sigma[l] > 0) c += integer(1, rng) * normals.col(l);
       }
   }
   return c;
@@ -127,12 +125,12 @@ double kkt_error(const Matrix& normals, const Vector& c, const Signs& sigma, con
     const long double tau = p.multipliers[j];
     residual -= tau * N.col(rows[j]);
     total += std::abs(tau);
-    wrong_sign = std::max(wrong_sign, -sigma[at(rows[j])] * tau);
+    wrong_sign = std::max(wrong_sign, -sigma[rows[j]] * tau);
     wrong_side = std::max(wrong_side, std::abs(N.col(rows[j]).dot(q)));
   }
   for (Index l = 0; l < normals.cols(); ++l) {
     const long double slack = N.col(l).dot(q);
-    wrong_side = std::max(wrong_side, sigma[at(l)] == 0 ? std::abs(slack) : -sigma[at(l)] * slack);
+    wrong_side = std::max(wrong_side, sigma[l] == 0 ? std::abs(slack) : -sigma[l] * slack);
   }
   if (total == 0) return 0;
   return static_cast<double>(std::max(
@@ -148,7 +146,7 @@ void check_projection(const Matrix& normals, const Vector& c, const Signs& sigma
   CHECK(std::abs(p.norm - p.q.norm()) <= 1e-14 * p.norm);
   CHECK(p.multipliers.size() == face.rows().size());
   for (std::size_t j = 0; j < face.rows().size(); ++j) {
-    const std::int8_t side = sigma[at(face.rows()[j])];
+    const std::int8_t side = sigma[face.rows()[j]];
     CHECK(side == 0 || side * p.multipliers[j] > 0.0);
   }
 }
@@ -223,7 +221,7 @@ Vector brute_force(const Matrix& normals, const Vector& c, const Signs& sigma) {
     bool feasible = true;
     for (Index l = 0; l < h && feasible; ++l) {
       const double slack = normals.col(l).dot(q);
-      feasible = (sigma[at(l)] == 0 ? -std::abs(slack) : sigma[at(l)] * slack) >= -1e-11;
+      feasible = (sigma[l] == 0 ? -std::abs(slack) : sigma[l] * slack) >= -1e-11;
     }
     if (feasible && (q - c).norm() < (best - c).norm()) best = q;
   }

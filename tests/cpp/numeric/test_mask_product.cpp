@@ -73,8 +73,7 @@ void check_correlate(const Case& c) {
   Matrix few(C.rows(), static_cast<Index>(listed.size()));
   product.correlate(R, listed, few);
   for (Index j = 0; j < few.cols(); ++j) {
-    CHECK((few.col(j) - C.col(listed[static_cast<std::size_t>(j)])).cwiseAbs().maxCoeff() <=
-          tolerance(c));
+    CHECK((few.col(j) - C.col(listed[j])).cwiseAbs().maxCoeff() <= tolerance(c));
   }
 }
 
@@ -101,7 +100,7 @@ void check_forward(const Case& c) {
     const Matrix U = Matrix::Random(c.X.cols(), k);
     Vector expected = Vector::Zero(c.X.rows());
     for (Index j = 0; j < k; ++j) {
-      expected += c.D.col(listed[static_cast<std::size_t>(j)]).cwiseProduct(c.X * U.col(j));
+      expected += c.D.col(listed[j]).cwiseProduct(c.X * U.col(j));
     }
     Vector f = Vector::Constant(c.X.rows(), kNaN);
     product.forward(listed, U, f);

@@ -163,7 +163,7 @@ void the_sparsest_vertex_is_that_of_the_list() {
       fewest = std::min<Index>(fewest, (x.array() > 0.0).count());
       high = high.cwiseMax(x);
       for (Index j = 0; j < k; ++j) {
-        if (x(j) <= 0.0) necessary[static_cast<std::size_t>(j)] = 0;
+        if (x(j) <= 0.0) necessary[j] = 0;
       }
     }
     Simplex simplex(program.Q, program.start);

@@ -117,7 +117,7 @@ void order_and_multiplicity_do_not_matter() {
     Matrix twice(40, 4);
     Vector both(40);
     for (Index k = 0; k < 40; ++k) {
-      const Index row = order[static_cast<std::size_t>(k)] % 20;
+      const Index row = order[k] % 20;
       twice.row(k) = 3.0 * X.row(row);
       both(k) = r(row) / 3.0;
     }

@@ -54,10 +54,10 @@ class ConeSplitter {
   // Calls keep(j) for each ray of K and cut(edge) for each new one, in this order.
   template <typename Keep, typename Cut>
   void for_each_ray(const Keep& keep, const Cut& cut) const {
-    for (int i = 0; i < n_positive_; ++i) keep(positive_[static_cast<std::size_t>(i)]);
-    for (int i = 0; i < n_on_; ++i) keep(on_[static_cast<std::size_t>(i)]);
+    for (int i = 0; i < n_positive_; ++i) keep(positive_[i]);
+    for (int i = 0; i < n_on_; ++i) keep(on_[i]);
     for (const Edge& edge : edges_) cut(edge);
-    for (int i = 0; i < n_negative_; ++i) keep(negative_[static_cast<std::size_t>(i)]);
+    for (int i = 0; i < n_negative_; ++i) keep(negative_[i]);
   }
 
   // out (size x n_out_words, at least W): incidence of these rays. Rays on the hyperplane and on

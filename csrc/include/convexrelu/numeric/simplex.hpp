@@ -82,12 +82,10 @@ class Simplex {
   Matrix null_basis() const;
 
  private:
-  Index position(Index variable) const { return position_[static_cast<std::size_t>(variable)]; }
-  Index basic(Index row) const { return order_[static_cast<std::size_t>(row)]; }
-  bool is_closed(Index variable) const {
-    return !closed_.empty() && closed_[static_cast<std::size_t>(variable)] != 0;
-  }
-  Index other(Index column) const { return order_[static_cast<std::size_t>(rank() + column)]; }
+  Index position(Index variable) const { return position_[variable]; }
+  Index basic(Index row) const { return order_[row]; }
+  bool is_closed(Index variable) const { return !closed_.empty() && closed_[variable] != 0; }
+  Index other(Index column) const { return order_[rank() + column]; }
   Vector point_above(double zero) const;
   double tableau_entry(Index row, Index variable) const;
   bool precedes(Index row, Index other_row, Index column) const;
