@@ -33,7 +33,7 @@ DirectionalDerivative CriticalCones::derivative(const CriticalCone& cone, ConstV
   std::vector<std::int8_t> sides(cone.held.size(), 0);
   sides.insert(sides.end(), cone.sides.begin(), cone.sides.end());
   Matrix normals(normals_.rows(), static_cast<Index>(rows.size()));
-  for (Index j = 0; j < normals.cols(); ++j) normals.col(j) = normals_.col(rows[at(j)]);
+  for (Index j = 0; j < normals.cols(); ++j) normals.col(j) = normals_.col(rows[j]);
   ConeProjector projector(normals);
   Face face;
   // Held rows first: the projection keeps them.
@@ -43,7 +43,7 @@ DirectionalDerivative CriticalCones::derivative(const CriticalCone& cone, ConstV
   const Projection& projection = projector.project(dc, sides.data(), face);
   DirectionalDerivative result{projection.q, {}};
   for (const Index j : face.rows()) {
-    if (at(j) >= cone.held.size()) result.bound.push_back(rows[at(j)]);
+    if (static_cast<std::size_t>(j) >= cone.held.size()) result.bound.push_back(rows[j]);
   }
   std::sort(result.bound.begin(), result.bound.end());
   return result;

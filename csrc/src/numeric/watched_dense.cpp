@@ -40,7 +40,7 @@ Matrix upper_factor(Matrix A, Monitor* monitor) {
 }
 
 LuFactors::LuFactors(Matrix A, Monitor* monitor)
-    : factors_(std::move(A)), swaps_(at(factors_.rows())) {
+    : factors_(std::move(A)), swaps_(static_cast<std::size_t>(factors_.rows())) {
   const Index n = factors_.rows();
   for (Index k = 0; k < n; k += kPanel) {
     const Index width = std::min(kPanel, n - k), end = k + width;
@@ -49,7 +49,7 @@ LuFactors::LuFactors(Matrix A, Monitor* monitor)
       Index pivot = 0;
       factors_.col(j).tail(n - j).cwiseAbs().maxCoeff(&pivot);
       pivot += j;
-      swaps_[at(j)] = pivot;
+      swaps_[j] = pivot;
       if (pivot != j) factors_.row(j).swap(factors_.row(pivot));
       auto below = factors_.col(j).tail(n - j - 1);
       below /= factors_(j, j);
@@ -72,7 +72,7 @@ void LuFactors::solve_in_place(MatrixRef B, Monitor* monitor) const {
     keep_going(monitor);
     auto stripe = B.middleCols(j, std::min(kStripe, B.cols() - j));
     for (Index i = 0; i < B.rows(); ++i) {
-      if (swaps_[at(i)] != i) stripe.row(i).swap(stripe.row(swaps_[at(i)]));
+      if (swaps_[i] != i) stripe.row(i).swap(stripe.row(swaps_[i]));
     }
     factors_.triangularView<Eigen::UnitLower>().solveInPlace(stripe);
     factors_.triangularView<Eigen::Upper>().solveInPlace(stripe);

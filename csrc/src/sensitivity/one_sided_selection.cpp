@@ -52,7 +52,7 @@ void Sensitivity::Selection::choose_vertex(Monitor& monitor) {
     Matrix columns(optimum_.problem.n_samples(), k);
     Vector lengths(k);
     for (Index b = 0; b < k; ++b) {
-      columns.col(b) = neuron(choices_[at(b)].neuron).activation;
+      columns.col(b) = neuron(choices_[b].neuron).activation;
       lengths(b) = columns.col(b).norm();
       columns.col(b) /= lengths(b);
     }
@@ -71,12 +71,12 @@ void Sensitivity::Selection::choose_vertex(Monitor& monitor) {
     double length = kInfinity;
     Index leaving = -1;
     for (Index b = 0; b < k; ++b) {
-      if (step(b) < 0.0 && choices_[at(b)].alpha / -step(b) < length) {
-        length = choices_[at(b)].alpha / -step(b);
+      if (step(b) < 0.0 && choices_[b].alpha / -step(b) < length) {
+        length = choices_[b].alpha / -step(b);
         leaving = b;
       }
     }
-    for (Index b = 0; b < k; ++b) choices_[at(b)].alpha += length * step(b);
+    for (Index b = 0; b < k; ++b) choices_[b].alpha += length * step(b);
     choices_.erase(choices_.begin() + leaving);
   }
 }
@@ -153,7 +153,7 @@ double Sensitivity::Selection::advantage(Index j, Vector& coefficients) const {
   double size = gain;
   coefficients = piece->qr.solve(neuron(j).activation);
   for (Index b = 0; b < piece->size(); ++b) {
-    const Piece::Member& member = piece->members[at(b)];
+    const Piece::Member& member = piece->members[b];
     coefficients(b) /= neuron(member.neuron).activation.norm();
     const double turned = coefficients(b) * piece->turn(member, change_.dr).squaredNorm();
     gain -= turned;
@@ -170,13 +170,13 @@ bool Sensitivity::Selection::exchange() {
     double length = kInfinity;
     Index leaving = -1;
     for (Index b = 0; b < piece->size(); ++b) {
-      if (coefficients(b) <= Optimum::kTied || choices_[at(b)].alpha / coefficients(b) >= length)
+      if (coefficients(b) <= Optimum::kTied || choices_[b].alpha / coefficients(b) >= length)
         continue;
-      length = choices_[at(b)].alpha / coefficients(b);
+      length = choices_[b].alpha / coefficients(b);
       leaving = b;
     }
     if (leaving < 0) continue;
-    for (Index b = 0; b < piece->size(); ++b) choices_[at(b)].alpha -= length * coefficients(b);
+    for (Index b = 0; b < piece->size(); ++b) choices_[b].alpha -= length * coefficients(b);
     choices_.erase(choices_.begin() + leaving);
     choices_.push_back({j, 0, neuron(j).cones[0].held, length});
     return true;

@@ -42,7 +42,7 @@ class Sensitivity::Selection {
     double alpha;
   };
 
-  const Neuron& neuron(Index j) const { return optimum_.neurons[at(j)]; }
+  const Neuron& neuron(Index j) const { return optimum_.neurons[j]; }
   Index n_neurons() const { return static_cast<Index>(optimum_.neurons.size()); }
   bool is_chosen(Index j) const;
   static bool is_settled(const Neuron& neuron);

@@ -71,7 +71,7 @@ Sensitivity::Sensitivity(const Solution& solution, Monitor& monitor)
   }
   for (std::size_t j = 0; j < active_set_.size(); ++j) {
     piece->rows.push_back(
-        {active_set_[j], member_of[at(at_->neuron_of[j])], at_->shares(static_cast<Index>(j))});
+        {active_set_[j], member_of[at_->neuron_of[j]], at_->shares(static_cast<Index>(j))});
   }
   bool unique = piece->factor(monitor);
   for (const Neuron& neuron : at_->neurons) {
@@ -87,9 +87,9 @@ Sensitivity::Sensitivity(const Solution& solution, Monitor& monitor)
     for (std::size_t j = 0; j < neuron.blocks.size(); ++j) {
       if (neuron.cones[j].is_subspace()) continue;
       const Hyperplanes& planes = at_->problem.hyperplanes();
-      const Index k = planes.samples[at(planes.offsets[at(neuron.cones[j].loose.front())])];
+      const Index k = planes.samples[planes.offsets[neuron.cones[j].loose.front()]];
       reasons_.push_back("a zero multiplier: " + name_of(neuron.blocks[j]) +
-                         " on the kink of sample " + std::to_string(at_->problem.rows()[at(k)]));
+                         " on the kink of sample " + std::to_string(at_->problem.rows()[k]));
     }
   }
   if (!unique) {
@@ -140,7 +140,7 @@ Sensitivity Sensitivity::one_sided(Side side, Monitor& monitor) const {
     result.active_set_.clear();
     result.weights_.resize(at_->problem.n_features(), static_cast<Index>(rows.size()));
     for (const Row& row : rows) {
-      const Piece::Member& member = selection.piece->members[at(row.member)];
+      const Piece::Member& member = selection.piece->members[row.member];
       result.weights_.col(static_cast<Index>(result.active_set_.size())) =
           row.share * member.alpha * at_->lam * at_->problem.weight_unit() * member.direction;
       result.active_set_.push_back(row.block);
@@ -159,22 +159,22 @@ std::string Sensitivity::why_not_in_X() const {
   const ScaledProblem& problem = at_->problem;
   const bool gated = problem.formulation() == Formulation::gated;
   for (const Piece::Member& member : piece_->members) {
-    const bool repeated = at_->neurons[at(member.neuron)].blocks.size() > 1;
+    const bool repeated = at_->neurons[member.neuron].blocks.size() > 1;
     for (Index k = 0; k < problem.n_samples(); ++k) {
       if ((gated && !repeated) || !problem.X().row(k).isZero(0.0)) continue;
-      return "in X: row " + std::to_string(problem.rows()[at(k)]) + " is zero";
+      return "in X: row " + std::to_string(problem.rows()[k]) + " is zero";
     }
   }
   const Hyperplanes& planes = problem.hyperplanes();
   for (const Piece::Member& member : piece_->members) {
     const auto shared = [&](Index l) {
-      return planes.offsets[at(l) + 1] - planes.offsets[at(l)] > 1;
+      return planes.offsets[static_cast<std::size_t>(l) + 1] - planes.offsets[l] > 1;
     };
     const auto place = std::find_if(member.held.begin(), member.held.end(), shared);
     if (place != member.held.end()) {
-      const Index k = planes.samples[at(planes.offsets[at(*place)])];
+      const Index k = planes.samples[planes.offsets[*place]];
       return "in X: " + name_of(member.block) + " has its kink on sample " +
-             std::to_string(problem.rows()[at(k)]) + ", whose row is parallel to another";
+             std::to_string(problem.rows()[k]) + ", whose row is parallel to another";
     }
     if (member.face.size() < static_cast<Index>(member.held.size())) {
       return "in X: the rows on the kink of " + name_of(member.block) + " are dependent";
@@ -203,7 +203,7 @@ Matrix Sensitivity::jvp(double d_lam, const Vector& d_y, const Matrix& d_X,
   const Vector y = d_y.size() > 0 ? problem.to_scaled(d_y) : d_y;
   Matrix X(d_X.size() > 0 ? problem.n_samples() : 0, d_X.cols());
   for (Index i = 0; i < X.rows(); ++i) {
-    X.row(i) = d_X.row(problem.rows()[at(i)]) / problem.X_unit() * problem.row_factors()(i);
+    X.row(i) = d_X.row(problem.rows()[i]) / problem.X_unit() * problem.row_factors()(i);
   }
   return of_active_set(piece_->push(d_lam / problem.lam_unit(), y, X, monitor).dw);
 }
@@ -212,7 +212,7 @@ Matrix Sensitivity::jvp(double d_lam, const Vector& d_y, const Matrix& d_X,
 Matrix Sensitivity::of_active_set(const Matrix& dw) const {
   Matrix result(dw.rows(), static_cast<Index>(active_set_.size()));
   for (Index j = 0; j < result.cols(); ++j) {
-    const Row& row = piece_->rows[at(j)];
+    const Row& row = piece_->rows[j];
     result.col(j) = row.share * at_->problem.weight_unit() * dw.col(row.member);
   }
   return result;
@@ -225,7 +225,7 @@ Gradient Sensitivity::vjp(const Matrix& grad_weights, Monitor& monitor) const {
   }
   Matrix grad = Matrix::Zero(d, piece_->size());
   for (Index j = 0; j < grad_weights.cols(); ++j) {
-    const Row& row = piece_->rows[at(j)];
+    const Row& row = piece_->rows[j];
     grad.col(row.member) += row.share * grad_weights.col(j);
   }
   Gradient gradient =
@@ -241,7 +241,7 @@ Gradient Sensitivity::unscaled(const Gradient& scaled, double unit) const {
   Gradient result{scaled.lam * (unit / problem.X_unit() / problem.y_unit()), Vector::Zero(n),
                   Matrix::Zero(n, problem.n_features())};
   for (Index k = 0; k < problem.n_samples(); ++k) {
-    const Index row = problem.rows()[at(k)];
+    const Index row = problem.rows()[k];
     const double factor = problem.row_factors()(k);
     result.y(row) = scaled.y(k) * factor * (unit / problem.y_unit());
     result.X.row(row) = scaled.X.row(k) * factor * (unit / problem.X_unit());
@@ -262,7 +262,7 @@ Vector Sensitivity::d_fitted(const Vector& d_y, const Vector& dr, const Vector& 
   const bool has_weights = scope_ >= Scope::weights_in_lam;
   const Matrix dw = has_weights ? of_active_set(piece_->weights_of(dr, dalpha)) : Matrix();
   for (Index k = 0, next = 0; k < n; ++k) {
-    if (next < problem.n_samples() && problem.rows()[at(next)] == k) {
+    if (next < problem.n_samples() && problem.rows()[next] == k) {
       ++next;
     } else {
       result(k) = has_weights ? d_output(k, dw, along) : kNaN;
@@ -277,7 +277,7 @@ double Sensitivity::d_output(Index sample, const Matrix& dw, Along along) const 
   const Vector x = problem.X().row(sample).transpose();
   double sum = 0.0;
   for (std::size_t j = 0; j < active_set_.size(); ++j) {
-    const Piece::Member& member = piece_->members[at(piece_->rows[j].member)];
+    const Piece::Member& member = piece_->members[piece_->rows[j].member];
     const double rate = x.dot(dw.col(static_cast<Index>(j)));
     double change = 0.0;
     if (problem.formulation() == Formulation::gated) {
@@ -319,7 +319,7 @@ Matrix Sensitivity::d_fitted_d_y(Monitor& monitor) const {
   Matrix result = Matrix::Zero(n, n);
   for (Index k = 0; k < problem.n_samples(); ++k) {
     const double factor = problem.row_factors()(k);
-    result.col(problem.rows()[at(k)]) =
+    result.col(problem.rows()[k]) =
         d_fitted(factor * Vector::Unit(problem.n_samples(), k), factor * inverse.R.col(k),
                  factor * inverse.G.col(k), Along::y) /
         problem.y_unit();
@@ -345,7 +345,7 @@ Gradient Sensitivity::d_objective() const {
       problem.apply_mask(member.block, masked);
       scaled.X -= masked / at_->n * w.transpose();
       for (Index j = 0; j < member.face.size(); ++j) {
-        const auto row = piece_->tight_row(member.face.rows()[at(j)]);
+        const auto row = piece_->tight_row(member.face.rows()[j]);
         const double factor = problem.row_factors()(row.sample);
         scaled.X.row(row.sample) -= member.multipliers(j) / (row.length * factor) * w.transpose();
       }
@@ -368,7 +368,7 @@ PredictionSensitivity Sensitivity::predictions(ConstMatrixRef X_new, Monitor& mo
     const Matrix& gates = at_->solution.problem.patterns().gates(monitor);
     Matrix own(gates.rows(), piece_->size());
     for (Index b = 0; b < own.cols(); ++b) {
-      own.col(b) = gates.col(piece_->members[at(b)].block.pattern);
+      own.col(b) = gates.col(piece_->members[b].block.pattern);
     }
     bits = patterns_from_gates(X_new, own, 1, &monitor);
   }
@@ -377,7 +377,7 @@ PredictionSensitivity Sensitivity::predictions(ConstMatrixRef X_new, Monitor& mo
     Matrix grad = Matrix::Zero(x.size(), piece_->size());
     bool exists = true;
     for (Index b = 0; b < piece_->size(); ++b) {
-      const Piece::Member& member = piece_->members[at(b)];
+      const Piece::Member& member = piece_->members[b];
       const Position position = !gated                     ? piece_->position(member, x)
                                 : bits->masks().test(k, b) ? Position::on
                                                            : Position::off;

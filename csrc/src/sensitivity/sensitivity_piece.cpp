@@ -57,7 +57,7 @@ Vector Sensitivity::Optimum::activation(Block block, ConstVectorRef w) const {
 
 void Sensitivity::Optimum::collect_neurons(Monitor& monitor) {
   BlockProjector projector(problem);
-  std::vector<std::int8_t> sides(at(problem.hyperplanes().size()));
+  std::vector<std::int8_t> sides(static_cast<std::size_t>(problem.hyperplanes().size()));
   std::vector<Index> neuron_of_block;
   const std::vector<BlockNorm> tied = blocks_above(problem, r, lam * (1.0 - kTied), 1, monitor);
   for (const BlockNorm& candidate : tied) {
@@ -78,7 +78,7 @@ void Sensitivity::Optimum::collect_neurons(Monitor& monitor) {
     });
     neuron_of_block.push_back(place - neurons.begin());
     if (place == neurons.end()) neurons.push_back({{}, {}, direction, image, 0.0});
-    Neuron& neuron = neurons[at(neuron_of_block.back())];
+    Neuron& neuron = neurons[neuron_of_block.back()];
     neuron.blocks.push_back(block);
     neuron.cones.push_back(std::move(cone));
     monitor.check();
@@ -88,19 +88,19 @@ void Sensitivity::Optimum::collect_neurons(Monitor& monitor) {
   shares.resize(k);
   for (Index j = 0; j < k; ++j) {
     const auto place = std::find_if(tied.begin(), tied.end(), [&](const BlockNorm& candidate) {
-      return candidate.block == solution.active_set[at(j)];
+      return candidate.block == solution.active_set[j];
     });
     if (place == tied.end()) {
       throw AccuracyError(
           "solution has an active block with ||q_b|| < lam, to the accuracy there is");
     }
-    neuron_of.push_back(neuron_of_block[at(place - tied.begin())]);
+    neuron_of.push_back(neuron_of_block[place - tied.begin()]);
     shares(j) = solution.weights.col(j).stableNorm() / problem.weight_unit() / lam;
-    neurons[at(neuron_of.back())].alpha += shares(j);
+    neurons[neuron_of.back()].alpha += shares(j);
   }
   double total = 0.0;
   for (const Neuron& neuron : neurons) total += neuron.alpha;
-  for (Index j = 0; j < k; ++j) shares(j) /= neurons[at(neuron_of[at(j)])].alpha;
+  for (Index j = 0; j < k; ++j) shares(j) /= neurons[neuron_of[j]].alpha;
   for (Neuron& neuron : neurons) {
     if (neuron.alpha <= kTied * total) neuron.alpha = 0.0;
   }
@@ -126,7 +126,7 @@ bool Sensitivity::Optimum::same_neuron(const Neuron& neuron, Block block, ConstV
 
 void Sensitivity::Piece::add(Index neuron, Block block, double alpha,
                              const std::vector<Index>& held) {
-  const Vector& direction = optimum.neurons[at(neuron)].direction;
+  const Vector& direction = optimum.neurons[neuron].direction;
   Member member{neuron, block, alpha, direction, held, {}, {}};
   if (!held.empty()) {
     ConeProjector(optimum.problem.hyperplanes().normals).factor(held, member.face);
@@ -145,8 +145,8 @@ bool Sensitivity::Piece::factor(Monitor& monitor) {
   Index m = 0;
   std::vector<KktSystem::Member> parts;
   for (Index b = 0; b < size(); ++b) {
-    const Member& member = members[at(b)];
-    activations.col(b) = optimum.neurons[at(member.neuron)].activation.normalized();
+    const Member& member = members[b];
+    activations.col(b) = optimum.neurons[member.neuron].activation.normalized();
     m += optimum.problem.n_features() - member.face.size();
     parts.push_back({member.block, member.alpha, 0.0, member.direction.data(), &member.face});
   }
@@ -160,7 +160,7 @@ bool Sensitivity::Piece::factor(Monitor& monitor) {
   // ||A_b e_b||^2/n, and where that is the smaller one by far its digits are lost.
   const double n = static_cast<double>(n_samples);
   const auto is_drowned = [&](const Member& member) {
-    const double square = optimum.neurons[at(member.neuron)].activation.squaredNorm();
+    const double square = optimum.neurons[member.neuron].activation.squaredNorm();
     return member.alpha > 0.0 && member.alpha * square < kDrowned * n;
   };
   const bool drowned = std::any_of(members.begin(), members.end(), is_drowned);
@@ -199,7 +199,7 @@ bool Sensitivity::Piece::turns_most() const {
   };
   std::vector<bool> inside(optimum.neurons.size(), false);
   for (const Member& member : members) {
-    inside[at(member.neuron)] = true;
+    inside[member.neuron] = true;
     if (member.alpha == 0.0) return false;  // not all t >= 0 are optima
   }
   Piece outside(optimum);
@@ -210,14 +210,14 @@ bool Sensitivity::Piece::turns_most() const {
     outside.add(static_cast<Index>(j), neuron.blocks.front(), 0.0, neuron.cones.front().held);
   }
   for (const Member& other : outside.members) {
-    const Vector share = qr.solve(optimum.neurons[at(other.neuron)].activation);
+    const Vector share = qr.solve(optimum.neurons[other.neuron].activation);
     Matrix form = restrict_to_motions(root(other));
     double scale = root(other).squaredNorm();
     form = (form * form.transpose()).eval();
     for (Index b = 0; b < size(); ++b) {
-      const double part = share(b) / optimum.neurons[at(members[at(b)].neuron)].activation.norm();
+      const double part = share(b) / optimum.neurons[members[b].neuron].activation.norm();
       if (std::abs(part) <= Optimum::kSame) continue;
-      const Matrix columns = root(members[at(b)]);
+      const Matrix columns = root(members[b]);
       const Matrix restricted = restrict_to_motions(columns);
       form.noalias() -= part * restricted * restricted.transpose();
       scale += std::abs(part) * columns.squaredNorm();
@@ -240,7 +240,7 @@ Sensitivity::Piece::Change Sensitivity::Piece::solve(const Vector& g1, const Vec
   const auto ratio = [](double part, double whole) { return part == 0.0 ? 0.0 : part / whole; };
   double largest = 0.0;
   for (const Member& member : members) {
-    largest = std::max(largest, optimum.neurons[at(member.neuron)].activation.norm());
+    largest = std::max(largest, optimum.neurons[member.neuron].activation.norm());
   }
   const double attained =
       std::max(ratio(error.dr.norm(), change.dr.norm() + g1.norm()),
@@ -288,7 +288,7 @@ DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor) const 
   double slope = 0.0;
   for (Index b = 0; b < size(); ++b) {
     monitor.check();
-    const Member& member = members[at(b)];
+    const Member& member = members[b];
     Vector mask = Vector::Ones(n_samples);
     problem.apply_mask({member.block.pattern, +1}, mask);
     double trace = mask.dot(weighted.selfadjointView<Eigen::Lower>() * mask);
@@ -306,9 +306,9 @@ DegreesOfFreedom Sensitivity::Piece::degrees_of_freedom(Monitor& monitor) const 
 
 Sensitivity::Piece::TightRow Sensitivity::Piece::tight_row(Index hyperplane) const {
   const Hyperplanes& planes = optimum.problem.hyperplanes();
-  const Index k = planes.samples[at(planes.offsets[at(hyperplane)])];
+  const Index k = planes.samples[planes.offsets[hyperplane]];
   const double length = optimum.problem.X().row(k).norm() / optimum.problem.row_factors()(k);
-  return {k, planes.orientation[at(k)] * length};
+  return {k, planes.orientation[k] * length};
 }
 
 Sensitivity::Piece::Turn Sensitivity::Piece::turn_of_data(const Member& member, const Matrix& d_X,
@@ -320,7 +320,7 @@ Sensitivity::Piece::Turn Sensitivity::Piece::turn_of_data(const Member& member, 
   if (f == 0) return {v, v};
   Vector slack(f);
   for (Index j = 0; j < f; ++j) {
-    const TightRow row = tight_row(member.face.rows()[at(j)]);
+    const TightRow row = tight_row(member.face.rows()[j]);
     const auto d_row = d_rows.row(row.sample) / row.length;
     v += member.multipliers(j) * d_row.transpose();
     slack(j) = -optimum.lam * d_row.dot(member.direction);
@@ -338,7 +338,7 @@ Sensitivity::Piece::Motion Sensitivity::Piece::push(double d_lam, const Vector& 
   if (d_X.size() > 0) {
     const Matrix d_rows = without_factors(d_X);
     for (Index b = 0; b < size(); ++b) {
-      const Member& member = members[at(b)];
+      const Member& member = members[b];
       const Turn turned = turn_of_data(member, d_X, d_rows);
       eps.col(b) = turned.eps;
       Vector moved = optimum.problem.X() * turned.eps + optimum.lam * (d_X * member.direction);
@@ -349,14 +349,14 @@ Sensitivity::Piece::Motion Sensitivity::Piece::push(double d_lam, const Vector& 
   }
   const Change change = solve(g1, g2, monitor);
   Matrix dw = weights_of(change.dr, change.dalpha);
-  for (Index b = 0; b < size(); ++b) dw.col(b) += members[at(b)].alpha * eps.col(b);
+  for (Index b = 0; b < size(); ++b) dw.col(b) += members[b].alpha * eps.col(b);
   return {change.dr, dw};
 }
 
 Matrix Sensitivity::Piece::weights_of(const Vector& dr, const Vector& dalpha) const {
   Matrix dw(optimum.problem.n_features(), size());
   for (Index b = 0; b < size(); ++b) {
-    const Member& member = members[at(b)];
+    const Member& member = members[b];
     dw.col(b) = dalpha(b) * member.direction + member.alpha * turn(member, dr);
   }
   return dw;
@@ -366,7 +366,7 @@ Sensitivity::Piece::Change Sensitivity::Piece::pull(const Matrix& grad, Monitor&
   Vector g1 = Vector::Zero(optimum.problem.n_samples());
   Vector g2(size());
   for (Index b = 0; b < size(); ++b) {
-    const Member& member = members[at(b)];
+    const Member& member = members[b];
     g1 += member.alpha / optimum.n * optimum.activation(member.block, project(member, grad.col(b)));
     g2(b) = member.direction.dot(grad.col(b));
   }
@@ -380,7 +380,7 @@ Gradient Sensitivity::Piece::gradient(const Matrix& grad, const Change& adjoint)
   Matrix weighted = Matrix::Zero(problem.n_samples(), problem.n_features());
   Matrix unweighted = weighted;
   for (Index b = 0; b < size(); ++b) {
-    const Member& member = members[at(b)];
+    const Member& member = members[b];
     Vector r = optimum.r, a = adjoint.dr;
     problem.apply_mask(member.block, r);
     problem.apply_mask(member.block, a);
@@ -393,7 +393,7 @@ Gradient Sensitivity::Piece::gradient(const Matrix& grad, const Change& adjoint)
     const Vector t =
         member.face.r().triangularView<Eigen::Upper>().solve(member.face.q().transpose() * u);
     for (Index j = 0; j < f; ++j) {
-      const TightRow row = tight_row(member.face.rows()[at(j)]);
+      const TightRow row = tight_row(member.face.rows()[j]);
       unweighted.row(row.sample) +=
           (member.multipliers(j) * p - optimum.lam * t(j) * member.direction).transpose() /
           row.length;
