@@ -707,7 +707,8 @@ def test_what_was_not_proven_global_stays_so() -> None:
     problem = Problem(X, y, sample_patterns(X, 30, rng=0))
     rough = solve(problem, 0.05 * problem.lambda_max, max_iter=3)
     build, parts = rough.__reduce__()
-    unproven = build(*parts[:2], "unproven", *parts[3:-1], 0.1 * rough.objective)
+    *parts, _, intercept = parts
+    unproven = build(*parts[:2], "unproven", *parts[3:], 0.1 * rough.objective, intercept)
     s = differentiate(unproven).solution
     assert s.gap < 1e-9 < rough.gap
     assert (s.status, s.global_lower_bound) == ("unproven", 0.1 * rough.objective)

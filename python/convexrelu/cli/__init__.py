@@ -52,6 +52,8 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
         arguments = make_parser().parse_args(argv)
     except SystemExit as end:  # after the help, or a message
         return int(end.code or 0)
+    except OSError:  # nobody reads the message: early releases of 3.10 and 3.11 let that through
+        return 2
     try:
         return int(arguments.run(arguments, console))
     except InputError as error:
