@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.commands import Run
 
 import convexrelu
 from convexrelu import cli
@@ -30,23 +31,6 @@ from convexrelu.cli.console import Console
 from convexrelu.cli.scores import score_table
 
 FAST = ["--gates", "20", "--lam-ratio", "0.1"]
-
-
-class Run:
-    """A command run in this process: exit status, what it wrote, and the JSON if it is some."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: Any) -> None:
-        try:
-            self.status = cli.main(
-                [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
-            )
-        except SystemExit as end:
-            self.status = end.code
-        self.out, self.err = capsys.readouterr()
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import pickle
 import re
@@ -12,26 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.commands import Run
 
 import convexrelu
-from convexrelu import ClassNetwork, TableNetwork, cli
-
-
-class Run:
-    """A command run in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: Any) -> None:
-        try:
-            self.status = cli.main(
-                [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
-            )
-        except SystemExit as end:
-            self.status = end.code
-        self.out, self.err = capsys.readouterr()
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
+from convexrelu import ClassNetwork, TableNetwork
 
 
 @pytest.fixture

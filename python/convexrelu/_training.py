@@ -38,16 +38,16 @@ Folds = list[tuple[Rows, Rows]]
 Callback = Callable[[_core.Progress], bool | None]
 
 _STEP = 10.0**-0.25  # of lam on the way down, as in choose_lam
-_ON_THE_WAY_TOL = 0.5  # of growth there
+ON_THE_WAY_TOL = 0.5  # of growth there
 # Of growth at the last lam: the objective is then within some thousandths of the best one known,
 # and the error on new rows has long settled (docs/theory/global/global_path.md).
-_LAST_TOL = 0.1
+LAST_TOL = 0.1
 _GROWTH_PER_TOL = 100.0  # growth asks for so many times the gap that the exact program does
 # How growth ends that was not cut short; "callback" is that of growth that gains little.
 _SEARCHED = ("optimal", "unproven", "stalled", "callback")
 _PHASES = ("sample", "grow", "close")  # of solve_global, before it looks for a proof
 _CHOICE_SHARE, _PATH_SHARE = 0.5, 0.5  # of a time limit, and of what is left then
-_USUAL = 0.01  # share of lambda_max
+USUAL_RATIO = 0.01  # share of lambda_max
 # A largest price below this share of its own bound, ||t|| max ||z|| / n^(1/2), is rounding.
 _NO_PRICE = 1e-12
 
@@ -155,7 +155,7 @@ class Settings:
     @property
     def growth_tol(self) -> float:
         """How far patterns grow at the last lam."""
-        return self.tol if self.certify else min(_LAST_TOL, _GROWTH_PER_TOL * self.tol)
+        return self.tol if self.certify else min(LAST_TOL, _GROWTH_PER_TOL * self.tol)
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class Training:
             problem.y,
             lams=lams,
             sample_weight=problem.sample_weight,
-            tol=_ON_THE_WAY_TOL,
+            tol=ON_THE_WAY_TOL,
             start=self.path,
             rng=0,
         )
@@ -446,7 +446,7 @@ class _Work:
                 return True
             if s.certify:
                 return False
-            if s.growth_tol < _LAST_TOL:
+            if s.growth_tol < LAST_TOL:
                 return progress.phase not in _PHASES
             return is_grown(progress)
 
@@ -487,7 +487,7 @@ class _Work:
             self._t,
             lams=lams,
             sample_weight=self._weight,
-            tol=_ON_THE_WAY_TOL,
+            tol=ON_THE_WAY_TOL,
             rng=self._rng,
             time_limit=None if left is None else _PATH_SHARE * left,
             callback=s.callback,
@@ -528,4 +528,4 @@ class _Work:
             return self._settings.alpha
         if choice is not None:
             return choice.lam
-        return _USUAL * largest if self._is_learnable(largest) else 1.0
+        return USUAL_RATIO * largest if self._is_learnable(largest) else 1.0

@@ -17,6 +17,7 @@ import numpy as np
 from convexrelu import (
     LimitExceeded,
     Network,
+    Pricing,
     Problem,
     Progress,
     Solution,
@@ -30,7 +31,7 @@ from convexrelu import (
     trace_global_path,
 )
 from convexrelu._deadline import Deadline
-from convexrelu._training import Settings, Training
+from convexrelu._training import LAST_TOL, ON_THE_WAY_TOL, USUAL_RATIO, Settings, Training
 from convexrelu.cli import arguments as types
 from convexrelu.cli.console import Console
 from convexrelu.cli.data import Array, Data, add_data_arguments, read_data
@@ -40,10 +41,7 @@ from convexrelu.lam_choice import ROUNDS, RULES, LamChoice, growth_alone
 
 _GATES = 500
 _TOL, _GROWING_TOL = 1e-6, 1e-3
-_RATIO = 0.01  # of lambda_max
 FOLDS = 5
-_CHOSEN_TOL = 0.1  # of growth at a lam that was chosen, unless --tol asks for more
-_ON_THE_WAY_TOL = 0.5  # and at larger ones before
 _MAX_CONES = 1000  # for the proof that no pattern has a larger price than lambda_max
 _PRICE_SHARE = 0.25  # of a time limit that it may take
 _GROWING_SECONDS = 600.0  # unless --time-limit says otherwise
@@ -123,7 +121,7 @@ def add_fitting_arguments(
         "--lam-ratio",
         metavar="R",
         type=positive,
-        default=None if grows else _RATIO,
+        default=None if grows else USUAL_RATIO,
         help="the same, as a share of lambda_max, at which the network vanishes "
         + ("(cross-validated; with --gates or gated 0.01)" if grows else "(%(default)s)"),
     )
@@ -220,7 +218,7 @@ def fit_any(
         raise InputError(f"{option}: lam is chosen where patterns grow and it is not given")
     if chooses:
         return grow_at_chosen_lam(arguments, console, training)
-    arguments.lam_ratio = arguments.lam_ratio or _RATIO
+    arguments.lam_ratio = arguments.lam_ratio or USUAL_RATIO
     arguments.gates = arguments.gates or (None if grows else _GATES)
     arguments.tol = arguments.tol or (_GROWING_TOL if grows else _TOL)
     if grows:
@@ -233,6 +231,21 @@ def grow(arguments: argparse.Namespace, console: Console, *, certify: bool = Tru
     return _grow(arguments, console, read_training(arguments, console), certify=certify)
 
 
+def _largest_price(
+    training: TrainingData, deadline: Deadline, seed: np.random.Generator
+) -> Pricing:
+    """lambda_max over all patterns, in a share of what time is left."""
+    left = deadline.left()
+    return price_patterns(
+        training.Z,
+        training.t,
+        sample_weight=training.weight,
+        max_cones=_MAX_CONES,
+        time_limit=None if left is None else _PRICE_SHARE * left,
+        rng=seed,
+    )
+
+
 def _grow(
     arguments: argparse.Namespace,
     console: Console,
@@ -243,15 +256,7 @@ def _grow(
     deadline = Deadline(arguments.time_limit)
     console.status("finding lambda_max", at_once=True)
     price_seed, growth_seed = (np.random.default_rng(s) for s in training.seed.spawn(2))
-    left = deadline.left()
-    price = price_patterns(
-        training.Z,
-        training.t,
-        sample_weight=training.weight,
-        max_cones=_MAX_CONES,
-        time_limit=None if left is None else _PRICE_SHARE * left,
-        rng=price_seed,
-    )
+    price = _largest_price(training, deadline, price_seed)
     known = {
         "n_gates": None,
         "n_patterns": None,
@@ -283,21 +288,13 @@ def grow_at_chosen_lam(
             callback=show,
         )
     except LimitExceeded:  # no time to choose
-        arguments.lam_ratio = _RATIO
+        arguments.lam_ratio = USUAL_RATIO
         arguments.tol = arguments.tol or _GROWING_TOL
         arguments.time_limit = deadline.left()
         return _grow(arguments, console, training)
     except ValueError as error:  # zero is optimal at every lam
         raise InputError(f"{training.data.path}: {error}") from None
-    left = deadline.left()
-    price = price_patterns(
-        training.Z,
-        training.t,
-        sample_weight=training.weight,
-        max_cones=_MAX_CONES,
-        time_limit=None if left is None else _PRICE_SHARE * left,
-        rng=path_seed,
-    )
+    price = _largest_price(training, deadline, path_seed)
     known = {
         "n_gates": None,
         "n_patterns": None,
@@ -316,13 +313,13 @@ def grow_at_chosen_lam(
         training.t,
         sample_weight=training.weight,
         lams=above,
-        tol=_ON_THE_WAY_TOL,
+        tol=ON_THE_WAY_TOL,
         max_rounds=ROUNDS,
         rng=path_seed,
         time_limit=None if left is None else left / 2,
         callback=show,
     )
-    growth_tol = arguments.tol or _CHOSEN_TOL
+    growth_tol = arguments.tol or LAST_TOL
     arguments.tol = arguments.tol or _GROWING_TOL
     return _grown(
         arguments,
@@ -356,7 +353,7 @@ def _grown(
     is_limited = arguments.time_limit is not None
     # A network that comes from larger lam is grown; the exact program follows below.
     is_grown = None
-    if start is not None and growth_tol == _CHOSEN_TOL:
+    if start is not None and growth_tol == LAST_TOL:
         is_grown = growth_alone(growth_tol)
 
     def is_enough(progress: Progress) -> bool:

@@ -246,6 +246,15 @@ class ConvexReLU(BaseEstimator):
             callback=_tell if self.verbose else None,
         )
 
+    def _learn(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array | None]:
+        """What every fit begins with: that there are targets, their name, and the table."""
+        if y is None:
+            name = type(self).__name__
+            raise ValueError(f"This {name} requires y to be passed, but the target y is None.")
+        learned = self._learn_table(X, sample_weight)
+        self.target_name_ = str(getattr(y, "name", None) or "target")
+        return learned
+
     def _learn_table(self, X: Any, sample_weight: Any) -> tuple[Array, Array | None]:
         """The features that a training table has (n, p), and the weights of its rows."""
         self._has_names = has_names(X)

@@ -157,12 +157,7 @@ status_, n_neurons_, n_iter_
         -------
         self
         """
-        if y is None:
-            raise ValueError(
-                "This ConvexReLUClassifier requires y to be passed, but the target y is None."
-            )
-        features, weight = self._learn_table(X, sample_weight)
-        self.target_name_ = str(getattr(y, "name", None) or "target")
+        features, weight = self._learn(X, y, sample_weight)
         y = column_or_1d(y, warn=True)
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         check_classification_targets(y)

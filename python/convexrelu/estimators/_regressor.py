@@ -126,12 +126,7 @@ class ConvexReLURegressor(RegressorMixin, ConvexReLU):
         -------
         self
         """
-        if y is None:
-            raise ValueError(
-                "This ConvexReLURegressor requires y to be passed, but the target y is None."
-            )
-        features, weight = self._learn_table(X, sample_weight)
-        self.target_name_ = str(getattr(y, "name", None) or "target")
+        features, weight = self._learn(X, y, sample_weight)
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         if y.ndim > 2:
             raise ValueError(f"y must have one or two dimensions, got shape {y.shape}")
